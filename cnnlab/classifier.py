@@ -1,0 +1,193 @@
+"""The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from cnnlab.models.network import Network
+from cnnlab.optim import Schedule, decay_groups
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(LightningModule):
+    """Trains a Network on (images, labels) batches; images (N, C, H, W) are bytes.
+
+    Args:
+        model: what a `conf/model/*.yaml` says, as a plain mapping.
+        input_shape: of one image, (channels, height, width).
+        classes: names, in label order.
+        mean, std: of the training images, per channel on the scale 0 to 1.
+        seed: of the initial weights.
+        label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
+        optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
+        scheduler: makes the schedule from the optimizer.
+
+    All but the last two are saved in checkpoints, so that `Classifier.load_from_checkpoint(path)` needs nothing else.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        input_shape: Sequence[int],
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int = 0,
+        label_smoothing: float = 0.0,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.label_smoothing, self.classes = label_smoothing, list(classes)
+        network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
+        self.network = network.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
+        self.metrics = nn.ModuleDict({stage: _metrics(len(classes)) for stage in ("val", "test")})
+        self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
+        self._epoch_loss: list[Tensor] = []
+        self._epoch_images: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    # --- training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cross-entropy of the batch over all processes, once they are averaged."""
+        images, labels = batch
+        logits = self.network(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        self._epoch_loss.append(loss.detach())
+        self._epoch_images.append(len(labels))
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            with torch.no_grad():
+                accuracy = (logits.argmax(1) == labels).float().mean()
+            self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
+            self.live["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        if self.trainer.world_size > 1:
+            # DDP averages over processes; the shares of a batch may differ by one image
+            whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
+            loss = loss * (len(labels) * self.trainer.world_size / whole)
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip to the norm `gradient_clip_val`; log the norm.
+
+        Raises:
+            FloatingPointError: clipping met a norm that is not finite.
+        """
+        step = self.trainer.global_step
+        logged = step % self.trainer.log_every_n_steps == 0
+        if not gradient_clip_val and not logged:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
+        scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
+        limit = gradient_clip_val * scale if gradient_clip_val else float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit) / scale
+        if gradient_clip_val and scaler is None and not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient norm is {norm.item()} at step {step}; lower optimizer.lr")
+        if logged:
+            self.live["grad_norm"] = norm.item()
+            for logger in self.loggers:
+                logger.log_metrics(self.live, step)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Behind the last batch, log the mean loss over the epoch's images of all processes."""
+        if not self.trainer.is_last_batch:
+            return
+        losses = torch.stack(self._epoch_loss)
+        images = torch.tensor(self._epoch_images, device=losses.device)
+        total = torch.stack([(losses * images).sum(), images.sum().to(losses.dtype)])
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
+        self._epoch_loss.clear()
+        self._epoch_images.clear()
+
+    # --- validation and test: each image of all processes counts once, whatever the batch size
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the batch."""
+        self._count("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log over all images of all processes."""
+        self._report("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the batch."""
+        self._count("test", batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log over all images of all processes."""
+        self._report("test")
+
+    def _count(self, stage: str, batch: Batch) -> None:
+        images, labels = batch
+        logits = self.network(images).float()
+        for name, metric in self._stage(stage):
+            if name == "loss":
+                metric.update(F.cross_entropy(logits, labels), len(labels))
+            else:
+                metric.update(logits, labels)
+
+    def _report(self, stage: str) -> None:
+        for name, metric in self._stage(stage):
+            self.log(f"{stage}/{name}", metric.compute())
+            metric.reset()
+
+    def _stage(self, stage: str) -> Any:
+        return self.metrics[stage].items()  # type: ignore[operator]
+
+    # --- optimizer
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and its schedule: cnnlab's move every step, torch's own every epoch."""
+        if self.make_optimizer is None:
+            raise ValueError("this classifier was loaded for use; give it an optimizer to train it")
+        optimizer = self.make_optimizer(decay_groups(self.network))
+        if self.make_scheduler is None:
+            return optimizer
+        kind = getattr(self.make_scheduler, "func", self.make_scheduler)
+        if not issubclass(kind, Schedule):
+            plateau = kind is torch.optim.lr_scheduler.ReduceLROnPlateau
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), **({"monitor": "val/loss"} if plateau else {})},
+            }
+        epochs = self.trainer.max_epochs or 1
+        steps = self.trainer.estimated_stepping_batches / epochs
+        schedule = self.make_scheduler(optimizer, epochs, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --- use
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, batch_size: int = 500) -> Tensor:
+        """Logits (N, classes) on the CPU for any number of images, as bytes or floats from 0 to 1, in evaluation mode."""
+        self.eval()
+        parts = [self.network(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
+        return torch.cat(parts)
+
+
+def _metrics(classes: int) -> nn.ModuleDict:
+    def accuracy(top_k: int) -> MulticlassAccuracy:
+        return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
+
+    top5 = {"top5_acc": accuracy(5)} if classes > 10 else {}
+    return nn.ModuleDict({"loss": MeanMetric(), "acc": accuracy(1), **top5})

@@ -1,0 +1,220 @@
+"""Hydra and OmegaConf: where conf/ is, composing, plain containers, one-line errors. With the commands, all that knows them."""
+
+import functools
+import inspect
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnlab.names import hint
+
+# what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
+EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
+PATHS = ("run", "images", "study", "resume", "init_from", "data_dir", "output_dir", "output", "data.path", "hydra.run.dir")
+
+
+def conf_dir() -> Path:
+    """The folder of the shipped configs: inside an installed package, or at the root of a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+@functools.cache
+def _run_id() -> str:
+    return secrets.token_hex(3)
+
+
+def _safe(*parts: Any) -> str:
+    """Joined by dashes, with only characters that Hydra's grammar and every file system take."""
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
+
+
+def _register() -> None:
+    setup_globals()  # Hydra's own resolvers, for configs that are read without it
+    OmegaConf.register_new_resolver("cnnlab.name", _safe, replace=True)
+    # the time and an id, because two runs may start in the same second
+    OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
+
+
+_register()
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain containers, everything resolved, without Hydra's own part."""
+    visible = OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])
+    return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
+    """What the command would run with these overrides, and the directory it would run in.
+
+    Args:
+        command: name of the root config, such as "train".
+        overrides: as on the command line.
+        config_dir: a folder with configs of one's own, as --config-dir.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    _run_id.cache_clear()
+    search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
+        config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
+        return config, Path(config.hydra.run.dir)
+
+
+def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]) -> None:
+    """Leave in a directory what Hydra leaves there when it runs a command itself."""
+    folder = directory / ".hydra"
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
+
+
+def load_config(directory: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of a run directory as plain containers, with a few keys given anew.
+
+    Raises:
+        ValueError: there is no config, or an override names a key it does not have or a whole group.
+    """
+    path = directory / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if isinstance(OmegaConf.select(config, key), DictConfig):
+            raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
+        OmegaConf.set_struct(config, True)
+        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+    return plain(config)
+
+
+def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class that a node's `_target_` names, with the node's other keys as its arguments.
+
+    Args:
+        node: a plain mapping such as {_target_: torch.optim.SGD, lr: 0.1}.
+        base: what the class has to be a kind of.
+        trusted: modules from which other callables are taken too, as `trusted_modules` says.
+
+    Raises:
+        ValueError: it is not there, not such a class, or does not take these arguments.
+    """
+    name = str(node.get("_target_"))
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"_target_: {name} cannot be imported ({error})") from error
+    is_kind = isinstance(found, type) and issubclass(found, base)
+    if not is_kind and not any(module == t or module.startswith(f"{t}.") for t in trusted):
+        raise ValueError(f"_target_: {name} is no {base.__name__}; trusted_modules=[{module}] would allow it all the same")
+    options = {k: v for k, v in node.items() if k != "_target_"}
+    parameters = _parameters(found)
+    for option in options:
+        if parameters and option not in parameters:
+            raise ValueError(f'{name} has no option "{option}"{hint(option, parameters)}')
+    return functools.partial(found, **options)
+
+
+def _parameters(found: Any) -> list[str]:
+    """The keyword arguments of a class, those of its bases where it passes them on; empty where anything goes."""
+    names: list[str] = []
+    for cls in found.__mro__ if isinstance(found, type) else [found]:
+        signature = inspect.signature(cls)
+        names += [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+            return names
+    return []
+
+
+# --- commands
+
+
+class CheckBeforeRun(Callback):
+    """Hydra callback: refuses a train config that cannot work before its run directory is made."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leave by SystemExit, because Hydra turns a callback's exceptions into warnings."""
+        from cnnlab.train import check
+
+        with one_line_errors():
+            check(plain(config))
+
+
+def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]:
+    """The entry point of a command: `conf/<name>.yaml` with the overrides of the command line, given to `task`."""
+
+    def main() -> None:
+        import hydra
+
+        sys.argv[1:] = [quote(a) if "=" in a and not a.startswith("-") else a for a in sys.argv[1:]]
+        with one_line_errors():
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
+
+    return main
+
+
+class one_line_errors:  # noqa: N801 - reads as a statement
+    """Context: what was expected to go wrong ends the process with one line on stderr; an interrupt with status 130.
+
+    With HYDRA_FULL_ERROR=1 the traceback shows.
+    """
+
+    def __enter__(self) -> None:
+        self._show = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not self._show:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        if isinstance(error, KeyboardInterrupt):
+            sys.stderr.write("interrupted\n")
+            sys.exit(130)
+        if isinstance(error, EXPECTED) and not self._show:
+            sys.stderr.write(f"cnnlab: {explain(error)}\n")
+            sys.exit(1)
+
+
+def explain(error: BaseException) -> str:
+    """An error in one line, with the remedy where Hydra or OmegaConf know what there is instead."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
+    text = " ".join(str(error).split())
+    if key and isinstance(parent, DictConfig) and "not in struct" in str(cause):
+        return f"{key}: there is no such key{hint(str(key).rpartition('.')[2], map(str, parent))}"
+    found = re.match(r"Could not override '([\w@./]+)'\. No match in the defaults list", text)
+    if found:
+        group = found[1].partition("@")[0]
+        return f"{group}: there is no such group or key{hint(group, _root_names())}"
+    return text.replace("To append to your config use", "; a new key is added with")
+
+
+def _root_names() -> list[str]:
+    return sorted({p.name for p in conf_dir().iterdir() if p.is_dir()} | {"seed", "data_dir", "output_dir", "run_name"})
+
+
+def quote(override: str) -> str:
+    """An override whose value is a path, quoted for Hydra's grammar where the path needs it."""
+    key, equals, value = override.partition("=")
+    plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
+    if key.lstrip("+") not in PATHS or not equals or plain_value:
+        return override
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
+    return f"{key}='{escaped}'"

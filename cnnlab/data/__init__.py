@@ -1,0 +1,1 @@
+"""Data as tensors: sources, batches, augmentation, the datamodule."""

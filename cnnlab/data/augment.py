@@ -1,0 +1,100 @@
+"""Augmentation of whole batches, bytes in and bytes out, on whatever device they are.
+
+An augmentation is a function of images (N, C, H, W), a generator, and its options; `conf/augment/*.yaml` lists which
+run, in order. To add one, add a function to AUGMENTATIONS.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import pi
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from cnnlab.names import hint, pick
+
+
+def flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror every second image, by chance, left to right."""
+    chosen = _uniform(images, generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
+    """Shift each image by up to `pad` pixels along both axes; what comes in at the edge is reflected."""
+    if not 0 <= pad < min(images.shape[2:]):
+        raise ValueError(f"augment.crop.pad must be from 0 to {min(images.shape[2:]) - 1}, not {pad}")
+    for axis in (2, 3):
+        size = images.shape[axis]
+        shift = torch.randint(-pad, pad + 1, (len(images), 1), generator=generator, device=images.device)
+        index = (torch.arange(size, device=images.device) + shift).abs()
+        index = (size - 1) - ((size - 1) - index).abs()
+        view = [len(images), 1, 1, 1]
+        view[axis] = size
+        images = images.gather(axis, index.view(view).expand(images.shape))
+    return images
+
+
+def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
+    """Blacken a square of `size` pixels at a random place, partly outside perhaps (DeVries & Taylor 2017)."""
+    inside = torch.ones(len(images), 1, 1, 1, dtype=torch.bool, device=images.device)
+    for axis in (2, 3):
+        length = images.shape[axis]
+        start = torch.randint(1 - size // 2, length + size // 2, (len(images), 1), generator=generator, device=images.device)
+        at = torch.arange(length, device=images.device) - (start - size // 2)
+        view = [len(images), 1, 1, 1]
+        view[axis] = length
+        inside = inside & ((at >= 0) & (at < size)).view(view)
+    return images.masked_fill(inside, 0)
+
+
+def affine(
+    images: Tensor, generator: Generator, rotation: float = 10.0, translation: float = 2.0, scaling: float = 0.1
+) -> Tensor:
+    """Turn by up to `rotation` degrees, shift by `translation` pixels, scale by 1 ± `scaling`; outside is black."""
+    count, _, height, width = images.shape
+    turn, zoom, dx, dy = (
+        (_uniform(images, generator) * 2 - 1) * size
+        for size in (rotation * pi / 180, scaling, 2 * translation / width, 2 * translation / height)
+    )
+    cos, sin = turn.cos() / (1 + zoom), turn.sin() / (1 + zoom)
+    rows = torch.stack([cos, -sin * height / width, dx, sin * width / height, cos, dy], 1).view(count, 2, 3)
+    grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, align_corners=False).round_().to(torch.uint8)
+
+
+def _uniform(images: Tensor, generator: Generator) -> Tensor:
+    return torch.rand(len(images), generator=generator, device=images.device)
+
+
+AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {"affine": affine, "crop": crop, "cutout": cutout, "flip": flip}
+
+
+def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[[Tensor, Generator], Tensor] | None:
+    """One function from what an augment config lists, in its order; None where it lists nothing.
+
+    Raises:
+        ValueError: an unknown augmentation or option.
+    """
+    steps = []
+    for name, options in config.items():
+        if options is None:  # augment.cutout=null
+            continue
+        function = pick(AUGMENTATIONS, name, "augmentation")
+        known = list(inspect.signature(function).parameters)[2:]
+        for option in options:
+            if option not in known:
+                raise ValueError(f'augment.{name} has no option "{option}"{hint(option, known)}')
+        steps.append(partial(function, **options))
+    if not steps:
+        return None
+
+    def run(images: Tensor, generator: Generator) -> Tensor:
+        for step in steps:
+            images = step(images, generator)
+        return images
+
+    return run

@@ -1,0 +1,109 @@
+"""The one LightningDataModule: a source's tensors, split, resized, on the device, in batches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from cnnlab.data.augment import augmentation
+from cnnlab.data.images import resize
+from cnnlab.data.loader import Batches
+from cnnlab.data.sources import Images, facts, source
+
+
+class DataModule(LightningDataModule):
+    """Training, validation and test batches of a `conf/data/*.yaml`.
+
+    Args:
+        config: the data config as a plain mapping.
+        augment: the augment config; training images only.
+        seed: of the order and the augmentation. The validation split has its own, `config["split_seed"]`.
+
+    After `setup`, `train`, `val` and `test` hold Images, `classes` the names, `mean` and `std` the training images'
+    per channel, on the scale 0 to 1.
+    """
+
+    def __init__(self, config: Mapping[str, Any], augment: Mapping[str, Any] | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.seed = dict(config), seed
+        self.augment = augmentation(augment or {})
+        self.shape, self.num_classes = facts(config)
+        self.train: Images | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split, once."""
+        if self.train is not None:
+            return
+        splits = source(self.config).load(self.config)
+        if len(splits.train) == 0:
+            raise ValueError(f"data={self.config['name']} has no training images")
+        self.classes, self.draw = splits.classes, splits.draw
+        train, val = (splits.train, splits.val) if splits.val else split(splits.train, self.config)
+        self.train, self.val, self.test = self._sized(train), self._sized(val), splits.test and self._sized(splits.test)
+        self.mean, self.std = statistics(self.train)
+
+    def _sized(self, data: Images) -> Images:
+        return Images(resize(data.images, self.config.get("resize")), data.labels)
+
+    def train_dataloader(self) -> Batches:
+        """Shuffled and augmented."""
+        assert self.train is not None
+        draw = self.draw and (lambda epoch: self._sized(self.draw(epoch)))
+        epoch = (lambda: self.trainer.current_epoch) if self.trainer else (lambda: 0)
+        return self._batches(
+            self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=draw, epoch=epoch
+        )
+
+    def val_dataloader(self) -> Batches:
+        """In order."""
+        return self._batches(self.val, self.config["eval_batch_size"])
+
+    def test_dataloader(self) -> Batches:
+        """In order.
+
+        Raises:
+            ValueError: the source has no test images.
+        """
+        if self.test is None:
+            raise ValueError(f"data={self.config['name']} has no test images")
+        return self._batches(self.test, self.config["eval_batch_size"])
+
+    def _batches(self, data: Images, batch_size: int, **options: Any) -> Batches:
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        if batch_size < world_size:
+            raise ValueError(f"data.batch_size={batch_size} is over all processes, and there are {world_size}")
+        on_device = Images(data.images.to(device), data.labels.to(device))
+        return Batches(on_device, batch_size, rank=rank, world_size=world_size, **options)
+
+
+def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
+    """Training and validation images: a permutation that `split_seed` alone decides; `val_size` images or a fraction.
+
+    Raises:
+        ValueError: a size that leaves nothing for one of them.
+    """
+    size = config["val_size"]
+    held_out = round(size * len(data)) if size < 1 else int(size)
+    if not 0 < held_out < len(data):
+        raise ValueError(f"data.val_size={size} of {len(data)} training images leaves none for training or validation")
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config["split_seed"]))
+    return data[order[held_out:].sort().values], data[order[:held_out].sort().values]
+
+
+def statistics(data: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every channel, on the scale 0 to 1; a deviation of 0 counts as 1."""
+    # byte counts are exact whatever the number of images, where float sums are not
+    mean, std = [], []
+    values = torch.arange(256, dtype=torch.float64) / 255
+    for channel in range(data.images.shape[1]):
+        counts = torch.zeros(256, dtype=torch.float64)
+        for part in data.images[:, channel].split(4096):
+            counts += torch.bincount(part.flatten(), minlength=256)
+        share = counts / counts.sum()
+        m = float((share * values).sum())
+        mean.append(m)
+        std.append(float((share * (values - m) ** 2).sum().sqrt()) or 1.0)
+    return mean, std

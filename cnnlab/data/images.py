@@ -1,0 +1,72 @@
+"""Image files and sizes: any picture a person has, as the bytes a network was trained on."""
+
+import warnings
+from pathlib import Path
+from struct import error as struct_error
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image files of a folder and its subfolders, sorted."""
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
+    """A picture of any size and mode as bytes (channels, *size).
+
+    Grey, RGB, palette and 16-bit pictures keep their meaning; what is transparent shows white, as on a page.
+
+    Raises:
+        OSError, ValueError: not a picture, cut short, or so large that it looks like a decompression bomb.
+    """
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as opened:
+                picture = ImageOps.exif_transpose(opened)
+                if picture.mode.startswith("I") or picture.mode == "F":
+                    picture = _to_bytes(picture)
+                if "A" in picture.getbands() or "transparency" in picture.info:
+                    picture = picture.convert("RGBA")
+                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+                array = np.array(picture.convert({1: "L", 3: "RGB"}[channels]))
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"too large to be opened safely: {error}") from error
+        except (SyntaxError, EOFError, struct_error) as error:  # what Pillow raises for some broken files
+            raise ValueError(f"broken image: {error}") from error
+    tensor = torch.from_numpy(array)
+    tensor = tensor.unsqueeze(0) if channels == 1 else tensor.permute(2, 0, 1)
+    return resize(tensor.unsqueeze(0), size)[0].contiguous()
+
+
+def _to_bytes(picture: "Image.Image") -> "Image.Image":
+    """16-bit grey to 8-bit: its upper byte, or, where all values are bytes already, as it is."""
+    from PIL import Image
+
+    values = np.asarray(picture, dtype=np.float64)
+    full = 65535.0 if values.max(initial=0) > 255 or picture.mode.startswith("I;16") else 255.0
+    return Image.fromarray((values.clip(0, full) * (255 / full)).round().astype(np.uint8))
+
+
+def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
+    """Bytes (N, C, H, W) at another height and width, bilinear with antialiasing; None keeps them."""
+    size = (size, size) if isinstance(size, int) else size
+    if size is None or tuple(images.shape[2:]) == tuple(size):
+        return images
+    parts = [  # in pieces, so that the floats of a large set never stand in memory at once
+        F.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).to(torch.uint8)
+        for part in images.split(4096)
+    ]
+    return torch.cat(parts)

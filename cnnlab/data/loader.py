@@ -1,0 +1,75 @@
+"""Batches of tensors by slicing: a seeded order, a share for each process, no workers."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.sources import Images
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Batches:
+    """Iterate (images, labels), images (n, C, H, W) as bytes, on the device the tensors are on.
+
+    Args:
+        data: all images, on the device they are to be used on.
+        batch_size: over all processes together; each gets its part of every batch.
+        seed: of order and augmentation; None keeps the order of the data.
+        augment: for training images, given a generator that (seed, epoch, step, rank) decides.
+        draw: fresh data for an epoch, where the source has no end.
+        epoch: says which pass this is, when one begins.
+        rank, world_size: this process among how many.
+
+    With a seed, a last batch of fewer than two images a process is left out: batch norm has nothing to average there.
+    """
+
+    def __init__(
+        self,
+        data: Images,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        augment: Augment | None = None,
+        draw: Callable[[int], Images] | None = None,
+        epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.data, self.batch_size, self.seed, self.augment, self.draw = data, batch_size, seed, augment, draw
+        self.epoch, self.rank, self.world_size = epoch, rank, world_size
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.data), self.batch_size)
+        return whole + (rest >= (1 if self.seed is None or not whole else 2 * self.world_size))
+
+    def global_size(self, step: int) -> int:
+        """Images of a batch over all processes."""
+        return min(self.batch_size, len(self.data) - step * self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        data, order, epoch = self.data, None, self.epoch()
+        device = data.images.device
+        if self.seed is not None:
+            if self.draw is not None:
+                fresh = self.draw(epoch)
+                data = Images(fresh.images.to(device), fresh.labels.to(device))
+            order = torch.randperm(len(data), generator=keyed(self.seed, epoch)).to(device)
+        for step in range(len(self)):
+            size, start = self.global_size(step), step * self.batch_size
+            # processes share a batch as evenly as it goes
+            mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
+            index = mine if order is None else order[mine]
+            images, labels = data.images[index], data.labels[index]
+            if self.augment is not None and self.seed is not None:
+                images = self.augment(images, keyed(self.seed, epoch, step, self.rank, device=device))
+            yield images, labels
+
+
+def keyed(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator whose stream the key alone decides."""
+    seed = 0
+    for part in key:  # distinct for seeds below 2^20 and epochs, steps, ranks that occur
+        seed = (seed * 1_000_003 + part + 1) % (2**63)
+    return torch.Generator(device).manual_seed(seed)

@@ -1,0 +1,177 @@
+"""Where images come from: each source gives uint8 tensors, and says their shape and class count before it is loaded.
+
+To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAME.yaml`.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from cnnlab.data import folder, xo
+from cnnlab.data.verify import verify_mnist
+from cnnlab.names import pick
+
+Config = Mapping[str, Any]
+
+
+@dataclass
+class Images:
+    """Images (N, C, H, W) as bytes, and labels (N,) as int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> "Images":
+        return Images(self.images[index], self.labels[index])
+
+
+@dataclass
+class Splits:
+    """What a source has. Without `val`, validation images are split off `train`; without `test` nothing is tested.
+
+    `draw(epoch)` gives fresh training images each epoch, where a source has no end.
+    """
+
+    classes: list[str]
+    train: Images
+    test: Images | None
+    val: Images | None = None
+    draw: Callable[[int], Images] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to load one dataset, and its facts, which need no files but a user's own."""
+
+    load: Callable[[Config], Splits]
+    facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
+
+
+def _mnist(config: Config, name: str) -> Splits:
+    """MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017), as torchvision lays them out."""
+    from torchvision import datasets
+
+    dataset = getattr(datasets, name)
+    parts = {}
+    for train in (True, False):
+        with _fetched(config, f"{name}/raw/{'train' if train else 't10k'}-images-idx3-ubyte"):
+            _download_once(config, name, lambda download, train=train: dataset(config["dir"], train, download=download))
+            verify_mnist(Path(config["dir"]) / name / "raw", name, train)
+            parts[train] = dataset(config["dir"], train)
+    classes = [c.split(" - ")[0] for c in parts[True].classes]  # torchvision calls the digit 3 "3 - three"
+    splits = {k: Images(v.data.unsqueeze(1), v.targets.long()) for k, v in parts.items()}
+    return Splits(classes, splits[True], splits[False])
+
+
+def _cifar(config: Config, name: str) -> Splits:
+    """CIFAR-10 or CIFAR-100 (Krizhevsky 2009). torchvision unpickles a batch only when its MD5 holds."""
+    from torchvision import datasets
+
+    dataset = getattr(datasets, name)
+    parts = {}
+    with _fetched(config, dataset.base_folder):
+        for train in (True, False):
+            parts[train] = _download_once(
+                config, name, lambda download, train=train: dataset(config["dir"], train, download=download)
+            )
+    splits = {
+        k: Images(torch.from_numpy(np.ascontiguousarray(v.data.transpose(0, 3, 1, 2))), torch.tensor(v.targets))
+        for k, v in parts.items()
+    }
+    return Splits(list(parts[True].classes), splits[True], splits[False])
+
+
+def _download_once(config: Config, name: str, dataset: Callable[[bool], Any]) -> Any:
+    """The dataset from its files, fetched first where they are missing; of several processes one fetches."""
+    try:
+        return dataset(False)
+    except RuntimeError:  # torchvision's word for "not found or corrupted"
+        directory = Path(config["dir"])
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / f".{name}.lock"):
+            return dataset(True)
+
+
+@contextlib.contextmanager
+def _fetched(config: Config, files: str) -> Iterator[None]:
+    """Say in one line what was missing, where it was looked for, and what needs no network."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"data={config['name']}: no usable {files} in {Path(config['dir']).absolute()} and no download "
+            f"({str(error).strip().splitlines()[0]}); put the official files there, name their folder with data_dir=..., "
+            "or take data=digits or data=xo, which need no network"
+        ) from error
+
+
+def _digits(config: Config) -> Splits:
+    """The UCI handwritten digits that scikit-learn ships, 1,797 images of 8x8; every fifth is test, stratified."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    images = torch.from_numpy((data.images * (255 / 16)).round().astype(np.uint8)).unsqueeze(1)
+    labels = torch.from_numpy(data.target).long()
+    train, test = train_test_split(torch.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
+    everything = Images(images, labels)
+    return Splits([str(d) for d in range(10)], everything[train], everything[test])
+
+
+def _xo(config: Config) -> Splits:
+    def draw(count: int, stream: int) -> Images:
+        return Images(*xo.draw(count, stream, **config["draw"]))
+
+    # streams: 0 test, 1 validation, then one for every epoch
+    return Splits(
+        ["X", "O"],
+        train=draw(config["train_size"], 2),
+        val=draw(config["test_size"], 1),
+        test=draw(config["test_size"], 0),
+        draw=lambda epoch: draw(config["train_size"], 2 + epoch),
+    )
+
+
+def _folder(config: Config) -> Splits:
+    classes, splits = folder.load(config["path"], config["channels"], config["resize"])
+    parts = {name: Images(*part) for name, part in splits.items()}
+    return Splits(classes, parts["train"], parts.get("test"), parts.get("val"))
+
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(lambda c: _mnist(c, "MNIST"), lambda c: ((1, 28, 28), 10)),
+    "fashion_mnist": Source(lambda c: _mnist(c, "FashionMNIST"), lambda c: ((1, 28, 28), 10)),
+    "cifar10": Source(lambda c: _cifar(c, "CIFAR10"), lambda c: ((3, 32, 32), 10)),
+    "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
+    "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
+    "xo": Source(_xo, lambda c: ((1, xo.SIZE, xo.SIZE), 2)),
+    "image_folder": Source(
+        _folder, lambda c: ((c["channels"], c["resize"], c["resize"]), len(folder.classes_in(c["path"])))
+    ),
+}
+
+
+def source(config: Config) -> Source:
+    """The source a data config names.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    return pick(SOURCES, config["name"], "data source")
+
+
+def facts(config: Config) -> tuple[tuple[int, int, int], int]:
+    """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
+    (channels, height, width), classes = source(config).facts(config)
+    size = config.get("resize")
+    return (channels, size or height, size or width), classes

@@ -1,0 +1,1 @@
+"""Networks as ordered, named layers: vocabulary, building, layer table."""

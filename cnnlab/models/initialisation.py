@@ -1,0 +1,54 @@
+"""Weight initialisation by name, from (seed, layer name)."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.names import pick
+
+
+def _lecun(weight: Tensor, *, uniform: bool) -> None:
+    """Variance 1/fan_in (LeCun et al. 1998, "Efficient BackProp")."""
+    std = 1 / sqrt(weight[0].numel())
+    nn.init.uniform_(weight, -sqrt(3) * std, sqrt(3) * std) if uniform else nn.init.normal_(weight, std=std)
+
+
+SCHEMES: dict[str, Callable[[Tensor], object]] = {
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # He et al. 2015
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "xavier_normal": nn.init.xavier_normal_,  # Glorot & Bengio 2010
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "lecun_normal": partial(_lecun, uniform=False),
+    "lecun_uniform": partial(_lecun, uniform=True),
+    "orthogonal": nn.init.orthogonal_,  # Saxe et al. 2014
+}
+
+
+def initialise(module: nn.Module, scheme: str | None) -> None:
+    """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults."""
+    if scheme is None:
+        return
+    draw = pick(SCHEMES, scheme, "init")
+    for part in module.modules():
+        if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+            draw(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+@contextmanager
+def layer_rng(seed: int, name: str) -> Iterator[None]:
+    """Torch's CPU random state as (seed, name) alone decides it; restored afterwards.
+
+    Whatever other layers a network has, this one starts from the same numbers: networks that differ by a removal
+    start equal in the layers they share.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        yield

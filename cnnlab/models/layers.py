@@ -1,0 +1,164 @@
+"""The layer vocabulary: kind -> module, made for the shape that comes in.
+
+A kind is one function. Its first argument is the incoming shape (without the batch axis), the others are the
+options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a kind, add a function.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from cnnlab.names import hint, pick
+
+Shape = tuple[int, ...]
+Size = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to make one kind of layer."""
+
+    make: Callable[..., nn.Module]
+    unit: bool  # a unit of the lectures: carries its norm, activation and dropout
+    dense: bool  # wants a vector: what comes in is flattened first
+
+    @property
+    def options(self) -> list[str]:
+        """The options a layer of this kind may give."""
+        return list(inspect.signature(self.make).parameters)[1:]
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def layer(*, unit: bool = False, dense: bool = False) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Register the decorated function as the kind of its name."""
+
+    def register(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        KINDS[make.__name__] = Kind(make, unit, dense)
+        return make
+
+    return register
+
+
+def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module:
+    """The module of a kind for an incoming shape, on torch's current default device.
+
+    Raises:
+        ValueError: an unknown kind or option, or one that the module refuses.
+    """
+    entry = pick(KINDS, kind, "kind")
+    for option, value in options.items():
+        if option not in entry.options:
+            raise ValueError(f'kind {kind} has no option "{option}"{hint(option, entry.options)}')
+        if option in POSITIVE and not _positive(value):
+            raise ValueError(f"{option} must be a whole number of at least 1, not {value!r}")
+    missing = [
+        p.name
+        for p in list(inspect.signature(entry.make).parameters.values())[1:]
+        if p.default is p.empty and p.name not in options
+    ]
+    if missing:
+        raise ValueError(f"kind {kind} needs {' and '.join(missing)}")
+    return entry.make(shape, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+POSITIVE = {"channels", "features", "kernel_size", "stride", "dilation", "groups", "output_size"}
+
+
+def _positive(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(_positive(v) for v in value)
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+def _by_rank(shape: Shape, *modules: type[nn.Module]) -> Any:
+    """The 1-D or 2-D module for a (channels, length) or (channels, height, width) input."""
+    if not 2 <= len(shape) <= 1 + len(modules):
+        raise ValueError(f"needs channels and one or two axes, got {'x'.join(map(str, shape))}")
+    return modules[len(shape) - 2]
+
+
+@layer(unit=True)
+def conv(
+    shape: Shape,
+    channels: int,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    bias: bool = True,
+) -> nn.Module:
+    """Convolution; padding "same" (stride 1), "valid" or a number of pixels."""
+    module = _by_rank(shape, nn.Conv1d, nn.Conv2d)
+    return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)  # type: ignore[no-any-return]
+
+
+@layer(unit=True, dense=True)
+def linear(shape: Shape, features: int, bias: bool = True) -> nn.Module:
+    """Dense layer."""
+    return nn.Linear(shape[0], features, bias)
+
+
+@layer(dense=True)
+def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
+    """The dense layer that ends a network: one logit a class; the data gives `num_classes`."""
+    return nn.Linear(shape[0], num_classes, bias)
+
+
+@layer()
+def maxpool(shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False) -> nn.Module:
+    """Max pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
+    return _by_rank(shape, nn.MaxPool1d, nn.MaxPool2d)(kernel_size, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
+
+
+@layer()
+def avgpool(shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False) -> nn.Module:
+    """Mean pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
+    return _by_rank(shape, nn.AvgPool1d, nn.AvgPool2d)(kernel_size, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
+
+
+@layer()
+def global_avgpool(shape: Shape) -> nn.Module:
+    """The mean of every map."""
+    return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(1)  # type: ignore[no-any-return]
+
+
+@layer()
+def batchnorm(shape: Shape) -> nn.Module:
+    """Batch normalisation over maps or features (Ioffe & Szegedy 2015)."""
+    return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0])
+
+
+@layer()
+def layernorm(shape: Shape) -> nn.Module:
+    """Layer normalisation over one image's maps together, scaled per map (Ba et al. 2016)."""
+    return nn.GroupNorm(1, shape[0]) if len(shape) > 1 else nn.LayerNorm(shape)
+
+
+@layer()
+def groupnorm(shape: Shape, groups: int = 8) -> nn.Module:
+    """Group normalisation (Wu & He 2018); fewer groups where `groups` does not divide the maps."""
+    return nn.GroupNorm(next(g for g in range(min(groups, shape[0]), 0, -1) if shape[0] % g == 0), shape[0])
+
+
+@layer()
+def instancenorm(shape: Shape) -> nn.Module:
+    """Instance normalisation, scaled per map (Ulyanov et al. 2016)."""
+    return _by_rank(shape, nn.InstanceNorm1d, nn.InstanceNorm2d)(shape[0], affine=True)  # type: ignore[no-any-return]
+
+
+@layer()
+def dropout(shape: Shape, p: float = 0.5) -> nn.Module:
+    """Dropout of single values (Srivastava et al. 2014)."""
+    return nn.Dropout(p)
+
+
+@layer()
+def flatten(shape: Shape) -> nn.Module:
+    """Maps to one vector; implicit before a dense layer."""
+    return nn.Flatten()

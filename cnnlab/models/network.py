@@ -1,0 +1,198 @@
+"""An ordered mapping of named layers becomes a module whose children carry these names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.models.activations import activation
+from cnnlab.models.initialisation import initialise, layer_rng
+from cnnlab.models.layers import KINDS, Shape, make_layer
+from cnnlab.models.table import Reach, Row, measure
+from cnnlab.names import hint, pick
+
+Spec = dict[str, Any]
+
+MODEL_WIDE = ("activation", "norm", "dropout", "init")
+NORMS = {"batch": "batchnorm", "layer": "layernorm", "group": "groupnorm", "instance": "instancenorm"}
+
+
+class Normalise(nn.Module):
+    """Images to zero mean and unit deviation a channel.
+
+    Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Floats of the same shape, in the memory format that convolutions are fastest in."""
+        scale = 255 if images.dtype == torch.uint8 else 1
+        floats = images.to(self.mean.dtype, memory_format=torch.channels_last, copy=True)
+        return floats.sub_(self.mean * scale).div_(self.std * scale)
+
+
+class Network(nn.Sequential):
+    """A network from its description.
+
+    Args:
+        model: what a `conf/model/*.yaml` says, as a plain mapping.
+        input_shape: of one image, (channels, height, width).
+        num_classes: what a layer of kind classifier gives.
+        mean, std: per channel on the scale 0 to 1; the first child, `input`, then normalises, and the network takes
+            bytes. Without them it takes floats as they are.
+        seed: with each layer's name, decides its initial weights.
+
+    Children are named as the layers are; `table` holds a Row for each. Built under `torch.device("meta")` it takes no
+    memory.
+
+    Raises:
+        ValueError: names the layer, the shape that reached it, and the removal that caused it.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        input_shape: Sequence[int],
+        num_classes: int,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if mean is not None and std is not None:
+            self.input = Normalise(mean, std)
+        self.table: list[Row] = []
+        layers, self.removed = remove_layers(arrange(model["layers"]), model.get("remove") or [])
+        shape, reach = tuple(input_shape), Reach.start(input_shape)
+        for name, spec in layers.items():
+            complete = complete_spec(spec, model, num_classes)
+            try:
+                with torch.device("meta"):
+                    row, reach = measure(name, spec["kind"], make_unit(complete, shape), shape, reach)
+                with layer_rng(seed, name):
+                    self.add_module(name, make_unit(complete, shape))
+            except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
+                raise ValueError(f"{name}: {_one_line(error)}{self._cause(layers, name, model['layers'])}") from error
+            self.table.append(row)
+            shape = row.output_shape
+        if shape != (num_classes,):
+            last = list(layers)[-1] if layers else "nothing"
+            raise ValueError(
+                f"the network ends in {last} with {'x'.join(map(str, shape))} values where the data has "
+                f"{num_classes} classes; let it end in a layer of kind classifier"
+            )
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(row.macs for row in self.table)
+
+    def _cause(self, layers: Mapping[str, Spec], name: str, written: Mapping[str, Any]) -> str:
+        """The removals that came before a layer, for the message that it does not fit."""
+        order = list(arrange(written))
+        before = [r for r in self.removed if order.index(r) < order.index(name)]
+        return f" (after removing {', '.join(before)})" if before else ""
+
+
+def arrange(layers: Mapping[str, Any]) -> dict[str, Spec]:
+    """The layers in their order: as written, those with `after` moved behind the layer they name ("input": first).
+
+    Raises:
+        ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor.
+    """
+    specs: dict[str, Spec] = {}
+    for name, spec in layers.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or name == "input" or hasattr(nn.Sequential, name):
+            raise ValueError(f'a layer cannot be called "{name}"; take letters, digits and _, and no name torch has')
+        if spec is None:  # model.layers.conv2=null
+            continue
+        if not isinstance(spec, Mapping) or "kind" not in spec:
+            raise ValueError(f"{name}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}")
+        pick(KINDS, spec["kind"], f"kind of {name}")
+        specs[name] = dict(spec)
+    order = [name for name, spec in specs.items() if "after" not in spec]
+    waiting = {name: spec.pop("after") for name, spec in specs.items() if "after" in spec}
+    for name, anchor in reversed(waiting.items()):  # so that the first written stands first behind a shared anchor
+        if anchor not in (*specs, "input"):
+            raise ValueError(f'{name}: there is no layer "{anchor}" to come after{hint(anchor, specs)}')
+        if anchor in waiting:
+            raise ValueError(f"{name}: {anchor} is itself inserted; name the layer both come after")
+        order.insert(0 if anchor == "input" else order.index(anchor) + 1, name)
+    return {name: specs[name] for name in order}
+
+
+def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> tuple[dict[str, Spec], list[str]]:
+    """What is left without the layers that match a name or glob, and the names that went.
+
+    Raises:
+        ValueError: a pattern that matches nothing, or the classifier.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else [str(p) for p in patterns]
+    for pattern in patterns:
+        matched = [name for name in layers if fnmatchcase(name, pattern)]
+        if not matched:
+            raise ValueError(f'model.remove: no layer is called "{pattern}"{hint(pattern, layers)}')
+        if heads := [name for name in matched if layers[name]["kind"] == "classifier"]:
+            raise ValueError(f'model.remove: "{pattern}" takes {heads[0]}, which gives the classes and has to stay')
+    removed = [name for name in layers if any(fnmatchcase(name, p) for p in patterns)]
+    return {name: spec for name, spec in layers.items() if name not in removed}, removed
+
+
+def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int) -> Spec:
+    """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
+    full: Spec = {"init": model.get("init"), **spec}
+    kind = KINDS[full["kind"]]
+    if kind.unit:
+        wide = {key: model.get(key) for key in MODEL_WIDE}
+        if not kind.dense:
+            wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
+        full = {**wide, **spec}
+        width = model.get("width") or 1
+        if width <= 0:
+            raise ValueError(f"model.width must be above 0, not {width}")
+        for size in ("channels", "features"):
+            if isinstance(full.get(size), int) and width != 1:
+                groups = full.get("groups", 1)
+                full[size] = max(1, round(full[size] * width / groups)) * groups
+    if full["kind"] == "classifier":
+        full["num_classes"] = num_classes
+    return full
+
+
+def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
+    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted."""
+    options = {k: v for k, v in spec.items() if k not in ("kind", *MODEL_WIDE)} | {
+        k: spec[k] for k in MODEL_WIDE if k in KINDS[spec["kind"]].options and k in spec
+    }
+    unit = nn.Sequential()
+    if KINDS[spec["kind"]].dense and len(shape) > 1:
+        unit.add_module("flatten", nn.Flatten())
+        shape = (torch.Size(shape).numel(),)
+    unit.add_module(spec["kind"], make_layer(spec["kind"], shape, options))
+    initialise(unit, spec.get("init"))
+    if spec.get("norm"):
+        channels = options.get("channels", options.get("features", shape[0]))
+        norm = pick(NORMS, spec["norm"], "norm")
+        unit.add_module("norm", make_layer(norm, (channels, *shape[1:]), {}))
+    if spec.get("activation"):
+        unit.add_module("activation", activation(spec["activation"]))
+    if spec.get("dropout"):
+        unit.add_module("dropout", nn.Dropout(spec["dropout"]))
+    return unit
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

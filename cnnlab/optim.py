@@ -1,0 +1,195 @@
+"""What torch.optim lacks: weight decay for weights alone, Muon for convolutions, schedules that know the epoch."""
+
+from collections.abc import Iterable
+from math import cos, floor, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Two parameter groups: weights, which decay as the optimizer says, and biases and norms, which do not."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    weights = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
+    return [g for g in ({"params": weights}, {"params": others, "weight_decay": 0.0}) if g["params"]]
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for matrices, convolution filters taken as matrices too, and AdamW for the rest.
+
+    Args:
+        params: parameter groups, as torch's optimizers take them.
+        lr: of the matrices.
+        momentum, weight_decay: of the matrices; the weight decay of both where a group does not say otherwise.
+        adamw_lr, betas: of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        adamw_lr: float = 0.002,
+        betas: tuple[float, float] = (0.9, 0.95),
+    ) -> None:
+        self._inner: list[torch.optim.Optimizer] = []
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        groups, super_groups = [], self._own_groups
+        self._filters: list[tuple[Tensor, Tensor]] = []  # a parameter, and its memory seen as a matrix
+        for group in super_groups:
+            pairs = [(p, as_matrix(p.detach())) for p in group["params"] if p.ndim > 1]
+            self._filters += pairs
+            groups.append({"params": [m for _, m in pairs], "weight_decay": group["weight_decay"]})
+        rest = [{**g, "params": [p for p in g["params"] if p.ndim <= 1], "lr": adamw_lr} for g in super_groups]
+        groups, rest = [g for g in groups if g["params"]], [g for g in rest if g["params"]]
+        if groups:
+            self._inner.append(torch.optim.Muon(groups, lr, weight_decay, momentum))
+        if rest:
+            self._inner.append(torch.optim.AdamW(rest, adamw_lr, tuple(betas), weight_decay=weight_decay))
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The groups of both optimizers, for schedules."""
+        return [g for inner in self._inner for g in inner.param_groups] if self._inner else self._own_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self._own_groups = groups
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        """Take one step with both."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for parameter, matrix in self._filters:
+            matrix.grad = None if parameter.grad is None else as_matrix(parameter.grad)
+        for inner in self._inner:
+            inner.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters."""
+        for inner in self._inner:
+            inner.zero_grad(set_to_none)
+        for parameter, _ in self._filters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+        """The state of both."""
+        return {"inner": [inner.state_dict() for inner in self._inner]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
+        """Take the state of both back."""
+        for inner, state in zip(self._inner, state_dict["inner"], strict=True):
+            inner.load_state_dict(state)
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """(outputs, everything else) of the same memory, also where channels come last in it."""
+    if weight.ndim == 4 and not weight.is_contiguous():
+        weight = weight.permute(0, 2, 3, 1)
+    return weight.reshape(len(weight), -1)
+
+
+class Schedule(LambdaLR):
+    """The learning rate as a factor of its start value, moved every step.
+
+    Args:
+        optimizer: whose groups are scheduled.
+        epochs: of the whole training.
+        steps_per_epoch: optimizer steps in one.
+        warmup_epochs: over which the factor also grows linearly from almost 0 to 1; fractions count.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, epochs: float, steps_per_epoch: float, warmup_epochs: float = 0.0
+    ) -> None:
+        if not 0 <= warmup_epochs <= epochs:
+            raise ValueError(f"scheduler.warmup_epochs={warmup_epochs} of {epochs} epochs")
+        self.epochs = epochs
+        warmup_steps = warmup_epochs * steps_per_epoch
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+            return warm * self.factor(step / steps_per_epoch)
+
+        super().__init__(optimizer, factor)
+
+    def factor(self, epoch: float) -> float:
+        """The factor at a time in epochs, 0 at the start."""
+        raise NotImplementedError
+
+
+class Constant(Schedule):
+    """Always 1."""
+
+    def factor(self, epoch: float) -> float:
+        """1."""
+        return 1.0
+
+
+class Step(Schedule):
+    """Times `gamma` every `every` epochs."""
+
+    def __init__(self, *args: Any, every: int = 10, gamma: float = 0.1, **kwargs: Any) -> None:
+        if every < 1:
+            raise ValueError(f"scheduler.every must be at least 1 epoch, not {every}")
+        self.every, self.gamma = every, gamma
+        super().__init__(*args, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        """gamma ^ floor(epoch / every)."""
+        return float(self.gamma ** (floor(epoch) // self.every))
+
+
+class Exponential(Schedule):
+    """Times `gamma` every epoch."""
+
+    def __init__(self, *args: Any, gamma: float = 0.9, **kwargs: Any) -> None:
+        self.gamma = gamma
+        super().__init__(*args, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        """gamma ^ floor(epoch)."""
+        return float(self.gamma ** floor(epoch))
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 to `final` (Loshchilov & Hutter 2017, without restarts)."""
+
+    def __init__(self, *args: Any, final: float = 0.0, **kwargs: Any) -> None:
+        self.final = final
+        super().__init__(*args, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        """From 1 to final."""
+        return _between(1.0, self.final, epoch / self.epochs)
+
+
+class OneCycle(Schedule):
+    """Up from `start` to 1 until the share `peak` of the training, then down to `final` (Smith & Topin 2018)."""
+
+    def __init__(
+        self, *args: Any, peak: float = 0.25, start: float = 0.04, final: float = 0.0001, **kwargs: Any
+    ) -> None:
+        if not 0 < peak < 1:
+            raise ValueError(f"scheduler.peak is a share of the training between 0 and 1, not {peak}")
+        self.peak, self.start, self.final = peak, start, final
+        super().__init__(*args, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        """From start to 1 to final."""
+        share = epoch / self.epochs
+        if share < self.peak:
+            return _between(self.start, 1.0, share / self.peak)
+        return _between(1.0, self.final, (share - self.peak) / (1 - self.peak))
+
+
+def _between(first: float, last: float, share: float) -> float:
+    return last + (first - last) * (1 + cos(pi * min(share, 1.0))) / 2

@@ -1,0 +1,90 @@
+"""A run of several processes on this machine is a fresh process group of its own.
+
+Lightning starts the other processes by repeating the command line; in a sweep or a notebook that would repeat the whole
+sweep. So `python -m cnnlab.processes` is the command line it repeats.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# set by whoever starts the processes of a run: Lightning itself, torchrun, SLURM
+LAUNCHED = ("LOCAL_RANK", "TORCHELASTIC_RUN_ID", "CNNLAB_PROCESS_GROUP")
+
+
+def needs_launch(trainer: Mapping[str, Any]) -> bool:
+    """Whether a trainer config wants processes that nobody has started yet."""
+    if any(name in os.environ for name in LAUNCHED) or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        return False
+    return device_count(trainer) > 1
+
+
+def device_count(trainer: Mapping[str, Any]) -> int:
+    """Processes on this machine: one a device."""
+    devices = trainer["devices"]
+    if isinstance(devices, (list, tuple)):
+        return len(devices)
+    if devices in ("auto", -1):
+        import torch
+
+        on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda")
+        return max(1, torch.cuda.device_count()) if on_gpu else 1
+    return int(devices)
+
+
+def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
+    """Run `train` in a process group of its own and wait for it; signals are passed on.
+
+    Raises:
+        ValueError: it failed; the message is the cause it left in `run.json`.
+        SystemExit, KeyboardInterrupt: it was stopped by a signal.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job.json"
+        job.write_text(json.dumps({"config": config, "directory": str(directory), "overrides": list(overrides)}))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cnnlab.processes", str(job)],
+            env={**os.environ, "CNNLAB_PROCESS_GROUP": "1"},
+            start_new_session=True,
+        )
+        before = {s: signal.signal(s, lambda s, _: os.killpg(process.pid, s)) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            status = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _kill_group(process.pid)
+    if status == 130:
+        raise KeyboardInterrupt
+    if status == 143:
+        raise SystemExit(143)
+    if status != 0:
+        raise ValueError(f"one of the processes of {directory} failed with status {status}; {directory}/run.json has the cause")
+
+
+def _kill_group(group: int) -> None:
+    """End what may be left of a process group."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def main() -> None:
+    """One process of a run."""
+    from cnnlab.config import one_line_errors
+    from cnnlab.train import train
+
+    job = json.loads(Path(sys.argv[1]).read_text())
+    with one_line_errors():
+        train(job["config"], Path(job["directory"]), job["overrides"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Rows as a table: in Markdown, in a notebook, on the terminal."""
+
+import csv
+import io
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+
+class Table(list[dict[str, Any]]):
+    """Rows of named values; a column is there if any row has it."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names, in order of appearance."""
+        return list(dict.fromkeys(name for row in self for name in row))
+
+    def cells(self) -> list[list[str]]:
+        """All values as text, row by row."""
+        return [[show(row.get(name)) for name in self.columns] for row in self]
+
+    def __str__(self) -> str:
+        rows = [self.columns, *self.cells()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        numeric = [all(isinstance(row.get(n), (int, float, type(None))) for row in self) for n in self.columns]
+        return "\n".join(
+            "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)).rstrip()
+            for row in rows
+        )
+
+    def markdown(self) -> str:
+        """A table of Markdown."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.cells()]
+        return "\n".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |" for line in lines)
+
+    def csv(self) -> str:
+        """Comma-separated values, numbers in full."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self)
+        return out.getvalue()
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(c)}</th>" for c in self.columns)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in self.cells())
+        return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def show(value: Any) -> str:
+    """A value as people read it: numbers short, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(show, value))
+    if isinstance(value, Mapping):
+        return str(dict(value))
+    return str(value)
