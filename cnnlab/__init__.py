@@ -1,1 +1,26 @@
-"""cnnlab."""
+"""Take a convolutional network apart.
+
+>>> import cnnlab
+>>> run = cnnlab.fit(["data=mnist", "model=lenet5"])    # doctest: +SKIP
+>>> run.metrics["test/acc"]                             # doctest: +SKIP
+
+`fit`, `Run` and `compare` are the notebook interface; they are imported when first used, because torch takes seconds.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnlab.runs import Run, compare
+    from cnnlab.train import fit
+
+__all__ = ["Run", "compare", "fit"]
+_HOME = {"Run": "cnnlab.runs", "compare": "cnnlab.runs", "fit": "cnnlab.train"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")
+    from importlib import import_module
+
+    # `cnnlab.train` is a module and `cnnlab.fit` a function: names never clash
+    return getattr(import_module(_HOME[name]), name)

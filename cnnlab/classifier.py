@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from cnnlab.models.network import Network
-from cnnlab.optim import Schedule, decay_groups
+from cnnlab.optim import decay_groups, schedule
 
 Batch = tuple[Tensor, Tensor]
 
@@ -49,11 +49,18 @@ class Classifier(LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.label_smoothing, self.classes = label_smoothing, list(classes)
         network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
-        self.network = network.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
+        self.network: Network = network.to(
+            memory_format=torch.channels_last
+        )  # convolutions are faster so, on CPU and GPU
         self.metrics = nn.ModuleDict({stage: _metrics(len(classes)) for stage in ("val", "test")})
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
+
+    @property
+    def log_every(self) -> int:
+        """Steps between what is logged while an epoch goes on."""
+        return self.trainer.log_every_n_steps  # type: ignore[attr-defined]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1."""
@@ -69,7 +76,7 @@ class Classifier(LightningModule):
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
         self._epoch_loss.append(loss.detach())
         self._epoch_images.append(len(labels))
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % self.log_every == 0:
             with torch.no_grad():
                 accuracy = (logits.argmax(1) == labels).float().mean()
             self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
@@ -92,7 +99,7 @@ class Classifier(LightningModule):
             FloatingPointError: clipping met a norm that is not finite.
         """
         step = self.trainer.global_step
-        logged = step % self.trainer.log_every_n_steps == 0
+        logged = step % self.log_every == 0
         if not gradient_clip_val and not logged:
             return
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
@@ -157,29 +164,25 @@ class Classifier(LightningModule):
     # --- optimizer
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and its schedule: cnnlab's move every step, torch's own every epoch."""
+        """The optimizer and its schedule."""
         if self.make_optimizer is None:
             raise ValueError("this classifier was loaded for use; give it an optimizer to train it")
         optimizer = self.make_optimizer(decay_groups(self.network))
         if self.make_scheduler is None:
             return optimizer
-        kind = getattr(self.make_scheduler, "func", self.make_scheduler)
-        if not issubclass(kind, Schedule):
-            plateau = kind is torch.optim.lr_scheduler.ReduceLROnPlateau
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), **({"monitor": "val/loss"} if plateau else {})},
-            }
         epochs = self.trainer.max_epochs or 1
-        steps = self.trainer.estimated_stepping_batches / epochs
-        schedule = self.make_scheduler(optimizer, epochs, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": schedule(
+                self.make_scheduler, optimizer, epochs, self.trainer.estimated_stepping_batches / epochs
+            ),
+        }
 
     # --- use
 
     @torch.inference_mode()
     def logits(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Logits (N, classes) on the CPU for any number of images, as bytes or floats from 0 to 1, in evaluation mode."""
+        """Logits (N, classes), on the CPU, of any number of images in evaluation mode; bytes or floats from 0 to 1."""
         self.eval()
         parts = [self.network(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
         return torch.cat(parts)

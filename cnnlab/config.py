@@ -1,12 +1,13 @@
-"""Hydra and OmegaConf: where conf/ is, composing, plain containers, one-line errors. With the commands, all that knows them."""
+"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra and OmegaConf."""
 
+import contextlib
 import functools
 import inspect
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,19 @@ from cnnlab.names import hint
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
-PATHS = ("run", "images", "study", "resume", "init_from", "data_dir", "output_dir", "output", "data.path", "hydra.run.dir")
+SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+PATHS = (
+    "run",
+    "images",
+    "study",
+    "resume",
+    "init_from",
+    "data_dir",
+    "output_dir",
+    "output",
+    "data.path",
+    "hydra.run.dir",
+)
 
 
 def conf_dir() -> Path:
@@ -52,7 +65,7 @@ _register()
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain containers, everything resolved, without Hydra's own part."""
-    visible = OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])
+    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
@@ -78,7 +91,7 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
     """Leave in a directory what Hydra leaves there when it runs a command itself."""
     folder = directory / ".hydra"
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]), folder / "config.yaml")
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 
@@ -121,7 +134,9 @@ def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> 
         raise ValueError(f"_target_: {name} cannot be imported ({error})") from error
     is_kind = isinstance(found, type) and issubclass(found, base)
     if not is_kind and not any(module == t or module.startswith(f"{t}.") for t in trusted):
-        raise ValueError(f"_target_: {name} is no {base.__name__}; trusted_modules=[{module}] would allow it all the same")
+        raise ValueError(
+            f"_target_: {name} is no {base.__name__}; trusted_modules=[{module}] would allow it all the same"
+        )
     options = {k: v for k, v in node.items() if k != "_target_"}
     parameters = _parameters(found)
     for option in options:
@@ -161,32 +176,34 @@ def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]
     def main() -> None:
         import hydra
 
+        def caught(config: DictConfig) -> None:
+            with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
+                task(config)
+
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
         sys.argv[1:] = [quote(a) if "=" in a and not a.startswith("-") else a for a in sys.argv[1:]]
         with one_line_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(caught)()
 
     return main
 
 
-class one_line_errors:  # noqa: N801 - reads as a statement
-    """Context: what was expected to go wrong ends the process with one line on stderr; an interrupt with status 130.
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one line on stderr where something went wrong that was expected to; 130 after Ctrl-C.
 
     With HYDRA_FULL_ERROR=1 the traceback shows.
     """
-
-    def __enter__(self) -> None:
-        self._show = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not self._show:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
-        if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write("interrupted\n")
-            sys.exit(130)
-        if isinstance(error, EXPECTED) and not self._show:
-            sys.stderr.write(f"cnnlab: {explain(error)}\n")
-            sys.exit(1)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("cnnlab: interrupted\n")
+        sys.exit(130)
+    except EXPECTED as error:
+        if SHOW_TRACEBACK:
+            raise
+        sys.stderr.write(f"cnnlab: {explain(error)}\n")
+        sys.exit(1)
 
 
 def explain(error: BaseException) -> str:

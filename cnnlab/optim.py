@@ -1,12 +1,12 @@
 """What torch.optim lacks: weight decay for weights alone, Muon for convolutions, schedules that know the epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import cos, floor, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -49,10 +49,10 @@ class Muon(torch.optim.Optimizer):
         if groups:
             self._inner.append(torch.optim.Muon(groups, lr, weight_decay, momentum))
         if rest:
-            self._inner.append(torch.optim.AdamW(rest, adamw_lr, tuple(betas), weight_decay=weight_decay))
+            self._inner.append(torch.optim.AdamW(rest, adamw_lr, (betas[0], betas[1]), weight_decay=weight_decay))
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[dict[str, Any]]:
         """The groups of both optimizers, for schedules."""
         return [g for inner in self._inner for g in inner.param_groups] if self._inner else self._own_groups
 
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
         self._own_groups = groups
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Take one step with both."""
         loss = None
         if closure is not None:
@@ -80,11 +80,11 @@ class Muon(torch.optim.Optimizer):
         for parameter, _ in self._filters:
             parameter.grad = None
 
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, Any]:
         """The state of both."""
         return {"inner": [inner.state_dict() for inner in self._inner]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state of both back."""
         for inner, state in zip(self._inner, state_dict["inner"], strict=True):
             inner.load_state_dict(state)
@@ -189,6 +189,22 @@ class OneCycle(Schedule):
         if share < self.peak:
             return _between(self.start, 1.0, share / self.peak)
         return _between(1.0, self.final, (share - self.peak) / (1 - self.peak))
+
+
+def schedule(
+    make: Callable[..., LRScheduler], optimizer: torch.optim.Optimizer, epochs: int, steps_per_epoch: float
+) -> dict[str, Any]:
+    """A schedule as Lightning takes it: cnnlab's move every step, torch's own every epoch, as torch's pages say.
+
+    Args:
+        make: a scheduler class, perhaps with some arguments given (functools.partial).
+        optimizer, epochs, steps_per_epoch: see Schedule.
+    """
+    kind: Any = getattr(make, "func", make)
+    if issubclass(kind, Schedule):
+        return {"scheduler": make(optimizer, epochs, steps_per_epoch), "interval": "step"}
+    watched = {"monitor": "val/loss"} if issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau) else {}
+    return {"scheduler": make(optimizer), "interval": "epoch", **watched}
 
 
 def _between(first: float, last: float, share: float) -> float:

@@ -4,6 +4,7 @@ Lightning starts the other processes by repeating the command line; in a sweep o
 sweep. So `python -m cnnlab.processes` is the command line it repeats.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -65,15 +66,15 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
     if status == 143:
         raise SystemExit(143)
     if status != 0:
-        raise ValueError(f"one of the processes of {directory} failed with status {status}; {directory}/run.json has the cause")
+        raise ValueError(
+            f"one of the processes of {directory} failed with status {status}; {directory}/run.json has the cause"
+        )
 
 
 def _kill_group(group: int) -> None:
     """End what may be left of a process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def main() -> None:

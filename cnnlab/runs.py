@@ -104,9 +104,7 @@ class Run:
 def decide(logits: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Label and probability for each row of logits (N, classes)."""
     probability, index = logits.softmax(1).max(1)
-    return [
-        {"label": classes[i], "probability": p} for i, p in zip(index.tolist(), probability.tolist(), strict=True)
-    ]
+    return [{"label": classes[i], "probability": p} for i, p in zip(index.tolist(), probability.tolist(), strict=True)]
 
 
 def load_classifier(checkpoint: Path) -> "Classifier":
@@ -124,8 +122,18 @@ def load_classifier(checkpoint: Path) -> "Classifier":
         raise ValueError(f"there is no checkpoint {checkpoint}")
     try:
         classifier = Classifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{checkpoint} is no checkpoint of cnnlab, or a damaged one: {str(error).splitlines()[0]}") from error
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of cnnlab, or a damaged one: {str(error).splitlines()[0]}"
+        ) from error
     return classifier.eval()
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         return runs.Run.load(directory).metrics
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    if rank_zero_only.rank != 0:  # another process of the same run, which leaves the directory to the first
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # another process of the same run, which leaves the directory to the first
         return _fit_and_test(config, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with runs.lock(directory):
@@ -78,30 +78,37 @@ def check(config: Config) -> None:
     from torch.optim.lr_scheduler import LRScheduler
 
     from cnnlab.data.augment import augmentation
-    from cnnlab.data.sources import facts
+    from cnnlab.data.sources import facts, load
     from cnnlab.models.network import Network
+    from cnnlab.optim import schedule
 
     trainer, data = config["trainer"], config["data"]
-    for key in ("batch_size", "eval_batch_size"):
-        if not isinstance(data[key], int) or data[key] < 1:
-            raise ValueError(f"data.{key} must be a whole number of at least 1, not {data[key]!r}")
-    if not isinstance(trainer["max_epochs"], int) or trainer["max_epochs"] < 1:
-        raise ValueError(f"trainer.max_epochs must be a whole number of at least 1, not {trainer['max_epochs']!r}")
+    wanted = {"data.batch_size": 1, "data.eval_batch_size": 1, "trainer.max_epochs": 1, "seed": 0}
+    for key, least in wanted.items():
+        value = runs.flatten(config)[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{key} must be a whole number of at least {least}, not {value!r}")
     if config["precision"] not in PRECISIONS:
         raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
-    present = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    present: dict[str, Callable[[], bool]] = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if trainer["accelerator"] in present and not present[trainer["accelerator"]]():
         name = trainer["accelerator"].upper()
-        raise ValueError(f"trainer={trainer['accelerator']}: this machine has no {name} that torch can use; take trainer=cpu or auto")
+        raise ValueError(
+            f"trainer={trainer['accelerator']}: this machine has no {name} that torch can use; take trainer=cpu or auto"
+        )
     augmentation(config["augment"] or {})
     shape, classes = facts(data)
     with torch.device("meta"):
         Network(config["model"], shape, classes)
     optimizer = target(config["optimizer"], Optimizer, config["trusted_modules"])
-    optimizer([torch.nn.Parameter(torch.zeros(2, 2))])  # torch checks the numbers
-    target(config["scheduler"], LRScheduler, config["trusted_modules"])
+    try:
+        stepped = optimizer([torch.nn.Parameter(torch.zeros(2, 2))])  # torch checks the numbers
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"optimizer: {error}") from error
+    schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), stepped, trainer["max_epochs"], 1)
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])
+    load(data)  # stays in memory for the fit
 
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
@@ -122,8 +129,8 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 def _fit_and_test(config: Config, directory: Path, info: Config | None = None) -> dict[str, float]:
     import torch
-    from lightning.pytorch import Trainer, seed_everything
     from lightning.pytorch import Callback as LightningCallback
+    from lightning.pytorch import Trainer, seed_everything
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import Logger
 
@@ -239,7 +246,18 @@ def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, floa
     }
 
 
-HYPERPARAMETERS = ("seed", "precision", "label_smoothing", "init_from", "data", "model", "optimizer", "scheduler", "augment", "trainer")
+HYPERPARAMETERS = (
+    "seed",
+    "precision",
+    "label_smoothing",
+    "init_from",
+    "data",
+    "model",
+    "optimizer",
+    "scheduler",
+    "augment",
+    "trainer",
+)
 
 
 def _log_hyperparameters(logger: Any, config: Config, metrics: Mapping[str, float]) -> None:
@@ -253,7 +271,7 @@ def _log_hyperparameters(logger: Any, config: Config, metrics: Mapping[str, floa
 
 
 def _log_to(directory: Path) -> None:
-    """Lightning's remarks and all warnings to the run's log; the terminal is for what the person who runs it looks at."""
+    """Lightning's remarks and all warnings go to the run's log; the terminal is for what people look at."""
     handler = logging.FileHandler(directory / "train.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
@@ -271,7 +289,9 @@ def _stop_signal(error: BaseException) -> str | None:
 
     if isinstance(error, SIGTERMException):
         return "SIGTERM"
-    return "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
+    return (
+        "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
+    )
 
 
 def _cause(error: BaseException) -> str:

@@ -16,8 +16,11 @@ class Graph(Callback):
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 shape = pl_module.hparams["input_shape"]
                 image = torch.zeros(1, *shape, dtype=torch.uint8, device=pl_module.device)
-                training = pl_module.network.training
-                with warnings.catch_warnings():  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
+                network = pl_module.get_submodule("network")
+                training = network.training
+                with (
+                    warnings.catch_warnings()
+                ):  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
                     warnings.simplefilter("ignore")
-                    logger.experiment.add_graph(pl_module.network.eval(), image)
-                pl_module.network.train(training)
+                    logger.experiment.add_graph(network.eval(), image)
+                network.train(training)

@@ -32,7 +32,9 @@ class History(Callback):
         """Start the epoch's clock."""
         self._epoch_started, self._images = perf_counter(), 0
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Count the images, and stop the epoch's clock before validation begins."""
         self._images += len(batch[1]) * trainer.world_size
         if trainer.is_last_batch:

@@ -47,7 +47,9 @@ class TrainingProgress(ProgressBar):
         """Start the epoch's clock."""
         self._epoch_started, self._epoch_images = perf_counter(), 0
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Draw, at most ten times a second."""
         self._epoch_images += len(batch[1]) * trainer.world_size
         now = perf_counter()
@@ -56,7 +58,9 @@ class TrainingProgress(ProgressBar):
         self._shown = now
         live = getattr(pl_module, "live", {})
         rate = self._epoch_images / (now - self._epoch_started)
-        text = f"loss {live.get('train/loss_step', 0):.3f}  acc {live.get('train/acc_step', 0):.3f}  {rate:,.0f} images/s"
+        text = (
+            f"loss {live.get('train/loss_step', 0):.3f}  acc {live.get('train/acc_step', 0):.3f}  {rate:,.0f} images/s"
+        )
         self._bar.update(
             self._task,
             description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
@@ -73,7 +77,9 @@ class TrainingProgress(ProgressBar):
         parts = [f"{name} {float(known[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc") if name in known]
         if "train/images_per_second" in known:
             parts.append(f"{float(known['train/images_per_second']):,.0f} images/s")
-        self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  " + "  ".join(parts), highlight=False)
+        self._console.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  " + "  ".join(parts), highlight=False
+        )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the bar away."""

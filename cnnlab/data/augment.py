@@ -43,7 +43,9 @@ def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
     inside = torch.ones(len(images), 1, 1, 1, dtype=torch.bool, device=images.device)
     for axis in (2, 3):
         length = images.shape[axis]
-        start = torch.randint(1 - size // 2, length + size // 2, (len(images), 1), generator=generator, device=images.device)
+        start = torch.randint(
+            1 - size // 2, length + size // 2, (len(images), 1), generator=generator, device=images.device
+        )
         at = torch.arange(length, device=images.device) - (start - size // 2)
         view = [len(images), 1, 1, 1]
         view[axis] = length

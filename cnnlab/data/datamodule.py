@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from cnnlab.data.augment import augmentation
 from cnnlab.data.images import resize
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Images, facts, source
+from cnnlab.data.sources import Images, facts, load
 
 
 class DataModule(LightningDataModule):
@@ -35,9 +35,7 @@ class DataModule(LightningDataModule):
         """Load and split, once."""
         if self.train is not None:
             return
-        splits = source(self.config).load(self.config)
-        if len(splits.train) == 0:
-            raise ValueError(f"data={self.config['name']} has no training images")
+        splits = load(self.config)
         self.classes, self.draw = splits.classes, splits.draw
         train, val = (splits.train, splits.val) if splits.val else split(splits.train, self.config)
         self.train, self.val, self.test = self._sized(train), self._sized(val), splits.test and self._sized(splits.test)
@@ -49,10 +47,11 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""
         assert self.train is not None
-        draw = self.draw and (lambda epoch: self._sized(self.draw(epoch)))
-        epoch = (lambda: self.trainer.current_epoch) if self.trainer else (lambda: 0)
+        draw, trainer = self.draw, self.trainer
+        fresh = (lambda epoch: self._sized(draw(epoch))) if draw else None
+        epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
         return self._batches(
-            self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=draw, epoch=epoch
+            self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=fresh, epoch=epoch
         )
 
     def val_dataloader(self) -> Batches:

@@ -4,8 +4,10 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 """
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from cnnlab.data import folder, xo
-from cnnlab.data.verify import verify_mnist
+from cnnlab.data.verify import MNIST_FILES, verify_mnist
 from cnnlab.names import pick
 
 Config = Mapping[str, Any]
@@ -62,12 +64,12 @@ def _mnist(config: Config, name: str) -> Splits:
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
-    parts = {}
-    for train in (True, False):
-        with _fetched(config, f"{name}/raw/{'train' if train else 't10k'}-images-idx3-ubyte"):
-            _download_once(config, name, lambda download, train=train: dataset(config["dir"], train, download=download))
-            verify_mnist(Path(config["dir"]) / name / "raw", name, train)
-            parts[train] = dataset(config["dir"], train)
+    raw = Path(config["dir"]) / name / "raw"
+    with _found_or_fetched(config, f"{name}/raw/*-ubyte"):
+        if not all((raw / file).is_file() for file in MNIST_FILES):
+            _fetch(config, name, dataset)
+        verify_mnist(raw, name)
+        parts = {train: dataset(config["dir"], train) for train in (True, False)}
     classes = [c.split(" - ")[0] for c in parts[True].classes]  # torchvision calls the digit 3 "3 - three"
     splits = {k: Images(v.data.unsqueeze(1), v.targets.long()) for k, v in parts.items()}
     return Splits(classes, splits[True], splits[False])
@@ -78,12 +80,12 @@ def _cifar(config: Config, name: str) -> Splits:
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
-    parts = {}
-    with _fetched(config, dataset.base_folder):
-        for train in (True, False):
-            parts[train] = _download_once(
-                config, name, lambda download, train=train: dataset(config["dir"], train, download=download)
-            )
+    with _found_or_fetched(config, dataset.base_folder):
+        try:
+            parts = {train: dataset(config["dir"], train) for train in (True, False)}
+        except RuntimeError:  # torchvision's word for "not found or corrupted"
+            _fetch(config, name, dataset)
+            parts = {train: dataset(config["dir"], train) for train in (True, False)}
     splits = {
         k: Images(torch.from_numpy(np.ascontiguousarray(v.data.transpose(0, 3, 1, 2))), torch.tensor(v.targets))
         for k, v in parts.items()
@@ -91,26 +93,24 @@ def _cifar(config: Config, name: str) -> Splits:
     return Splits(list(parts[True].classes), splits[True], splits[False])
 
 
-def _download_once(config: Config, name: str, dataset: Callable[[bool], Any]) -> Any:
-    """The dataset from its files, fetched first where they are missing; of several processes one fetches."""
-    try:
-        return dataset(False)
-    except RuntimeError:  # torchvision's word for "not found or corrupted"
-        directory = Path(config["dir"])
-        directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / f".{name}.lock"):
-            return dataset(True)
+def _fetch(config: Config, name: str, dataset: Callable[..., Any]) -> None:
+    """Let torchvision download and check; of several processes one does, the others wait and find the files."""
+    directory = Path(config["dir"])
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / f".{name}.lock"):
+        dataset(directory, download=True)
 
 
 @contextlib.contextmanager
-def _fetched(config: Config, files: str) -> Iterator[None]:
+def _found_or_fetched(config: Config, files: str) -> Iterator[None]:
     """Say in one line what was missing, where it was looked for, and what needs no network."""
     try:
         yield
     except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(":")
         raise ValueError(
-            f"data={config['name']}: no usable {files} in {Path(config['dir']).absolute()} and no download "
-            f"({str(error).strip().splitlines()[0]}); put the official files there, name their folder with data_dir=..., "
+            f"data={config['name']}: no usable {files} in {Path(config['dir']).absolute()} and no download ({reason}); "
+            "put the official files there, name their folder with data_dir=..., "
             "or take data=digits or data=xo, which need no network"
         ) from error
 
@@ -168,6 +168,26 @@ def source(config: Config) -> Source:
         ValueError: an unknown name.
     """
     return pick(SOURCES, config["name"], "data source")
+
+
+def load(config: Config) -> Splits:
+    """All images of a data config, at their own size; the last two stay in memory, for the runs of a sweep.
+
+    Raises:
+        ValueError: in one line what is missing or damaged, and what to do.
+    """
+    return _load(
+        json.dumps({k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size")}, sort_keys=True)
+    )
+
+
+@lru_cache(maxsize=2)
+def _load(config: str) -> Splits:
+    parsed = json.loads(config)
+    splits = source(parsed).load(parsed)
+    if not len(splits.train):
+        raise ValueError(f"data={parsed['name']} has no training images")
+    return splits
 
 
 def facts(config: Config) -> tuple[tuple[int, int, int], int]:

@@ -9,7 +9,7 @@ from cnnlab.names import pick
 
 
 class ScaledTanh(nn.Module):
-    """1.7159 tanh(2x/3), which maps ±1 to ±1 (LeCun et al. 1998, "Gradient-based learning applied to document recognition")."""
+    """1.7159 tanh(2x/3), which maps ±1 to ±1 (LeCun et al. 1998, "Efficient BackProp")."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply elementwise; any shape."""

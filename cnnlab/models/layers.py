@@ -95,7 +95,7 @@ def conv(
 ) -> nn.Module:
     """Convolution; padding "same" (stride 1), "valid" or a number of pixels."""
     module = _by_rank(shape, nn.Conv1d, nn.Conv2d)
-    return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)  # type: ignore[no-any-return]
+    return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
 
 
 @layer(unit=True, dense=True)
@@ -111,21 +111,25 @@ def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
 
 
 @layer()
-def maxpool(shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False) -> nn.Module:
+def maxpool(
+    shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False
+) -> nn.Module:
     """Max pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
-    return _by_rank(shape, nn.MaxPool1d, nn.MaxPool2d)(kernel_size, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
+    return _by_rank(shape, nn.MaxPool1d, nn.MaxPool2d)(kernel_size, stride, padding, ceil_mode=ceil)
 
 
 @layer()
-def avgpool(shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False) -> nn.Module:
+def avgpool(
+    shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False
+) -> nn.Module:
     """Mean pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
-    return _by_rank(shape, nn.AvgPool1d, nn.AvgPool2d)(kernel_size, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
+    return _by_rank(shape, nn.AvgPool1d, nn.AvgPool2d)(kernel_size, stride, padding, ceil_mode=ceil)
 
 
 @layer()
 def global_avgpool(shape: Shape) -> nn.Module:
     """The mean of every map."""
-    return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(1)  # type: ignore[no-any-return]
+    return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(1)
 
 
 @layer()
@@ -149,7 +153,7 @@ def groupnorm(shape: Shape, groups: int = 8) -> nn.Module:
 @layer()
 def instancenorm(shape: Shape) -> nn.Module:
     """Instance normalisation, scaled per map (Ulyanov et al. 2016)."""
-    return _by_rank(shape, nn.InstanceNorm1d, nn.InstanceNorm2d)(shape[0], affine=True)  # type: ignore[no-any-return]
+    return _by_rank(shape, nn.InstanceNorm1d, nn.InstanceNorm2d)(shape[0], affine=True)
 
 
 @layer()

@@ -26,6 +26,9 @@ class Normalise(nn.Module):
     Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
@@ -120,7 +123,9 @@ def arrange(layers: Mapping[str, Any]) -> dict[str, Spec]:
         if spec is None:  # model.layers.conv2=null
             continue
         if not isinstance(spec, Mapping) or "kind" not in spec:
-            raise ValueError(f"{name}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}")
+            raise ValueError(
+                f"{name}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}"
+            )
         pick(KINDS, spec["kind"], f"kind of {name}")
         specs[name] = dict(spec)
     order = [name for name, spec in specs.items() if "after" not in spec]

@@ -1,0 +1,95 @@
+"""One training epoch through cnnlab.train, everything on, against plain PyTorch loops on the same tensors and threads.
+
+    python benchmarks/epoch.py                  LeNet-5 on MNIST
+    python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10
+
+Rounds are interleaved, so that a busy machine slows all of them; the table shows medians and ratios. Peak memory is
+that of a process which does nothing else.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import torch
+import yardsticks
+
+from cnnlab.config import compose, plain
+from cnnlab.data.datamodule import DataModule
+from cnnlab.runs import Run
+from cnnlab.train import train
+
+CASES = {
+    "lenet5": (["data=mnist", "model=lenet5", "precision=32-true"], torch.float32),
+    "alexnet_cifar": (["data=cifar10", "model=alexnet_cifar", "precision=auto"], torch.bfloat16),
+}
+EPOCHS = 2  # a fit's first epoch warms up; the rate kept is the median's
+
+
+def cnnlab_epoch(overrides: list[str], images: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        config, _ = compose("train", [*overrides, "optimizer=sgd", "trainer=cpu", f"trainer.max_epochs={EPOCHS}"])
+        with contextlib.redirect_stdout(io.StringIO()):
+            train(plain(config), Path(folder))
+        return images / Run.load(folder).metrics["train_images_per_second"]
+
+
+def measures(case: str) -> dict:
+    overrides, dtype = CASES[case]
+    if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
+        dtype = torch.float32
+    config, _ = compose("train", overrides)
+    data = DataModule(plain(config)["data"])
+    data.setup()
+    images, labels, size = data.train.images, data.train.labels, plain(config)["data"]["batch_size"]
+    network = getattr(yardsticks, case)
+    return {
+        "cnnlab": lambda: cnnlab_epoch(overrides, len(images)),
+        "plain loop": lambda: yardsticks.plain_epoch(network, images, labels, size),
+        "tuned loop": lambda: yardsticks.tuned_epoch(network, images, labels, size, dtype),
+    }
+
+
+def peak_memory(case: str, name: str) -> int:
+    """MiB, of a process of its own that trains one epoch."""
+    command = [sys.executable, __file__, case, "--peak", name]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", nargs="?", choices=CASES, default="lenet5")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    runs = measures(args.case)
+    if args.peak:
+        runs[args.peak]()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        return
+    seconds = {name: [] for name in runs}
+    for _ in range(args.rounds):
+        for name, run in runs.items():
+            seconds[name].append(run())
+    memory = {name: peak_memory(args.case, name) for name in runs}
+    print(
+        f"{args.case}, one epoch, {args.rounds} interleaved rounds, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    print("| | seconds (min - max) | cnnlab takes | peak memory, MiB | cnnlab takes |\n| --- | --- | --- | --- | --- |")
+    for name in runs:
+        ratio = median(a / b for a, b in zip(seconds["cnnlab"], seconds[name], strict=True))
+        span = f"{median(seconds[name]):.2f} ({min(seconds[name]):.2f} - {max(seconds[name]):.2f})"
+        print(f"| {name} | {span} | {ratio:.2f} times | {memory[name]} | {memory['cnnlab'] / memory[name]:.2f} times |")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    main()

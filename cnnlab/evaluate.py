@@ -1,0 +1,106 @@
+"""Test metrics of a finished run, on its own or on other data."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cnnlab.config import command, plain
+from cnnlab.runs import Run, write_json
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch import Tensor
+
+
+def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Metrics of a run's best checkpoint on test images, every image once.
+
+    Args:
+        run: a finished run.
+        data: a data config as a plain mapping; the run's own if not given. The images are scaled to the run's size, and
+            keep the run's normalisation.
+
+    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes), `images`, and `per_class`, the
+    accuracy by class name. Writes the same to `evaluate/<data>.json` in the run directory.
+
+    Raises:
+        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from cnnlab.data.images import resize
+    from cnnlab.data.sources import load
+
+    config = dict(data or run.config["data"])
+    classifier = run.classifier()
+    channels, *size = classifier.hparams["input_shape"]
+    splits = load(config)
+    if splits.test is None:
+        raise ValueError(f"data={config['name']} has no test images")
+    images = splits.test.images
+    if images.shape[1] != channels:
+        raise ValueError(
+            f"data={config['name']} has {images.shape[1]} channels, and {run.directory} was trained on {channels}"
+        )
+    labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
+    classifier.to(best_device())
+    logits = classifier.logits(resize(images, tuple(size)), config["eval_batch_size"])
+    hits = logits.argmax(1) == labels
+    metrics: dict[str, Any] = {
+        "test/loss": float(F.cross_entropy(logits.double(), labels)),
+        "test/acc": float(hits.double().mean()),
+    }
+    if len(classifier.classes) > 10:
+        metrics["test/top5_acc"] = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
+    metrics["images"] = len(labels)
+    present = torch.bincount(labels, minlength=len(classifier.classes))
+    right = torch.bincount(labels[hits], minlength=len(classifier.classes))
+    metrics["per_class"] = {
+        name: r / n for name, r, n in zip(classifier.classes, right.tolist(), present.tolist(), strict=True) if n
+    }
+    folder = run.directory / "evaluate"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{config['name']}.json", metrics)
+    return metrics
+
+
+def best_device() -> str:
+    """Where torch computes fastest on this machine."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: str) -> "Tensor":
+    """Labels renumbered as the run numbers its classes, by name.
+
+    Raises:
+        ValueError: a class the run does not know.
+    """
+    import torch
+
+    unknown = [c for c in theirs if c not in ours]
+    if unknown:
+        raise ValueError(
+            f"data={name} has classes this run was not trained on: {', '.join(unknown[:5])}; "
+            f"it knows {', '.join(ours[:5])}"
+        )
+    return torch.tensor([ours.index(c) for c in theirs])[labels]
+
+
+def _task(composed: "DictConfig") -> None:
+    config = plain(composed)
+    run = Run.load(config["run"])
+    metrics = evaluate(run, config["data"])
+    for name, value in metrics.items():
+        if not isinstance(value, dict):
+            print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value:,}")
+    for name, value in metrics["per_class"].items():
+        print(f"  {name:<12} {value:.4f}")
+    print(f"\nwritten to {run.directory / 'evaluate' / ((config['data'] or run.config['data'])['name'] + '.json')}")
+
+
+main = command("evaluate", _task)
+
+if __name__ == "__main__":
+    main()
