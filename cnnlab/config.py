@@ -1,4 +1,4 @@
-"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra and OmegaConf."""
+"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra."""
 
 import contextlib
 import functools
@@ -233,5 +233,6 @@ def quote(override: str) -> str:
     plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
     if key.lstrip("+") not in PATHS or not equals or plain_value:
         return override
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
+    # in quotes only a backslash before a quote means anything to Hydra, and "${" to OmegaConf
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value).replace("${", "\\${")
     return f"{key}='{escaped}'"

@@ -91,13 +91,13 @@ def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: s
 def _task(composed: "DictConfig") -> None:
     config = plain(composed)
     run = Run.load(config["run"])
-    metrics = evaluate(run, config["data"])
+    metrics = evaluate(run, config.get("data"))
     for name, value in metrics.items():
         if not isinstance(value, dict):
             print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value:,}")
     for name, value in metrics["per_class"].items():
         print(f"  {name:<12} {value:.4f}")
-    print(f"\nwritten to {run.directory / 'evaluate' / ((config['data'] or run.config['data'])['name'] + '.json')}")
+    print(f"\nwritten to {run.directory / 'evaluate' / ((config.get('data') or run.config['data'])['name'] + '.json')}")
 
 
 main = command("evaluate", _task)

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnlab.runs import read_json
+
 # set by whoever starts the processes of a run: Lightning itself, torchrun, SLURM
 LAUNCHED = ("LOCAL_RANK", "TORCHELASTIC_RUN_ID", "CNNLAB_PROCESS_GROUP")
 
@@ -66,9 +68,13 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
     if status == 143:
         raise SystemExit(143)
     if status != 0:
-        raise ValueError(
-            f"one of the processes of {directory} failed with status {status}; {directory}/run.json has the cause"
-        )
+        raise ValueError(_left_cause(directory) or f"a process of {directory} ended with status {status}")
+
+
+def _left_cause(directory: Path) -> str | None:
+    """Why a run failed, as its first process wrote it down."""
+    path = directory / "run.json"
+    return read_json(path)["cause"] if path.is_file() else None
 
 
 def _kill_group(group: int) -> None:
@@ -79,12 +85,16 @@ def _kill_group(group: int) -> None:
 
 def main() -> None:
     """One process of a run."""
-    from cnnlab.config import one_line_errors
+    from cnnlab.config import EXPECTED
     from cnnlab.train import train
 
     job = json.loads(Path(sys.argv[1]).read_text())
-    with one_line_errors():
+    try:
         train(job["config"], Path(job["directory"]), job["overrides"])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except EXPECTED:  # the cause is in run.json, and whoever started the processes says it, once
+        sys.exit(1)
 
 
 if __name__ == "__main__":

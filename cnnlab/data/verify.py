@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-# MD5 of MNIST's unpacked files; Fashion-MNIST publishes those of its archives only, so there format and size are checked
+# MD5 of MNIST's unpacked files; Fashion-MNIST publishes those of its archives only: there the format is checked
 MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",

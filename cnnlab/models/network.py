@@ -165,7 +165,7 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
         if not kind.dense:
             wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
         full = {**wide, **spec}
-        width = model.get("width") or 1
+        width = model.get("width", 1)
         if width <= 0:
             raise ValueError(f"model.width must be above 0, not {width}")
         for size in ("channels", "features"):

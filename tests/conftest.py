@@ -1,0 +1,42 @@
+"""Fixtures that several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cnnlab.config import compose, plain
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> str:
+    """Where the official MNIST and CIFAR-10 lie; without them tests skip, unless they may not."""
+    path = Path(os.environ.get("CNNLAB_DATA_DIR", ROOT / "data"))
+    wanted = [path / "MNIST/raw/train-images-idx3-ubyte", path / "cifar-10-batches-py/data_batch_1"]
+    missing = [str(p) for p in wanted if not p.is_file()]
+    if missing:
+        message = f"the official MNIST and CIFAR-10 are not in {path}; name their folder in CNNLAB_DATA_DIR"
+        assert not os.environ.get("CNNLAB_REQUIRE_REAL_DATA"), message
+        pytest.skip(message)
+    return str(path)
+
+
+@pytest.fixture
+def composed():
+    """A train config as plain containers, from overrides."""
+
+    def compose_train(*overrides: str) -> dict:
+        return plain(compose("train", overrides)[0])
+
+    return compose_train
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """One finished run of two epochs on digits, for tests that only read it."""
+    import cnnlab
+
+    output = tmp_path_factory.mktemp("outputs")
+    return cnnlab.fit(["trainer=cpu", "trainer.max_epochs=2", "data.batch_size=32", f"output_dir={output}"])

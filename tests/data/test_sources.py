@@ -1,0 +1,249 @@
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnnlab.data import sources
+from cnnlab.data.datamodule import DataModule, statistics
+
+
+def load(name, directory):
+    sources._load.cache_clear()  # the test may have changed the files
+    return sources.load({"name": name, "dir": str(directory)})
+
+
+def refusal(name, directory):
+    """The one line a person gets."""
+    with pytest.raises(ValueError, match=r"\A.+\Z") as caught:
+        load(name, directory)
+    return str(caught.value)
+
+
+# --- the official files
+
+
+@pytest.mark.real_data
+def test_mnist(real_data_dir):
+    splits = load("mnist", real_data_dir)
+    assert splits.classes == [str(d) for d in range(10)]
+    assert splits.train.images.shape == (60_000, 1, 28, 28)
+    assert splits.test.images.shape == (10_000, 1, 28, 28)
+    assert splits.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert splits.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    mean, std = statistics(splits.train)
+    assert (mean[0], std[0]) == pytest.approx((0.1307, 0.3081), abs=5e-5)  # as everybody quotes them
+
+
+@pytest.mark.real_data
+def test_cifar10(real_data_dir):
+    splits = load("cifar10", real_data_dir)
+    assert splits.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    assert splits.train.images.shape == (50_000, 3, 32, 32)
+    assert splits.test.images.shape == (10_000, 3, 32, 32)
+    assert splits.train.labels.bincount().tolist() == [5000] * 10
+    assert [splits.classes[i] for i in splits.train.labels[:4]] == ["frog", "truck", "truck", "deer"]
+    mean, std = statistics(splits.train)
+    assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
+    assert std == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+
+
+# --- small files in the official format
+
+
+@pytest.mark.parametrize(("source", "name"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_idx_files(source, name, small_mnist, tmp_path):
+    _, arrays = small_mnist(name)
+    splits = load(source, tmp_path)
+    for part, (images, labels) in ((splits.train, arrays["train"]), (splits.test, arrays["t10k"])):
+        assert np.array_equal(part.images[:, 0], images)
+        assert np.array_equal(part.labels, labels)
+    assert splits.classes[3] == {"mnist": "3", "fashion_mnist": "Dress"}[source]
+
+
+@pytest.mark.parametrize(("source", "name"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
+def test_cifar_files(source, name, small_cifar, tmp_path):
+    _, arrays = small_cifar(name)
+    splits = load(source, tmp_path)
+    for part, batches in ((splits.train, ["data_batch_1", "data_batch_2"]), (splits.test, ["test_batch"])):
+        assert np.array_equal(part.images, np.concatenate([arrays[b][0] for b in batches]))  # C, H, W in this order
+        assert part.labels.tolist() == [label for b in batches for label in arrays[b][1]]
+    assert len(splits.classes) == sources.facts({"name": source})[1]
+
+
+def test_a_cifar_batch_that_was_altered_is_never_unpickled(small_cifar, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(canary),)
+
+    folder, _ = small_cifar("CIFAR10")
+    canary = tmp_path / "unpickled"
+    trap = pickle.dumps(Trap(), protocol=2)
+    pickle.loads(trap)
+    canary.rmdir()  # it would have gone off
+    for file in ("data_batch_2", "test_batch", "batches.meta"):
+        kept = (folder / file).read_bytes()
+        (folder / file).write_bytes(trap)
+        message = refusal("cifar10", tmp_path)
+        assert "cifar-10-batches-py" in message
+        assert str(tmp_path) in message
+        assert not canary.exists()
+        (folder / file).write_bytes(kept)
+    load("cifar10", tmp_path)  # and whole again
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+@pytest.mark.parametrize("file", sorted(sources.MNIST_FILES))
+def test_damaged_idx_files_are_named(name, file, small_mnist, tmp_path):
+    raw, _ = small_mnist(name)
+    whole = (raw / file).read_bytes()
+    last = bytes([whole[-1] ^ 1])
+    # one other pixel or label shows only where there are checksums
+    altered = [whole[:-1] + last] if name == "MNIST" else []
+    for damaged in (b"", whole[:3], whole[:9], whole[:-1], whole + b"\0", b"\1" + whole[1:], *altered):
+        (raw / file).write_bytes(damaged)
+        assert str(raw / file) in refusal({"MNIST": "mnist"}.get(name, "fashion_mnist"), tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[10] * 20, [0] * 19, [0] * 21])
+def test_fashion_labels_that_do_not_fit_the_images_are_refused(labels, small_mnist, tmp_path):
+    raw, _ = small_mnist("FashionMNIST")
+    (raw / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + len(labels).to_bytes(4, "big") + bytes(labels))
+    assert "train-labels-idx1-ubyte" in refusal("fashion_mnist", tmp_path)
+
+
+def test_what_old_torchvision_left_in_processed_does_not_replace_the_verified_files(small_mnist, tmp_path):
+    _, arrays = small_mnist("MNIST")
+    (tmp_path / "MNIST/processed").mkdir()
+    for file in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3)), tmp_path / "MNIST/processed" / file)
+    assert np.array_equal(load("mnist", tmp_path).train.images[:, 0], arrays["train"][0])
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("mnist", "MNIST/raw"),
+        ("fashion_mnist", "FashionMNIST/raw"),
+        ("cifar10", "cifar-10-batches-py"),
+        ("cifar100", "cifar-100-python"),
+    ],
+)
+def test_without_files_and_network_one_line_says_what_to_do(source, missing, tmp_path):
+    message = refusal(source, tmp_path / "new")
+    for part in (f"data={source}", missing, str(tmp_path / "new"), "data_dir=", "data=digits"):
+        assert part in message
+
+
+def test_a_download_that_fails_without_a_word_is_one_line_too(monkeypatch, tmp_path):
+    def hang_up(*args, **kwargs):
+        raise TimeoutError  # its text is empty
+
+    monkeypatch.setattr("urllib.request.urlopen", hang_up)
+    assert "data=digits" in refusal("cifar10", tmp_path)
+
+
+def test_reading_writes_nothing(small_mnist, small_cifar, tmp_path):
+    # a data folder may be read-only; modes alone would prove nothing to root
+    small_mnist("FashionMNIST")
+    small_cifar("CIFAR100")
+    folders = [tmp_path, *(p for p in tmp_path.rglob("*") if p.is_dir())]
+
+    def state():
+        return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in [tmp_path, *tmp_path.rglob("*")]}
+
+    for folder in folders:
+        folder.chmod(0o555)
+    before = state()
+    load("fashion_mnist", tmp_path)
+    load("cifar100", tmp_path)
+    assert state() == before
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+# --- digits
+
+
+def test_digits_split_is_fixed_stratified_and_disjoint():
+    from sklearn.datasets import load_digits
+
+    torch.manual_seed(5)
+    splits = load("digits", "unused")
+    assert (len(splits.train), len(splits.test)) == (1437, 360)
+    # results are comparable only as long as these stay the same images
+    assert hashlib.md5(splits.test.images.numpy().tobytes()).hexdigest() == "d6d048cbc9d9faaeadd189e607ed2264"
+    share = splits.test.labels.bincount() / (splits.train.labels.bincount() + splits.test.labels.bincount())
+    assert ((share - 0.2).abs() < 0.005).all()
+    both = torch.cat([splits.train.images, splits.test.images]).flatten(1).tolist()
+    expected = np.round(load_digits().data * 255 / 16).astype(np.uint8).tolist()
+    assert sorted(both) == sorted(expected)  # every image once: none in both
+
+
+# --- image folders
+
+
+def pictures(root, *folders, size=(9, 7)):
+    """Two pictures in every folder, each of one colour, 40 for the first folder, 41, ..."""
+    for number, folder in enumerate(folders):
+        (root / folder).mkdir(parents=True)
+        for name in ("a.png", "B.PNG"):
+            Image.new("RGB", size, (40 + number, 0, 0)).save(root / folder / name)
+    return root
+
+
+def test_image_folder_with_val_and_test(composed, tmp_path):
+    pictures(tmp_path, "train/cat", "train/dog", "val/dog", "test/cat", "test/dog")
+    (tmp_path / "train/cat/notes.txt").write_text("no picture")
+    config = composed("data=image_folder", f"data.path={tmp_path}", "data.resize=5")["data"]
+    module = DataModule(config)
+    module.setup()
+    assert (module.classes, module.shape, module.num_classes) == (["cat", "dog"], (3, 5, 5), 2)
+    for data, reds, labels in (
+        (module.train, [40, 40, 41, 41], [0, 0, 1, 1]),
+        (module.val, [42, 42], [1, 1]),  # class 1, though its folder is val's first
+        (module.test, [43, 43, 44, 44], [0, 0, 1, 1]),
+    ):
+        assert data.images[:, 0, 0, 0].tolist() == reds
+        assert data.images[:, 1:].max() == 0
+        assert data.labels.tolist() == labels
+
+
+def test_image_folder_without_val_and_test(composed, tmp_path):
+    pictures(tmp_path, "train/cat", "train/dog")
+    module = DataModule(
+        composed("data=image_folder", f"data.path={tmp_path}", "data.channels=1", "data.val_size=1")["data"]
+    )
+    module.setup()
+    assert module.train.images.shape == (3, 1, 64, 64)
+    assert (len(module.train), len(module.val), module.test) == (3, 1, None)
+    with pytest.raises(ValueError, match="data=image_folder has no test images"):
+        module.test_dataloader()
+
+
+def test_image_folder_errors(composed, tmp_path):
+    def message(path, *overrides):
+        sources._load.cache_clear()
+        with pytest.raises(ValueError, match=r"\A.+\Z") as caught:
+            sources.load(composed("data=image_folder", f"data.path={path}", *overrides)["data"])
+        return str(caught.value)
+
+    assert "data.path=FOLDER" in message("null")
+    assert str(tmp_path / "none") in message(tmp_path / "none")
+    assert "1 class folders" in message(pictures(tmp_path / "one", "train/cat"))
+    root = pictures(tmp_path / "good", "train/cat", "train/dog")
+    assert "data.channels" in message(root, "data.channels=2")
+    (root / "train/dog/broken.png").write_bytes((root / "train/dog/a.png").read_bytes()[:40])
+    assert str(root / "train/dog/broken.png") in message(root)
+    (root / "train/dog/broken.png").unlink()
+    pictures(root, "val/cow")
+    assert "cow" in message(root)
+    (root / "val/cow").rename(root / "train/empty")
+    for file in Path(root / "train/empty").iterdir():
+        file.unlink()
+    assert str(root / "train/empty") in message(root)
