@@ -40,13 +40,13 @@ def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
 
 def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
     """Blacken a square of `size` pixels at a random place, partly outside perhaps (DeVries & Taylor 2017)."""
+    if size < 1:
+        raise ValueError(f"augment.cutout.size must be at least 1, not {size}")
     inside = torch.ones(len(images), 1, 1, 1, dtype=torch.bool, device=images.device)
     for axis in (2, 3):
         length = images.shape[axis]
-        start = torch.randint(
-            1 - size // 2, length + size // 2, (len(images), 1), generator=generator, device=images.device
-        )
-        at = torch.arange(length, device=images.device) - (start - size // 2)
+        start = torch.randint(1 - size, length, (len(images), 1), generator=generator, device=images.device)
+        at = torch.arange(length, device=images.device) - start
         view = [len(images), 1, 1, 1]
         view[axis] = length
         inside = inside & ((at >= 0) & (at < size)).view(view)
@@ -57,6 +57,8 @@ def affine(
     images: Tensor, generator: Generator, rotation: float = 10.0, translation: float = 2.0, scaling: float = 0.1
 ) -> Tensor:
     """Turn by up to `rotation` degrees, shift by `translation` pixels, scale by 1 ± `scaling`; outside is black."""
+    if not 0 <= scaling < 1:
+        raise ValueError(f"augment.affine.scaling must be at least 0 and below 1, not {scaling}")
     count, _, height, width = images.shape
     turn, zoom, dx, dy = (
         (_uniform(images, generator) * 2 - 1) * size

@@ -85,6 +85,8 @@ def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
         ValueError: a size that leaves nothing for one of them.
     """
     size = config["val_size"]
+    if not isinstance(size, (int, float)):
+        raise ValueError(f"data.val_size is a number of images or a fraction, not {size!r}")
     held_out = round(size * len(data)) if size < 1 else int(size)
     if not 0 < held_out < len(data):
         raise ValueError(f"data.val_size={size} of {len(data)} training images leaves none for training or validation")

@@ -37,7 +37,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
             with Image.open(path) as opened:
                 picture = ImageOps.exif_transpose(opened)
                 if picture.mode.startswith("I") or picture.mode == "F":
-                    picture = _to_bytes(picture)
+                    picture = _to_bytes(picture, picture.info.get("transparency"))
                 if "A" in picture.getbands() or "transparency" in picture.info:
                     picture = picture.convert("RGBA")
                     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -51,13 +51,16 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
     return resize(tensor.unsqueeze(0), size)[0].contiguous()
 
 
-def _to_bytes(picture: "Image.Image") -> "Image.Image":
-    """16-bit grey to 8-bit: its upper byte, or, where all values are bytes already, as it is."""
+def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
+    """16-bit grey to 8-bit: scaled, or, where all values are bytes already, as it is; `clear` is transparent."""
     from PIL import Image
 
-    values = np.asarray(picture, dtype=np.float64)
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
     full = 65535.0 if values.max(initial=0) > 255 or picture.mode.startswith("I;16") else 255.0
-    return Image.fromarray((values.clip(0, full) * (255 / full)).round().astype(np.uint8))
+    grey = Image.fromarray((values.clip(0, full) * (255 / full)).round().astype(np.uint8))
+    if clear is not None:
+        grey.putalpha(Image.fromarray((values != clear).astype(np.uint8) * 255))
+    return grey
 
 
 def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:

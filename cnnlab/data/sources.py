@@ -62,6 +62,7 @@ class Source:
 def _mnist(config: Config, name: str) -> Splits:
     """MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017), as torchvision lays them out."""
     from torchvision import datasets
+    from torchvision.datasets import mnist
 
     dataset = getattr(datasets, name)
     raw = Path(config["dir"]) / name / "raw"
@@ -69,10 +70,15 @@ def _mnist(config: Config, name: str) -> Splits:
         if not all((raw / file).is_file() for file in MNIST_FILES):
             _fetch(config, name, dataset)
         verify_mnist(raw, name)
-        parts = {train: dataset(config["dir"], train) for train in (True, False)}
-    classes = [c.split(" - ")[0] for c in parts[True].classes]  # torchvision calls the digit 3 "3 - three"
-    splits = {k: Images(v.data.unsqueeze(1), v.targets.long()) for k, v in parts.items()}
-    return Splits(classes, splits[True], splits[False])
+        parts = {
+            part: Images(
+                mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
+                mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte")),
+            )
+            for part in ("train", "t10k")
+        }
+    classes = [c.split(" - ")[0] for c in dataset.classes]  # torchvision calls the digit 3 "3 - three"
+    return Splits(classes, parts["train"], parts["t10k"])
 
 
 def _cifar(config: Config, name: str) -> Splits:
@@ -107,7 +113,7 @@ def _found_or_fetched(config: Config, files: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(":")
+        reason = str(error).strip().partition("\n")[0].rstrip(":") or type(error).__name__
         raise ValueError(
             f"data={config['name']}: no usable {files} in {Path(config['dir']).absolute()} and no download ({reason}); "
             "put the official files there, name their folder with data_dir=..., "
@@ -143,9 +149,17 @@ def _xo(config: Config) -> Splits:
 
 
 def _folder(config: Config) -> Splits:
+    _folder_facts(config)  # refuses what load would trip over
     classes, splits = folder.load(config["path"], config["channels"], config["resize"])
     parts = {name: Images(*part) for name, part in splits.items()}
     return Splits(classes, parts["train"], parts.get("test"), parts.get("val"))
+
+
+def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
+    size = config["resize"]
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"data=image_folder: data.resize must be the height and width all images get, not {size!r}")
+    return (config["channels"], size, size), len(folder.classes_in(config["path"]))
 
 
 SOURCES: dict[str, Source] = {
@@ -155,9 +169,7 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": Source(_xo, lambda c: ((1, xo.SIZE, xo.SIZE), 2)),
-    "image_folder": Source(
-        _folder, lambda c: ((c["channels"], c["resize"], c["resize"]), len(folder.classes_in(c["path"])))
-    ),
+    "image_folder": Source(_folder, _folder_facts),
 }
 
 
@@ -192,6 +204,8 @@ def _load(config: str) -> Splits:
 
 def facts(config: Config) -> tuple[tuple[int, int, int], int]:
     """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
-    (channels, height, width), classes = source(config).facts(config)
     size = config.get("resize")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
+    (channels, height, width), classes = source(config).facts(config)
     return (channels, size or height, size or width), classes

@@ -1,6 +1,7 @@
 """Check the raw files of MNIST and its kin before use; torchvision checks only the archives it downloads."""
 
 import hashlib
+from math import prod
 from pathlib import Path
 
 # MD5 of MNIST's unpacked files; Fashion-MNIST publishes those of its archives only: there the format is checked
@@ -19,25 +20,24 @@ def verify_mnist(raw: Path, name: str) -> None:
     Raises:
         ValueError: the first that is not the official one, or for Fashion-MNIST not in the official format.
     """
+    counts: dict[str, int] = {}
     for file, md5 in MNIST_FILES.items():
-        path = raw / file
+        path, part = raw / file, file.partition("-")[0]
         content = path.read_bytes()
         if name == "MNIST":
             if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-                raise ValueError(
-                    f"{path} is not the official file (its MD5 differs); delete it to have it fetched again"
-                )
-        elif not _is_idx(content, *next(header for kind, header in HEADERS.items() if kind in file)):
+                raise ValueError(f"{path} is not the official file (MD5 differs); delete it to have it fetched again")
+            continue
+        count = _items(content, *next(header for kind, header in HEADERS.items() if kind in file))
+        if count is None or counts.setdefault(part, count) != count:
             raise ValueError(f"{path} is cut short or not in the official format; delete it to have it fetched again")
 
 
-def _is_idx(content: bytes, magic: int, item: tuple[int, ...]) -> bool:
-    """Whether the header fits the content, and labels are 0 to 9."""
+def _items(content: bytes, magic: int, item: tuple[int, ...]) -> int | None:
+    """How many images or labels there are, where the header fits the content and labels are 0 to 9; else None."""
     head = 4 * (2 + len(item))
     numbers = [int.from_bytes(content[i : i + 4], "big") for i in range(0, head, 4)]
     values = content[head:]
-    size = 784 if item else 1
-    fits = (
-        len(content) >= head and numbers[0] == magic and tuple(numbers[2:]) == item and len(values) == numbers[1] * size
-    )
-    return fits and (bool(item) or max(values, default=0) <= 9)
+    fits = len(content) >= head and numbers[0] == magic and tuple(numbers[2:]) == item
+    fits = fits and len(values) == numbers[1] * prod(item) and (bool(item) or max(values, default=0) <= 9)
+    return numbers[1] if fits else None

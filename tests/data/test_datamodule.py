@@ -89,7 +89,7 @@ def test_only_training_batches_are_shuffled_and_augmented(composed):
         images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
         assert torch.equal(images, data.images)
         assert torch.equal(labels, data.labels)
-    assert len(next(iter(module.test_dataloader()))[1]) == 70
+        assert len(next(iter(batches))[1]) == 70
 
     def first(augment, seed):
         return next(iter(prepared(config, augment=augment, seed=seed).train_dataloader()))

@@ -107,6 +107,10 @@ def test_a_file_cut_short_anywhere_raises_what_predict_expects(suffix, tmp_path)
         expected = pytest.raises((OSError, ValueError)) if length < len(whole) * 0.9 else contextlib.suppress(OSError)
         with expected:
             read_image(path, 3, (8, 8))
+    if suffix == "png":
+        path.write_bytes(whole[:36] + bytes([whole[36] ^ 255]) + whole[37:])  # a chunk of another length
+        with pytest.raises(ValueError, match="broken image"):  # what Pillow calls a SyntaxError
+            read_image(path, 3, (8, 8))
     for content in (b"", b"no picture at all"):
         path.write_bytes(content)
         with pytest.raises(OSError, match="cannot identify"):

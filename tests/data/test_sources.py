@@ -105,7 +105,7 @@ def test_damaged_idx_files_are_named(name, file, small_mnist, tmp_path):
     last = bytes([whole[-1] ^ 1])
     # one other pixel or label shows only where there are checksums
     altered = [whole[:-1] + last] if name == "MNIST" else []
-    for damaged in (b"", whole[:3], whole[:9], whole[:-1], whole + b"\0", b"\1" + whole[1:], *altered):
+    for damaged in (b"", whole[:3], whole[:4], whole[:9], whole[:-1], whole + b"\0", b"\1" + whole[1:], *altered):
         (raw / file).write_bytes(damaged)
         assert str(raw / file) in refusal({"MNIST": "mnist"}.get(name, "fashion_mnist"), tmp_path)
 
@@ -247,3 +247,10 @@ def test_image_folder_errors(composed, tmp_path):
     for file in Path(root / "train/empty").iterdir():
         file.unlink()
     assert str(root / "train/empty") in message(root)
+
+
+@pytest.mark.parametrize("size", ["null", "0"])
+def test_image_folder_needs_a_size(size, composed, tmp_path):
+    pictures(tmp_path, "train/cat", "train/dog")
+    with pytest.raises(ValueError, match=r"data\.resize"):
+        sources.load(composed("data=image_folder", f"data.path={tmp_path}", f"data.resize={size}")["data"])
