@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
 
@@ -47,7 +47,9 @@ class Classifier(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.label_smoothing, self.classes = label_smoothing, list(classes)
+        self.classes = list(classes)
+        self.loss_name = model.get("loss") or "cross_entropy"
+        self.loss = training_loss(self.loss_name, label_smoothing)
         network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
         self.network: Network = network.to(
             memory_format=torch.channels_last
@@ -70,10 +72,10 @@ class Classifier(LightningModule):
     # --- training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch over all processes, once they are averaged."""
+        """Mean loss of the batch over all processes, once they are averaged."""
         images, labels = batch
         logits = self.network(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        loss = self.loss(logits.float(), labels)
         self._epoch_loss.append(loss.detach())
         self._epoch_images.append(len(labels))
         if self.global_step % self.log_every == 0:
@@ -149,7 +151,7 @@ class Classifier(LightningModule):
         logits = self.network(images).float()
         for name, metric in self._stage(stage):
             if name == "loss":
-                metric.update(F.cross_entropy(logits, labels), len(labels))
+                metric.update(LOSSES[self.loss_name](logits, labels), len(labels))
             else:
                 metric.update(logits, labels)
 

@@ -164,7 +164,7 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leave by SystemExit, because Hydra turns a callback's exceptions into warnings."""
-        from cnnlab.train import check
+        from cnnlab.checks import check
 
         with one_line_errors():
             check(plain(config))

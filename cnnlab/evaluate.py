@@ -26,10 +26,10 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
     """
     import torch
-    import torch.nn.functional as F
 
-    from cnnlab.data.images import resize
+    from cnnlab.data.images import permute_pixels, resize
     from cnnlab.data.sources import load
+    from cnnlab.models.losses import LOSSES
 
     config = dict(data or run.config["data"])
     classifier = run.classifier()
@@ -44,10 +44,13 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         )
     labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     classifier.to(best_device())
-    logits = classifier.logits(resize(images, tuple(size)), config["eval_batch_size"])
+    images = resize(images, tuple(size))
+    if run.config["data"].get("permute_pixels"):
+        images = permute_pixels(images)
+    logits = classifier.logits(images, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {
-        "test/loss": float(F.cross_entropy(logits.double(), labels)),
+        "test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels)),
         "test/acc": float(hits.double().mean()),
     }
     if len(classifier.classes) > 10:

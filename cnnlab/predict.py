@@ -20,7 +20,7 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
     """
     import torch
 
-    from cnnlab.data.images import read_image
+    from cnnlab.data.images import permute_pixels, read_image
     from cnnlab.evaluate import best_device
 
     classifier = run.classifier().to(best_device())
@@ -35,7 +35,9 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
             except (OSError, ValueError) as error:
                 row["error"] = " ".join(str(error).split())
         if pictures:
-            answers = decide(classifier.logits(torch.stack(pictures)), classifier.classes)
+            batch = torch.stack(pictures)
+            batch = permute_pixels(batch) if run.config["data"].get("permute_pixels") else batch
+            answers = decide(classifier.logits(batch), classifier.classes)
             for row, answer in zip(readable, answers, strict=True):
                 row.update(answer)
     return rows

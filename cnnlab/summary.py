@@ -37,7 +37,7 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
         "model": config["model"]["name"],
         "input_shape": list(shape),
         "num_classes": classes,
-        "layers": [asdict(row) for row in network.table],
+        "layers": [{k: v for k, v in asdict(row).items() if v != ""} for row in network.table],
         "params": network.params,
         "macs": network.macs,
     }

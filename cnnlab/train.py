@@ -5,11 +5,12 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnlab import runs
+from cnnlab.checks import check, resolve_precision
 from cnnlab.config import command, compose, load_config, one_line_errors, plain, target, write_composed
 
 if TYPE_CHECKING:
@@ -65,66 +66,6 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
             runs.write_json(directory / "run.json", info)
     _print_result(metrics, directory)
     return metrics
-
-
-def check(config: Config) -> None:
-    """Refuse, before anything is made, what cannot work: the network on this data, classes, devices, numbers.
-
-    Raises:
-        ValueError: names the thing and the remedy.
-    """
-    import torch
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
-
-    from cnnlab.data.augment import augmentation
-    from cnnlab.data.sources import facts, load
-    from cnnlab.models.network import Network
-    from cnnlab.optim import schedule
-
-    trainer, data = config["trainer"], config["data"]
-    wanted = {"data.batch_size": 1, "data.eval_batch_size": 1, "trainer.max_epochs": 1, "seed": 0}
-    for key, least in wanted.items():
-        value = runs.flatten(config)[key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{key} must be a whole number of at least {least}, not {value!r}")
-    if config["precision"] not in PRECISIONS:
-        raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
-    present: dict[str, Callable[[], bool]] = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if trainer["accelerator"] in present and not present[trainer["accelerator"]]():
-        name = trainer["accelerator"].upper()
-        raise ValueError(
-            f"trainer={trainer['accelerator']}: this machine has no {name} that torch can use; take trainer=cpu or auto"
-        )
-    augmentation(config["augment"] or {})
-    shape, classes = facts(data)
-    with torch.device("meta"):
-        Network(config["model"], shape, classes)
-    optimizer = target(config["optimizer"], Optimizer, config["trusted_modules"])
-    try:
-        stepped = optimizer([torch.nn.Parameter(torch.zeros(2, 2))])  # torch checks the numbers
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"optimizer: {error}") from error
-    schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), stepped, trainer["max_epochs"], 1)
-    if config["init_from"] is not None:
-        runs.Run.load(config["init_from"])
-    load(data)  # stays in memory for the fit
-
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
-
-
-def resolve_precision(precision: str, accelerator: str) -> str:
-    """What "auto" stands for: bf16-mixed where the hardware computes in bfloat16, else 32-true."""
-    import torch
-
-    if precision != "auto":
-        return precision
-    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
-        native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = accelerator in ("cpu", "auto") and torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if native else "32-true"
 
 
 def _fit_and_test(config: Config, directory: Path, info: Config | None = None) -> dict[str, float]:

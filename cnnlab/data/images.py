@@ -73,3 +73,13 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
         for part in images.split(4096)
     ]
     return torch.cat(parts)
+
+
+def permute_pixels(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) with all pixels in another order, the same for every image and channel.
+
+    "If your data is just as useful after swapping any of your columns with each other, you can't use a convnet."
+    """
+    height, width = images.shape[2:]
+    order = torch.randperm(height * width, generator=torch.Generator().manual_seed(0)).to(images.device)
+    return images.flatten(2)[:, :, order].view_as(images)

@@ -1,8 +1,13 @@
-"""The activations a network can use, by name."""
+"""The activation zoo, by name: torch's, and those that torch.nn lacks.
 
-from collections.abc import Mapping
+Each is made for the number of channels (or features) that come in, because some learn parameters for each of them.
+"""
+
+from collections.abc import Callable, Mapping
+from math import log
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from cnnlab.names import pick
@@ -12,35 +17,131 @@ class ScaledTanh(nn.Module):
     """1.7159 tanh(2x/3), which maps ±1 to ±1 (LeCun et al. 1998, "Efficient BackProp")."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply elementwise; any shape."""
+        """Elementwise; any shape."""
         return 1.7159 * (x * (2 / 3)).tanh()
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "hardswish": nn.Hardswish,
-    "identity": nn.Identity,
-    "leaky_relu": nn.LeakyReLU,
-    "mish": nn.Mish,
-    "prelu": nn.PReLU,
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "rrelu": nn.RReLU,
-    "scaled_tanh": ScaledTanh,
-    "selu": nn.SELU,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
+class SReLU(nn.Module):
+    """S-shaped ReLU (Jin et al. 2016), its four parameters learned for each channel.
+
+    t_l + a_l (x - t_l) below t_l, x between, t_r + a_r (x - t_r) above t_r.
+    """
+
+    def __init__(self, channels: int, t_l: float = -1.0, a_l: float = 0.2, t_r: float = 1.0, a_r: float = 0.2) -> None:
+        super().__init__()
+        self.t_l, self.a_l, self.t_r, self.a_r = (
+            nn.Parameter(torch.full((channels,), value)) for value in (t_l, a_l, t_r, a_r)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, ...) to the same shape."""
+        t_l, a_l, t_r, a_r = (_per_channel(p, x) for p in (self.t_l, self.a_l, self.t_r, self.a_r))
+        above = torch.where(x > t_r, t_r + a_r * (x - t_r), x)
+        return torch.where(x < t_l, t_l + a_l * (x - t_l), above)
+
+
+class APL(nn.Module):
+    """Adaptive piecewise linear unit (Agostinelli et al. 2015): max(0, x) + sum_s a_s max(0, -x + b_s).
+
+    `pieces` pairs of a and b are learned for each channel; they start at a = 0.2 and b spread over -1 to 1.
+    """
+
+    def __init__(self, channels: int, pieces: int = 2) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.full((pieces, channels), 0.2))
+        self.b = nn.Parameter(torch.linspace(-1, 1, pieces).unsqueeze(1).repeat(1, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, ...) to the same shape."""
+        out = x.relu()
+        for a, b in zip(self.a, self.b, strict=True):
+            out = out + _per_channel(a, x) * (_per_channel(b, x) - x).relu()
+        return out
+
+
+class ISRLU(nn.Module):
+    """Inverse square root linear unit (Carlile et al. 2017): x / sqrt(1 + alpha x^2) below 0, x above."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise; any shape."""
+        return torch.where(x < 0, x * (1 + self.alpha * x * x).rsqrt(), x)
+
+
+class BentIdentity(nn.Module):
+    """(sqrt(x^2 + 1) - 1) / 2 + x, as the lectures list it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise; any shape."""
+        return ((x * x + 1).sqrt() - 1) / 2 + x
+
+
+class SoftPP(nn.Module):
+    """Soft++ (Ciuparu et al. 2020): ln(1 + e^(kx)) + x/c - ln 2."""
+
+    def __init__(self, k: float = 1.0, c: float = 2.0) -> None:
+        super().__init__()
+        self.k, self.c = k, c
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise; any shape."""
+        return nn.functional.softplus(self.k * x) + x / self.c - log(2)
+
+
+def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    return parameter.view(-1, *[1] * (x.ndim - 2))
+
+
+Make = Callable[..., nn.Module]
+
+
+def _plain(module: type[nn.Module], **defaults: Any) -> Make:
+    """An activation without parameters for each channel."""
+    return lambda channels, **options: module(**{**defaults, **options})
+
+
+ACTIVATIONS: dict[str, Make] = {
+    "apl": APL,
+    "bent_identity": _plain(BentIdentity),
+    "elu": _plain(nn.ELU),  # Clevert et al. 2016: alpha (e^x - 1) below 0
+    "gelu": _plain(nn.GELU),
+    "hardswish": _plain(nn.Hardswish),
+    "identity": _plain(nn.Identity),
+    "isrlu": _plain(ISRLU),
+    "leaky_relu": _plain(nn.LeakyReLU),  # Maas et al. 2013: 0.01 x below 0
+    "mish": _plain(nn.Mish),
+    "prelu": nn.PReLU,  # He et al. 2015: a x below 0, a learned for each channel
+    "relu": _plain(nn.ReLU),
+    "relu6": _plain(nn.ReLU6),
+    "rrelu": _plain(nn.RReLU),  # Xu et al. 2015: a x below 0, a random in training
+    "scaled_tanh": _plain(ScaledTanh),
+    "selu": _plain(nn.SELU),  # Klambauer et al. 2017: lambda 1.0507, alpha 1.67326
+    "sigmoid": _plain(nn.Sigmoid),
+    "silu": _plain(nn.SiLU),
+    "softplus": _plain(nn.Softplus),  # ln(1 + e^x)
+    "softpp": _plain(SoftPP),
+    "srelu": SReLU,
+    "tanh": _plain(nn.Tanh),
 }
 
 
-def activation(choice: str | Mapping[str, Any]) -> nn.Module:
+def activation(choice: str | Mapping[str, Any], channels: int) -> nn.Module:
     """The module for a name ("relu") or a name with options ({kind: leaky_relu, negative_slope: 0.2}).
 
+    Args:
+        choice: what a model config says.
+        channels: that come in, for those that learn something for each.
+
     Raises:
-        ValueError: an unknown name, with the nearest known one.
+        ValueError: an unknown name or option, with the nearest known one.
     """
     options = {"kind": choice} if isinstance(choice, str) else dict(choice)
-    return pick(ACTIVATIONS, options.pop("kind", None), "activation")(**options)
+    kind = options.pop("kind", None)
+    make = pick(ACTIVATIONS, kind, "activation")
+    try:
+        return make(channels, **options)
+    except TypeError as error:
+        raise ValueError(f"activation {kind}: {error}") from error

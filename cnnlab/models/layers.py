@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from cnnlab.models.modules import FixedFilter2d, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.names import hint, pick
 
 Shape = tuple[int, ...]
@@ -92,8 +93,14 @@ def conv(
     dilation: Size = 1,
     groups: int = 1,
     bias: bool = True,
+    connections: list[list[int]] | None = None,
 ) -> nn.Module:
-    """Convolution; padding "same" (stride 1), "valid" or a number of pixels."""
+    """Convolution; padding "same" (stride 1), "valid" or a number of pixels.
+
+    `connections` lists for each filter the maps it sees, as LeNet-5's C3 does; without it each sees all of its group.
+    """
+    if connections is not None:
+        return SparseConv2d(shape[0], channels, kernel_size, connections, stride=stride, padding=padding)
     module = _by_rank(shape, nn.Conv1d, nn.Conv2d)
     return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
 
@@ -127,9 +134,23 @@ def avgpool(
 
 
 @layer()
-def global_avgpool(shape: Shape) -> nn.Module:
-    """The mean of every map."""
-    return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(1)
+def lppool(
+    shape: Shape, kernel_size: Size, p: float = 2.0, stride: Size | None = None, ceil: bool = False
+) -> nn.Module:
+    """The p-norm of each window."""
+    return _by_rank(shape, nn.LPPool1d, nn.LPPool2d)(p, kernel_size, stride, ceil)
+
+
+@layer()
+def adaptive_avgpool(shape: Shape, output_size: Size = 1) -> nn.Module:
+    """Mean pooling to a given size, by default the mean of every map."""
+    return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(output_size)
+
+
+@layer()
+def adaptive_maxpool(shape: Shape, output_size: Size = 1) -> nn.Module:
+    """Max pooling to a given size, by default the maximum of every map."""
+    return _by_rank(shape, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)(output_size)
 
 
 @layer()
@@ -157,12 +178,62 @@ def instancenorm(shape: Shape) -> nn.Module:
 
 
 @layer()
+def lrn(shape: Shape, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> nn.Module:
+    """Local response normalisation over `size` neighbouring maps (Krizhevsky et al. 2012), alpha as in the paper."""
+    return nn.LocalResponseNorm(size, alpha * size, beta, k)  # torch divides alpha by the size
+
+
+@layer()
 def dropout(shape: Shape, p: float = 0.5) -> nn.Module:
     """Dropout of single values (Srivastava et al. 2014)."""
     return nn.Dropout(p)
 
 
 @layer()
+def channel_dropout(shape: Shape, p: float = 0.5) -> nn.Module:
+    """Dropout of whole maps (Tompson et al. 2015)."""
+    return _by_rank(shape, nn.Dropout1d, nn.Dropout2d)(p)
+
+
+@layer()
 def flatten(shape: Shape) -> nn.Module:
     """Maps to one vector; implicit before a dense layer."""
     return nn.Flatten()
+
+
+@layer()
+def identity(shape: Shape) -> nn.Module:
+    """Nothing by itself; carries an activation or a norm to a place of its own."""
+    return nn.Identity()
+
+
+@layer()
+def trainable_pool(shape: Shape, kernel_size: Size, stride: Size | None = None, ceil: bool = False) -> nn.Module:
+    """LeNet-5's subsampling (LeCun et al. 1998): mean pooling with a coefficient and a bias for each map."""
+    return TrainablePool2d(shape[0], kernel_size, stride, ceil)
+
+
+@layer(dense=True)
+def rbf(shape: Shape, num_classes: int) -> nn.Module:
+    """LeNet-5's output (LeCun et al. 1998): minus the squared distance to each digit's fixed bitmap."""
+    return RBFOutput(shape[0], num_classes)
+
+
+@layer()
+def fixed_filter(shape: Shape, kernel: str | list[list[float]], normalise: bool = False) -> nn.Module:
+    """An image kernel on every map, not trained: sharpen, blur, edge_enhance, edge_detect, emboss, sobel_x, sobel_y."""
+    return FixedFilter2d(shape[0], kernel, normalise)
+
+
+@layer()
+def torchvision(
+    shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
+) -> nn.Module:
+    """A whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
+
+    `small_stem` replaces a first convolution that strides, and the pool behind it, by one of 3x3 that does not; by
+    default for images below 64 pixels.
+    """
+    from cnnlab.models.zoo import from_torchvision
+
+    return from_torchvision(arch, weights, shape, num_classes, small_stem)

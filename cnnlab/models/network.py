@@ -8,16 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.activations import activation
-from cnnlab.models.initialisation import initialise, layer_rng
-from cnnlab.models.layers import KINDS, Shape, make_layer
+from cnnlab.models.initialisation import layer_rng
+from cnnlab.models.layers import KINDS
 from cnnlab.models.table import Reach, Row, measure
+from cnnlab.models.units import Spec, complete_spec, make_unit
 from cnnlab.names import hint, pick
-
-Spec = dict[str, Any]
-
-MODEL_WIDE = ("activation", "norm", "dropout", "init")
-NORMS = {"batch": "batchnorm", "layer": "layernorm", "group": "groupnorm", "instance": "instancenorm"}
 
 
 class Normalise(nn.Module):
@@ -80,6 +75,8 @@ class Network(nn.Sequential):
             try:
                 with torch.device("meta"):
                     row, reach = measure(name, spec["kind"], make_unit(complete, shape), shape, reach)
+                    if row.note and model.get("strict_sizes"):
+                        raise ValueError(row.note)
                 with layer_rng(seed, name):
                     self.add_module(name, make_unit(complete, shape))
             except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
@@ -150,53 +147,10 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
         matched = [name for name in layers if fnmatchcase(name, pattern)]
         if not matched:
             raise ValueError(f'model.remove: no layer is called "{pattern}"{hint(pattern, layers)}')
-        if heads := [name for name in matched if layers[name]["kind"] == "classifier"]:
+        if heads := [name for name in matched if "num_classes" in KINDS[layers[name]["kind"]].options]:
             raise ValueError(f'model.remove: "{pattern}" takes {heads[0]}, which gives the classes and has to stay')
     removed = [name for name in layers if any(fnmatchcase(name, p) for p in patterns)]
     return {name: spec for name, spec in layers.items() if name not in removed}, removed
-
-
-def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int) -> Spec:
-    """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
-    full: Spec = {"init": model.get("init"), **spec}
-    kind = KINDS[full["kind"]]
-    if kind.unit:
-        wide = {key: model.get(key) for key in MODEL_WIDE}
-        if not kind.dense:
-            wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
-        full = {**wide, **spec}
-        width = model.get("width", 1)
-        if width <= 0:
-            raise ValueError(f"model.width must be above 0, not {width}")
-        for size in ("channels", "features"):
-            if isinstance(full.get(size), int) and width != 1:
-                groups = full.get("groups", 1)
-                full[size] = max(1, round(full[size] * width / groups)) * groups
-    if full["kind"] == "classifier":
-        full["num_classes"] = num_classes
-    return full
-
-
-def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
-    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted."""
-    options = {k: v for k, v in spec.items() if k not in ("kind", *MODEL_WIDE)} | {
-        k: spec[k] for k in MODEL_WIDE if k in KINDS[spec["kind"]].options and k in spec
-    }
-    unit = nn.Sequential()
-    if KINDS[spec["kind"]].dense and len(shape) > 1:
-        unit.add_module("flatten", nn.Flatten())
-        shape = (torch.Size(shape).numel(),)
-    unit.add_module(spec["kind"], make_layer(spec["kind"], shape, options))
-    initialise(unit, spec.get("init"))
-    if spec.get("norm"):
-        channels = options.get("channels", options.get("features", shape[0]))
-        norm = pick(NORMS, spec["norm"], "norm")
-        unit.add_module("norm", make_layer(norm, (channels, *shape[1:]), {}))
-    if spec.get("activation"):
-        unit.add_module("activation", activation(spec["activation"]))
-    if spec.get("dropout"):
-        unit.add_module("dropout", nn.Dropout(spec["dropout"]))
-    return unit
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The layer table: what each layer gives, holds, computes and sees, measured on meta tensors."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ class Row:
     params: int  # trainable
     macs: int  # multiply-adds for one image
     receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
+    note: str = ""  # where a convolution does not fit and its last steps are left out
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,44 @@ class Reach:
         axes = tuple(input_shape[1:])
         return cls(axes, (1,) * len(axes), (1,) * len(axes))
 
-    def through(self, module: nn.Module) -> "Reach":
-        """What a value sees behind a module."""
-        if isinstance(module, (nn.Flatten, nn.Linear, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
-            return Reach(self.image, self.image, self.step)
-        if not hasattr(module, "kernel_size"):
+    def through(self, module: nn.Module, incoming: dict[nn.Module, Shape]) -> "Reach":
+        """What a value sees behind a module; `incoming` has the shape that each part of it got."""
+        if isinstance(body := getattr(module, "body", None), nn.Module):  # the way around it sees no further
+            return self.through(body, incoming)
+        if isinstance(module, nn.Sequential):
+            for child in module:
+                self = self.through(child, incoming)
             return self
-        kernel, stride, dilation = (
-            axes_of(getattr(module, key, 1), len(self.image)) for key in ("kernel_size", "stride", "dilation")
-        )
-        grown = tuple(s + (k - 1) * d * j for s, k, d, j in zip(self.size, kernel, dilation, self.step, strict=True))
+        window = window_of(module, incoming)
+        if window is None:
+            return self
+        kernel, stride, dilation, _ = window
+        grown = (s + (k - 1) * d * j for s, k, d, j in zip(self.size, kernel, dilation, self.step, strict=True))
         return Reach(
             self.image,
             tuple(min(g, i) for g, i in zip(grown, self.image, strict=True)),
             tuple(j * s for j, s in zip(self.step, stride, strict=True)),
         )
+
+
+def window_of(module: nn.Module, incoming: dict[nn.Module, Shape]) -> tuple[Shape, Shape, Shape, Shape] | None:
+    """Kernel, stride, dilation and padding along each axis, of a module that slides a window; else None."""
+    shape = incoming.get(module)
+    if shape is None or len(shape) < 2:
+        return None
+    if hasattr(module, "output_size"):  # adaptive pooling: the window is what is left to cover
+        outputs = axes_of(module.output_size, len(shape) - 1)
+        sizes = tuple(-(-n // o) for n, o in zip(shape[1:], outputs, strict=True))
+        return sizes, sizes, (1,) * len(sizes), (0,) * len(sizes)
+    if not hasattr(module, "kernel_size"):
+        return None
+    kernel = axes_of(module.kernel_size, len(shape) - 1)
+    given = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
+    stride, dilation, padding = given
+    if isinstance(padding, str):  # "same" adds what the kernel takes, "valid" nothing
+        padding = tuple((k - 1) // 2 for k in kernel) if padding == "same" else 0
+    axes = len(kernel)
+    return kernel, axes_of(stride, axes) if stride else kernel, axes_of(dilation, axes), axes_of(padding, axes)
 
 
 def axes_of(value: Any, axes: int) -> Shape:
@@ -66,35 +90,62 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
         ValueError: the incoming shape is too small for a window.
         RuntimeError: torch's own word on a shape that does not fit.
     """
-    unit.eval()
+    incoming: dict[nn.Module, Shape] = {}
+
+    def note_shape(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if isinstance(args[0], torch.Tensor):  # a dense block of torchvision's takes a list
+            incoming[module] = tuple(args[0].shape[1:])
+
+    hooks = [module.register_forward_pre_hook(note_shape) for module in unit.modules()]
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        try:
-            output = unit(torch.empty(1, *shape, device="meta"))
-        except RuntimeError as error:
-            raise ValueError(_window(unit.modules(), shape) or str(error)) from error
+    try:
+        with torch.no_grad(), counter:
+            output = unit.eval()(torch.empty(1, *shape, device="meta"))
+    except RuntimeError as error:
+        raise ValueError(_too_small(incoming) or str(error)) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
     if min(output.shape) < 1:
-        raise ValueError(_window(unit.modules(), shape) or f"nothing is left of {_times(shape)}")
-    for module in unit.modules():
-        reach = reach.through(module)
+        raise ValueError(_too_small(incoming) or f"nothing is left of {_times(shape)}")
+    if output.ndim == 2:  # a vector sees everything
+        reach = Reach(reach.image, reach.image, reach.step)
+    else:
+        reach = reach.through(unit, incoming)
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
-    macs = counter.get_total_flops() // 2
-    return Row(name, kind, tuple(output.shape[1:]), params, macs, field), reach
+    row = Row(
+        name, kind, tuple(output.shape[1:]), params, counter.get_total_flops() // 2, field, _misfit(unit, incoming)
+    )
+    return row, reach
 
 
-def _window(modules: Iterable[nn.Module], shape: Shape) -> str | None:
+def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
     """'5x5 window on 4x4', where that is why a module failed."""
-    for module in modules:
-        if hasattr(module, "kernel_size") and len(shape) > 1:
-            kernel = axes_of(module.kernel_size, len(shape) - 1)
-            padding = getattr(module, "padding", 0)
-            added = axes_of(padding if not isinstance(padding, str) else 0, len(shape) - 1)
-            dilation = axes_of(getattr(module, "dilation", 1), len(shape) - 1)
-            if any((k - 1) * d + 1 > n + 2 * p for k, d, n, p in zip(kernel, dilation, shape[1:], added, strict=True)):
-                padded = f" padded by {_times(added)}" if any(added) else ""
-                return f"{_times(kernel)} window on {_times(shape[1:])}{padded}"
+    for module, shape in incoming.items():
+        window = window_of(module, incoming)
+        if window is None:
+            continue
+        kernel, _, dilation, padding = window
+        if any((k - 1) * d + 1 > n + 2 * p for k, d, n, p in zip(kernel, dilation, shape[1:], padding, strict=True)):
+            padded = f" padded by {_times(padding)}" if any(padding) else ""
+            return f"{_times(kernel)} window on {_times(shape[1:])}{padded}"
     return None
+
+
+def _misfit(unit: nn.Module, incoming: dict[nn.Module, Shape]) -> str:
+    """The lectures' arithmetic, (N - F + 2P) / S + 1, for a convolution where it gives no whole number."""
+    for module in unit.children():
+        window = window_of(module, incoming)
+        if window is None or not hasattr(module, "out_channels"):
+            continue
+        shape = incoming[module]
+        for n, f, s, d, p in zip(shape[1:], *window, strict=True):  # size, kernel, stride, dilation, padding
+            reach = (f - 1) * d + 1
+            if (n - reach + 2 * p) % s:
+                size = (n - reach + 2 * p) / s + 1
+                return f"does not fit: ({n} - {reach} + 2*{p}) / {s} + 1 = {size:.2f}"
+    return ""
 
 
 def _times(sizes: Sequence[int]) -> str:

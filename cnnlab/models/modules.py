@@ -1,0 +1,154 @@
+"""Modules that torch.nn lacks, from LeNet-5 as it was published (LeCun et al. 1998) and from image processing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnlab.names import pick
+
+
+class SparseConv2d(nn.Module):
+    """A convolution whose filters see some of the maps only: exactly the weights of these connections, and biases.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding: as torch's.
+        connections: for each filter the maps it sees.
+
+    Raises:
+        ValueError: not one list of existing maps for each filter.
+    """
+
+    sources: Tensor
+    targets: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        connections: Sequence[Sequence[int]],
+        stride: Any = 1,
+        padding: Any = 0,
+    ) -> None:
+        super().__init__()
+        if len(connections) != out_channels:
+            raise ValueError(f"connections has {len(connections)} lists for {out_channels} channels; give one for each")
+        if not all(0 <= m < in_channels for maps in connections for m in maps) or not all(connections):
+            raise ValueError(f"connections names maps from 0 to {in_channels - 1}, at least one for each channel")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        self.stride, self.padding = stride, padding
+        self.register_buffer("targets", torch.tensor([o for o, maps in enumerate(connections) for _ in maps]))
+        self.register_buffer("sources", torch.tensor([m for maps in connections for m in maps]))
+        # the paper's range, 2.4 over the number of inputs of a unit
+        area = self.kernel_size[0] * self.kernel_size[1]
+        reach = torch.tensor([2.4 / (len(maps) * area) for maps in connections for _ in maps])
+        uniform = torch.rand(len(reach), *self.kernel_size) * 2 - 1
+        self.weight = nn.Parameter(uniform * reach.view(-1, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H', W')."""
+        full = self.weight.new_zeros(self.out_channels, self.in_channels, *self.kernel_size)
+        full = full.index_put((self.targets, self.sources), self.weight)
+        return F.conv2d(x, full.to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding)
+
+
+class TrainablePool2d(nn.Module):
+    """LeNet-5's subsampling: the mean of each window times one coefficient and plus one bias for each map.
+
+    The paper multiplies the sum, so its coefficient is this one over the window's area.
+    """
+
+    def __init__(self, channels: int, kernel_size: Any, stride: Any = None, ceil: bool = False) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.ceil = kernel_size, stride or kernel_size, ceil
+        self.coefficient = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, channels, H', W')."""
+        means = F.avg_pool2d(x, self.kernel_size, self.stride, ceil_mode=self.ceil)
+        return means * self.coefficient.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+class RBFOutput(nn.Module):
+    """LeNet-5's output: how far 84 values are from each class's fixed 7x12 bitmap, squared; given as minus that.
+
+    So the nearest class has the largest output, as with logits.
+    """
+
+    codes: Tensor
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        codes = torch.tensor([[1.0 if c == "#" else -1.0 for c in digit] for digit in DIGITS])
+        if num_classes > len(codes):
+            raise ValueError(f"there are bitmaps of {len(codes)} digits, not of {num_classes} classes")
+        if in_features != codes.shape[1]:
+            raise ValueError(f"needs {codes.shape[1]} values, a 7x12 bitmap, and gets {in_features}")
+        self.register_buffer("codes", codes[:num_classes])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 84) to (N, classes)."""
+        squares = x.square().sum(1, keepdim=True) + self.codes.square().sum(1)
+        return 2 * F.linear(x, self.codes.to(x.dtype)) - squares
+
+
+class FixedFilter2d(nn.Module):
+    """One fixed image kernel on each map, the size kept: what image processing does by hand. Nothing is trained.
+
+    Args:
+        kernel: a name in KERNELS, or the rows of a kernel of odd size.
+        normalise: divide by the sum of the kernel, where it is not 0, so that brightness stays.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int, kernel: str | Sequence[Sequence[float]], normalise: bool = False) -> None:
+        super().__init__()
+        if isinstance(kernel, str):
+            kernel = pick(KERNELS, kernel, "kernel")
+        values = torch.tensor(kernel, dtype=torch.float32)
+        if values.ndim != 2 or values.shape[0] % 2 == 0 or values.shape[1] % 2 == 0:
+            raise ValueError(f"a kernel has rows and columns of odd number, not {'x'.join(map(str, values.shape))}")
+        total = sum(sum(row) for row in kernel)
+        self.register_buffer("kernel", values / total if normalise and total else values)
+        self.channels, self.kernel_size = channels, tuple(values.shape)
+        self.padding = tuple(n // 2 for n in values.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same shape."""
+        weight = self.kernel.to(x.dtype).expand(self.channels, 1, *self.kernel_size)
+        return F.conv2d(x, weight, padding=self.padding, groups=self.channels)
+
+
+KERNELS: dict[str, list[list[float]]] = {
+    "sharpen": [[0, 0, 0, 0, 0], [0, 0, -1, 0, 0], [0, -1, 5, -1, 0], [0, 0, -1, 0, 0], [0, 0, 0, 0, 0]],
+    "blur": [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]],
+    "edge_enhance": [[0, 0, 0], [-1, 1, 0], [0, 0, 0]],
+    "edge_detect": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+    "emboss": [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
+    "sobel_x": [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
+    "sobel_y": [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+}
+
+# the ten digits, seven pixels wide and twelve high, side by side
+_DRAWN = """
+ #####     ##      #####    #####       ##   #######   #####   #######   #####    #####
+##   ##   ###     ##   ##  ##   ##     ###   ##       ##   ##       ##  ##   ##  ##   ##
+##   ##  ####          ##       ##    ####   ##       ##            ##  ##   ##  ##   ##
+##   ##    ##          ##       ##   ## ##   ##       ##           ##   ##   ##  ##   ##
+##   ##    ##         ##     ####   ##  ##   ######   ######       ##    #####    ######
+##   ##    ##        ##         ##  ##  ##        ##  ##   ##     ##    ##   ##       ##
+##   ##    ##       ##          ##  #######       ##  ##   ##     ##    ##   ##       ##
+##   ##    ##      ##           ##      ##        ##  ##   ##    ##     ##   ##       ##
+##   ##    ##     ##            ##      ##        ##  ##   ##    ##     ##   ##       ##
+##   ##    ##     ##       ##   ##      ##   ##   ##  ##   ##   ##      ##   ##  ##   ##
+ #####   ######   #######   #####       ##    #####    #####    ##       #####    #####
+"""
+_ROWS = [line.ljust(88) for line in [*_DRAWN.strip("\n").split("\n"), ""]]
+DIGITS = ["".join(row[9 * d : 9 * d + 7] for row in _ROWS) for d in range(10)]

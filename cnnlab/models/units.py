@@ -1,0 +1,92 @@
+"""A layer of a network with what it carries: flatten, the kind itself, norm, activation, dropout."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.models.activations import activation
+from cnnlab.models.initialisation import initialise
+from cnnlab.models.layers import KINDS, Shape, layer, make_layer
+from cnnlab.names import pick
+
+Spec = dict[str, Any]
+
+MODEL_WIDE = ("activation", "norm", "dropout", "init")
+NORMS = {"batch": "batchnorm", "layer": "layernorm", "group": "groupnorm", "instance": "instancenorm"}
+
+
+def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int) -> Spec:
+    """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
+    full: Spec = {"init": model.get("init"), **spec}
+    kind = pick(KINDS, full["kind"], "kind")
+    if isinstance(full.get("layers"), Mapping):  # nested named layers
+        full["layers"] = {k: complete_spec(v, model, num_classes) for k, v in full["layers"].items() if v is not None}
+    if kind.unit:
+        wide = {key: model.get(key) for key in MODEL_WIDE}
+        if not kind.dense:
+            wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
+        full = {**wide, **spec}
+        width = model.get("width", 1)
+        if width <= 0:
+            raise ValueError(f"model.width must be above 0, not {width}")
+        for size in ("channels", "features"):
+            if isinstance(full.get(size), int) and width != 1:
+                groups = full.get("groups", 1)
+                full[size] = max(1, round(full[size] * width / groups)) * groups
+    if "num_classes" in kind.options:
+        full["num_classes"] = num_classes
+    return full
+
+
+def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
+    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted."""
+    options = {k: v for k, v in spec.items() if k not in ("kind", *MODEL_WIDE)}
+    unit = nn.Sequential()
+    if KINDS[spec["kind"]].dense and len(shape) > 1:
+        unit.add_module("flatten", nn.Flatten())
+        shape = (torch.Size(shape).numel(),)
+    module = make_layer(spec["kind"], shape, options)
+    unit.add_module(spec["kind"], module)
+    channels = getattr(module, "out_channels", getattr(module, "out_features", shape[0]))
+    initialise(unit, spec.get("init"))
+    if spec.get("norm"):
+        norm = pick(NORMS, spec["norm"], "norm")
+        unit.add_module("norm", make_layer(norm, (channels, *shape[1:]), {}))
+    if spec.get("activation"):
+        unit.add_module("activation", activation(spec["activation"], channels))
+    if spec.get("dropout"):
+        unit.add_module("dropout", nn.Dropout(spec["dropout"]))
+    return unit
+
+
+class Residual(nn.Module):
+    """x + f(x) (He et al. 2016); where f changes the shape, x goes through a 1x1 convolution with f's stride."""
+
+    def __init__(self, body: nn.Sequential, shape: Shape, after: Shape) -> None:
+        super().__init__()
+        self.body = body
+        self.out_channels = after[0]
+        self.shortcut: nn.Module = nn.Identity()
+        if after != shape:
+            height, width = (-(-n // m) for n, m in zip(shape[1:], after[1:], strict=True))
+            self.shortcut = nn.Conv2d(shape[0], after[0], 1, (height, width), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to what the body gives."""
+        out: Tensor = self.shortcut(x) + self.body(x)
+        return out
+
+
+@layer()
+def residual(shape: Shape, layers: Mapping[str, Any]) -> nn.Module:
+    """Named layers, written as a network's own, with a way around them; an activation comes behind the sum."""
+    body, inner = nn.Sequential(), shape
+    for name, spec in layers.items():
+        unit = make_unit(spec, inner)
+        with torch.device("meta"):
+            probe = make_unit(spec, inner).eval()
+            inner = tuple(probe(torch.empty(1, *inner)).shape[1:])
+        body.add_module(name, unit)
+    return Residual(body, shape, inner)

@@ -1,0 +1,70 @@
+"""torchvision's zoo as whole networks, fitted to other class counts, channels and small images."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from cnnlab.names import hint
+
+SMALL = 64  # pixels
+
+
+class _Logits(nn.Module):
+    """A network whose auxiliary outputs, if it has some, are left out."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.net(x)
+        return out if isinstance(out, Tensor) else out.logits
+
+
+def from_torchvision(
+    arch: str, weights: str | None, shape: tuple[int, ...], num_classes: int, small_stem: bool | None
+) -> nn.Module:
+    """A network of torchvision.models.
+
+    Args:
+        arch: such as "resnet18".
+        weights: such as "DEFAULT" or "IMAGENET1K_V1", downloaded by torchvision; None starts from random ones.
+        shape: of the images, (channels, height, width).
+        num_classes: of the data; another last layer takes the place of one with another count.
+        small_stem: see the layer kind.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise ValueError(f'torchvision has no classifier "{arch}"{hint(arch, known)}')
+    extra: dict[str, Any] = {"init_weights": True} if arch in ("googlenet", "inception_v3") and weights is None else {}
+    net = models.get_model(arch, weights=weights, **extra)
+    _fit_output(net, num_classes)
+    _fit_input(net, shape[0], min(shape[1:]) < SMALL if small_stem is None else small_stem)
+    return _Logits(net)
+
+
+def _fit_output(net: nn.Module, num_classes: int) -> None:
+    name, last = [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+    if isinstance(last, nn.Linear):
+        new: nn.Module = nn.Linear(last.in_features, num_classes, last.bias is not None)
+    else:  # squeezenet ends in a convolution
+        new = nn.Conv2d(last.in_channels, num_classes, 1)
+    net.set_submodule(name, new)
+
+
+def _fit_input(net: nn.Module, channels: int, small: bool) -> None:
+    name, first = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    strided = small and max(first.stride) > 1
+    if first.in_channels == channels and not strided:
+        return
+    kernel, stride, padding = (3, 1, 1) if strided else (first.kernel_size, first.stride, first.padding)
+    new = nn.Conv2d(channels, first.out_channels, kernel, stride, padding, bias=first.bias is not None)  # type: ignore[arg-type]
+    net.set_submodule(name, new)
+    pools = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.MaxPool2d)]
+    if strided and pools and max(first.kernel_size) > 3:  # a stem of resnet's kind: 7x7 stride 2, then a pool
+        net.set_submodule(pools[0][0], nn.Identity())

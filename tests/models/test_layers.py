@@ -1,0 +1,126 @@
+import pytest
+import torch
+from torch import nn
+
+from cnnlab.models.initialisation import SCHEMES
+from cnnlab.models.layers import KINDS, layer, make_layer
+from cnnlab.models.network import Network
+
+MAPS = (4, 8, 8)
+# every kind with options that suit maps of 4x8x8, and the shape that comes out
+SHAPES = {
+    "conv": ({"channels": 6, "kernel_size": 3, "dilation": 2, "groups": 2, "padding": "same"}, (6, 8, 8)),
+    "linear": ({"features": 5}, (5,)),
+    "classifier": ({"num_classes": 3}, (3,)),
+    "maxpool": ({"kernel_size": 3}, (4, 2, 2)),
+    "avgpool": ({"kernel_size": 3, "ceil": True}, (4, 3, 3)),
+    "lppool": ({"kernel_size": 2}, (4, 4, 4)),
+    "adaptive_avgpool": ({}, (4, 1, 1)),
+    "adaptive_maxpool": ({"output_size": [3, 2]}, (4, 3, 2)),
+    "trainable_pool": ({"kernel_size": 2}, (4, 4, 4)),
+    "batchnorm": ({}, MAPS),
+    "layernorm": ({}, MAPS),
+    "groupnorm": ({"groups": 3}, MAPS),  # 2 is the largest number up to 3 that divides 4
+    "instancenorm": ({}, MAPS),
+    "lrn": ({}, MAPS),
+    "dropout": ({"p": 0.2}, MAPS),
+    "channel_dropout": ({}, MAPS),
+    "flatten": ({}, (256,)),
+    "identity": ({}, MAPS),
+    "fixed_filter": ({"kernel": "blur", "normalise": True}, MAPS),
+    "residual": (
+        {"layers": {"a": {"kind": "conv", "channels": 8, "kernel_size": 3, "stride": 2, "padding": 1}}},
+        (8, 4, 4),
+    ),
+    "torchvision": ({"num_classes": 3, "arch": "squeezenet1_1"}, (3,)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"rbf"}))
+def test_every_kind_gives_the_shape_it_should(kind):
+    options, expected = SHAPES[kind]
+    shape = (256,) if KINDS[kind].dense else (4, 64, 64) if kind == "torchvision" else MAPS
+    module = make_layer(kind, shape, options)
+    out = module(torch.rand(2, *shape))
+    assert tuple(out.shape[1:]) == expected
+    out.sum().backward() if out.requires_grad else None
+    assert all(p.grad is not None for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    "kind", ["conv", "maxpool", "avgpool", "lppool", "batchnorm", "instancenorm", "channel_dropout"]
+)
+def test_one_axis_works_as_well_as_two(kind):
+    assert make_layer(kind, (4, 16), SHAPES[kind][0])(torch.rand(2, 4, 16)).ndim == 3
+
+
+def test_lrn_is_the_papers_formula():
+    x = torch.rand(1, 7, 1, 1)
+    out = make_layer("lrn", (7, 1, 1), {})(x)
+    total = sum(x[0, j, 0, 0] ** 2 for j in range(1, 6))  # map 3 and two neighbours on each side
+    assert torch.allclose(out[0, 3, 0, 0], x[0, 3, 0, 0] / (2 + 1e-4 * total) ** 0.75)
+
+
+def test_residual_adds_what_comes_in():
+    body = {"conv": {"kind": "conv", "channels": 4, "kernel_size": 3, "padding": "same"}}
+    module = make_layer("residual", MAPS, {"layers": body})
+    x = torch.rand(2, *MAPS)
+    assert torch.allclose(module(x), x + module.body(x))
+    assert not list(module.shortcut.parameters())
+
+
+def test_a_residual_network_trains_and_its_nested_names_show():
+    block = {"conv1": {"kind": "conv", "channels": 8, "kernel_size": 3, "padding": 1, "stride": 2}}
+    layers = {"block": {"kind": "residual", "layers": block, "activation": "relu"}, "head": {"kind": "classifier"}}
+    network = Network({"layers": layers, "norm": "batch", "activation": "relu", "width": 2}, MAPS, 3)
+    assert "block.residual.body.conv1.conv.weight" in network.state_dict()
+    row = network.table[0]
+    assert (row.output_shape, row.receptive_field) == ((16, 4, 4), 3)
+    network(torch.rand(2, *MAPS)).sum().backward()
+
+
+def test_a_reader_adds_a_kind_in_a_few_lines():
+    @layer()
+    def shuffle_channels(shape, groups: int = 2) -> nn.Module:
+        """Channel shuffle (Zhang et al. 2018)."""
+        return nn.ChannelShuffle(groups)
+
+    try:
+        layers = {"mix": {"kind": "shuffle_channels", "groups": 2}, "head": {"kind": "classifier"}}
+        network = Network({"layers": layers}, MAPS, 3)
+        assert network.table[0].output_shape == MAPS
+        x = torch.arange(4.0).view(1, 4, 1, 1).expand(1, *MAPS)
+        assert network.mix(x)[0, :, 0, 0].tolist() == [0, 2, 1, 3]
+    finally:
+        del KINDS["shuffle_channels"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_surviving_layer_starts_bit_equal_after_any_removal(composed, scheme):
+    names = ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4"]
+    whole = Network(composed("model=lenet5", f"model.init={scheme}")["model"], (1, 28, 28), 10).state_dict()
+    for name in names:
+        less = Network(
+            composed("model=lenet5", f"model.init={scheme}", f"model.remove=[{name}]")["model"], (1, 28, 28), 10
+        )
+        for key, weight in less.state_dict().items():
+            if weight.shape == whole[key].shape:
+                assert torch.equal(weight, whole[key]), (name, key)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"kind": "conv", "channels": 3, "kernel_size": 3, "groups": 2}, "divisible by groups"),
+        ({"kind": "fixed_filter", "kernel": "blurr"}, 'did you mean "blur"'),
+        ({"kind": "fixed_filter", "kernel": [[1, 2], [3, 4]]}, "odd number"),
+        ({"kind": "rbf"}, "needs 84 values"),
+        ({"kind": "trainable_pool", "kernel_size": 9}, "9x9 window on 8x8"),
+        ({"kind": "dropout", "p": 2}, "dropout probability"),
+        ({"kind": "adaptive_avgpool", "output_size": 0}, "output_size must be a whole number of at least 1"),
+    ],
+)
+def test_what_a_layer_refuses_names_it(spec, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Network({"layers": {"odd": spec, "head": {"kind": "classifier"}}}, MAPS, 3)
+    assert str(caught.value).startswith("odd: ")

@@ -1,0 +1,140 @@
+"""Every network of the lectures, exactly; torchvision's as oracle and as whole networks."""
+
+import pytest
+import torch
+
+from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
+from cnnlab.models.network import Network
+
+MNIST, IMAGENET = (1, 28, 28), (3, 227, 227)
+
+
+def built(composed, shape, classes, *overrides, device="meta"):
+    with torch.device(device):
+        return Network(composed(*overrides)["model"], shape, classes)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "classes", "params"),
+    [
+        ("softmax", MNIST, 10, 7_850),
+        ("mlp_sigmoid", MNIST, 10, 185_300),
+        ("mlp", MNIST, 10, 101_770),
+        ("mnist_cnn", MNIST, 10, 3_274_634),
+        ("lenet5", MNIST, 10, 61_706),
+        ("lenet5_1998", MNIST, 10, 60_000),
+        ("convnetjs_mnist", (1, 24, 24), 10, 5_994),
+        ("alexnet", IMAGENET, 1000, 60_965_224),
+        ("alexnet model.groups=1", IMAGENET, 1000, 62_378_344),
+        ("zfnet", (3, 224, 224), 1000, 62_357_608),
+        ("alexnet_torchvision", (3, 224, 224), 1000, 61_100_840),
+        ("alexnet_cifar", (3, 32, 32), 10, 1_178_666),
+        ("xo_cnn", (1, 9, 9), 2, 56),
+    ],
+)
+def test_parameter_counts(composed, model, shape, classes, params):
+    name, *overrides = model.split()
+    assert built(composed, shape, classes, f"model={name}", *overrides).params == params
+
+
+def test_what_the_ablations_of_the_lectures_drop(composed):
+    def dropped(*names, groups=2):
+        overrides = ("model=alexnet", f"model.groups={groups}")
+        whole = {r.name: r.params for r in built(composed, IMAGENET, 1000, *overrides).table}
+        return sum(whole[n] for n in names)
+
+    assert dropped("fc7") == 16_781_312
+    assert dropped("conv3", "conv4") == 884_736 + 384 + 663_552 + 384  # of the layers themselves
+    without = built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[fc7]").params
+    assert 60_965_224 - without == 16_781_312
+    # removing fc6 and fc7, or conv3 and conv4, changes what comes into the next layer too: the lectures' differences
+    whole = 60_965_224
+    assert whole - built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[fc6,fc7]").params == 49_414_144
+    assert whole - built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[conv3,conv4]").params == 1_696_512
+    less = built(composed, IMAGENET, 1000, "model=alexnet", "model.groups=1", "model.remove=[conv3,conv4]").params
+    assert 62_378_344 - less == 2_507_520
+
+
+def test_lenet5_1998_layer_by_layer(composed):
+    rows = {r.name: r for r in built(composed, MNIST, 10, "model=lenet5_1998").table}
+    assert {n: r.params for n, r in rows.items()} == {
+        "C1": 156, "S2": 12, "C3": 1_516, "S4": 32, "C5": 48_120, "F6": 10_164, "output": 0,
+    }  # fmt: skip
+
+
+def test_the_bitmaps_are_ten_different_drawings_of_seven_by_twelve():
+    assert len({len(d) for d in DIGITS}) == 1
+    assert len(DIGITS[0]) == 84
+    assert len(set(DIGITS)) == 10
+
+
+def test_rbf_is_minus_the_squared_distance():
+    rbf, x = RBFOutput(84, 10), torch.rand(5, 84)
+    distances = (x[:, None] - rbf.codes).square().sum(-1)
+    assert torch.allclose(rbf(x), -distances, atol=1e-4)
+    assert rbf(rbf.codes).argmax(1).tolist() == list(range(10))
+
+
+def test_a_sparse_convolution_is_a_dense_one_with_zeros():
+    connections = [[0, 2], [1], [0, 1, 2]]
+    sparse = SparseConv2d(3, 3, 3, connections, padding=1)
+    dense = torch.nn.Conv2d(3, 3, 3, padding=1)
+    with torch.no_grad():
+        dense.weight.zero_()
+        for weight, target, source in zip(sparse.weight, sparse.targets, sparse.sources, strict=True):
+            dense.weight[target, source] = weight
+        dense.bias.copy_(sparse.bias)
+    x = torch.rand(2, 3, 6, 6)
+    assert torch.allclose(sparse(x), dense(x), atol=1e-6)
+    with pytest.raises(ValueError, match="2 lists for 3 channels"):
+        SparseConv2d(3, 3, 3, connections[:2])
+
+
+def test_trainable_pool_multiplies_and_adds_for_each_map():
+    pool = TrainablePool2d(2, 2)
+    with torch.no_grad():
+        pool.coefficient.copy_(torch.tensor([2.0, 1.0]))
+        pool.bias.copy_(torch.tensor([0.0, 5.0]))
+    out = pool(torch.ones(1, 2, 4, 4))
+    assert out[0, :, 0, 0].tolist() == [2.0, 6.0]
+
+
+def test_alexnet_in_torchvisions_arrangement_gives_torchvisions_logits(composed):
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    theirs = alexnet(weights=None).eval()
+    ours = built(composed, (3, 224, 224), 1000, "model=alexnet_torchvision", device="cpu").eval()
+    state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))  # the same order
+    ours.load_state_dict(state)
+    x = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.allclose(ours(x), theirs(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "vgg11_bn", "squeezenet1_1", "densenet121", "mobilenet_v3_small"])
+def test_torchvisions_zoo_fits_classes_channels_and_small_images(composed, arch):
+    network = built(composed, (1, 32, 32), 7, "model=torchvision", f"model.arch={arch}", device="cpu")
+    assert network(torch.rand(2, 1, 32, 32)).shape == (2, 7)
+
+
+def test_resnet18_for_small_images_is_the_one_everybody_means(composed):
+    assert built(composed, (3, 32, 32), 10, "model=torchvision", "model.arch=resnet18").params == 11_173_962
+    with pytest.raises(ValueError, match='did you mean "resnet18"'):
+        built(composed, (3, 32, 32), 10, "model=torchvision", "model.arch=resnet8")
+
+
+@pytest.mark.parametrize("model", ["lenet5", "lenet5_1998", "mnist_cnn", "xo_cnn", "alexnet_cifar", "convnetjs_mnist"])
+def test_the_table_agrees_with_the_built_module(composed, model):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape = {"alexnet_cifar": (3, 32, 32), "xo_cnn": (1, 9, 9)}.get(model, MNIST)
+    network = built(composed, shape, 10, f"model={model}", device="cpu").eval()
+    value = torch.rand(1, *shape)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        for row, layer in zip(network.table, network, strict=True):
+            value = layer(value)
+            assert tuple(value.shape[1:]) == row.output_shape
+            assert sum(p.numel() for p in layer.parameters()) == row.params
+    assert counter.get_total_flops() // 2 == network.macs
