@@ -27,8 +27,8 @@ def alexnet_cifar() -> nn.Module:
         return nn.MaxPool2d(3, 2, 1)
 
     return nn.Sequential(
-        *conv(3, 48, 5), pool(), *conv(48, 128, 5), pool(), *conv(128, 192, 3), *conv(192, 192, 3), *conv(192, 128, 3),
-        pool(), nn.Flatten(), *dense(2048, 512), *dense(512, 512), nn.Linear(512, 10),
+        *conv(3, 32, 5), pool(), *conv(32, 96, 3), pool(), *conv(96, 160, 3), *conv(160, 160, 3), *conv(160, 128, 3),
+        pool(), nn.Flatten(), *dense(2048, 256), *dense(256, 256), nn.Linear(256, 10),
     )  # fmt: skip
 
 
