@@ -59,13 +59,6 @@ class Classifier(LightningModule):
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's, but at once for what Lightning sets forty times a step: there torch's costs 1 % of LeNet-5's step."""
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-
     @property
     def log_every(self) -> int:
         """Steps between what is logged while an epoch goes on."""
