@@ -164,13 +164,15 @@ def _init_from(classifier: "Classifier", source: str) -> None:
     """
     theirs = runs.Run.load(source).network().state_dict()
     ours = classifier.network.state_dict()
-    wanted = {k: v for k, v in ours.items() if not k.startswith("input.")}  # normalisation is this data's
-    taken = {k: theirs[k] for k, v in wanted.items() if k in theirs and theirs[k].shape == v.shape}
-    if not taken:
+    agree = {k: k in theirs and theirs[k].shape == v.shape for k, v in ours.items()}
+    layers = [name for name, _ in classifier.network.named_children() if name != "input"]  # its numbers are this data's
+    taken = [name for name in layers if all(ok for k, ok in agree.items() if k.startswith(f"{name}."))]
+    weights = {k: v for k, v in theirs.items() if k in ours and k.partition(".")[0] in taken}
+    if not weights:
         raise ValueError(f"init_from={source}: no layer of that run has the name and shape of one here")
-    classifier.network.load_state_dict(taken, strict=False)
-    left = sorted({k.partition(".")[0] for k in wanted} - {k.partition(".")[0] for k in taken})
-    print(f"init_from: {len(taken)} tensors taken" + (f"; started afresh: {', '.join(left)}" if left else ""))
+    classifier.network.load_state_dict(weights, strict=False)
+    afresh = [name for name in layers if name not in taken]
+    print(f"init_from: {source}" + (f"; started afresh: {', '.join(afresh)}" if afresh else ""))
 
 
 def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, float]:
