@@ -209,6 +209,7 @@ def _log_hyperparameters(logger: Any, config: Config, metrics: Mapping[str, floa
 
     if isinstance(logger, TensorBoardLogger):
         chosen = runs.flatten({k: config[k] for k in HYPERPARAMETERS})
+        del chosen["data.dir"]  # where, not what
         shown = {k: v if isinstance(v, (bool, int, float, str)) else json.dumps(v) for k, v in chosen.items()}
         logger.log_hyperparams(shown, {f"final/{k}": v for k, v in metrics.items()})
 
