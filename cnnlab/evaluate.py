@@ -27,13 +27,13 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     import torch
 
-    from cnnlab.data.images import permute_pixels, resize
+    from cnnlab.data.images import prepare
     from cnnlab.data.sources import load
     from cnnlab.models.losses import LOSSES
 
     config = dict(data or run.config["data"])
     classifier = run.classifier()
-    channels, *size = classifier.hparams["input_shape"]
+    channels, height, width = classifier.hparams["input_shape"]
     splits = load(config)
     if splits.test is None:
         raise ValueError(f"data={config['name']} has no test images")
@@ -44,9 +44,7 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         )
     labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     classifier.to(best_device())
-    images = resize(images, tuple(size))
-    if run.config["data"].get("permute_pixels"):
-        images = permute_pixels(images)
+    images = prepare(images, (height, width), run.config["data"])
     logits = classifier.logits(images, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {

@@ -20,7 +20,7 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
     """
     import torch
 
-    from cnnlab.data.images import permute_pixels, read_image
+    from cnnlab.data.images import prepare, read_image
     from cnnlab.evaluate import best_device
 
     classifier = run.classifier().to(best_device())
@@ -30,14 +30,13 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
         pictures, readable = [], []
         for row in rows[start : start + batch_size]:
             try:
-                pictures.append(read_image(Path(row["file"]), channels, (height, width)))
+                picture = read_image(Path(row["file"]), channels)[None]
+                pictures.append(prepare(picture, (height, width), run.config["data"]))
                 readable.append(row)
             except (OSError, ValueError) as error:
                 row["error"] = " ".join(str(error).split())
         if pictures:
-            batch = torch.stack(pictures)
-            batch = permute_pixels(batch) if run.config["data"].get("permute_pixels") else batch
-            answers = decide(classifier.logits(batch), classifier.classes)
+            answers = decide(classifier.logits(torch.cat(pictures)), classifier.classes)
             for row, answer in zip(readable, answers, strict=True):
                 row.update(answer)
     return rows

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from cnnlab.data.augment import augmentation
-from cnnlab.data.images import permute_pixels, resize
+from cnnlab.data.images import prepare
 from cnnlab.data.loader import Batches
 from cnnlab.data.sources import Images, facts, load
 
@@ -42,8 +42,8 @@ class DataModule(LightningDataModule):
         self.mean, self.std = statistics(self.train)
 
     def _sized(self, data: Images) -> Images:
-        images = resize(data.images, self.config.get("resize"))
-        return Images(permute_pixels(images) if self.config.get("permute_pixels") else images, data.labels)
+        _, height, width = self.shape
+        return Images(prepare(data.images, (height, width), self.config), data.labels)
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import find_images, read_image
+from cnnlab.data.images import find_images, read_image, resize
 
 
 def classes_in(path: str | None) -> list[str]:
@@ -48,11 +48,11 @@ def load(path: str, channels: int, size: int) -> tuple[list[str], dict[str, tupl
                 raise ValueError(f"{folder.absolute()} holds no image; remove the folder or add images")
             for file in files:
                 try:
-                    images.append(read_image(file, channels, (size, size)))
+                    images.append(resize(read_image(file, channels)[None], size))
                 except (OSError, ValueError) as error:
                     raise ValueError(f"{file.absolute()}: {error}") from error
                 labels.append(classes.index(folder.name))
         if not images:
             raise ValueError(f"{root.absolute()} holds no images in class folders; remove it or fill it")
-        splits[split] = torch.stack(images), torch.tensor(labels)
+        splits[split] = torch.cat(images), torch.tensor(labels)
     return classes, splits

@@ -1,9 +1,10 @@
 """Image files and sizes: any picture a person has, as the bytes a network was trained on."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from struct import error as struct_error
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ def find_images(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
-    """A picture of any size and mode as bytes (channels, *size).
+def read_image(path: Path, channels: int) -> Tensor:
+    """A picture of any size and mode as bytes (channels, height, width).
 
     Grey, RGB, palette and 16-bit pictures keep their meaning; what is transparent shows white, as on a page.
 
@@ -47,8 +48,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
         except (SyntaxError, EOFError, struct_error) as error:  # what Pillow raises for some broken files
             raise ValueError(f"broken image: {error}") from error
     tensor = torch.from_numpy(array)
-    tensor = tensor.unsqueeze(0) if channels == 1 else tensor.permute(2, 0, 1)
-    return resize(tensor.unsqueeze(0), size)[0].contiguous()
+    return tensor.unsqueeze(0) if channels == 1 else tensor.permute(2, 0, 1).contiguous()
 
 
 def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
@@ -73,6 +73,20 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
         for part in images.split(4096)
     ]
     return torch.cat(parts)
+
+
+def prepare(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
+    """Images (N, C, any height and width) as a network gets them, (N, C, *size): scaled, trimmed, permuted.
+
+    Args:
+        images: bytes.
+        size: height and width that the network takes.
+        config: the data config that the network was, or will be, trained with.
+    """
+    trim = config.get("trim", 0)
+    height, width = size
+    images = resize(images, (height + 2 * trim, width + 2 * trim))[:, :, trim : trim + height, trim : trim + width]
+    return permute_pixels(images) if config.get("permute_pixels") else images
 
 
 def permute_pixels(images: Tensor) -> Tensor:

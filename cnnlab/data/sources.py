@@ -208,4 +208,8 @@ def facts(config: Config) -> tuple[tuple[int, int, int], int]:
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
     (channels, height, width), classes = source(config).facts(config)
-    return (channels, size or height, size or width), classes
+    height, width = (size or height), (size or width)
+    trim = config.get("trim", 0)
+    if not isinstance(trim, int) or not 0 <= 2 * trim < min(height, width):
+        raise ValueError(f"data.trim={trim!r} cuts that many pixels off each edge of {height}x{width} images")
+    return (channels, height - 2 * trim, width - 2 * trim), classes

@@ -6,9 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data.images import find_images, read_image, resize
+from cnnlab.data.images import find_images, prepare, read_image, resize
 
 WHITE = (255, 255, 255)
+
+
+def read_sized(path, channels, size):
+    return resize(read_image(path, channels)[None], size)[0]
 
 
 def palette(**options):
@@ -45,17 +49,17 @@ def test_every_mode_of_png(mode, tmp_path):
     picture.save(path, **options)
     with Image.open(path) as saved:
         assert saved.mode == mode.replace(",", " ").split()[0]  # else the case tests something else
-    colour = read_image(path, 3, (4, 6))
+    colour = read_sized(path, 3, (4, 6))
     assert (colour.dtype, colour.shape) == (torch.uint8, (3, 4, 6))
     assert torch.equal(colour, torch.tensor(rgb, dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 6))
-    grey = read_image(path, 1, (4, 6))
+    grey = read_sized(path, 1, (4, 6))
     assert grey.shape == (1, 4, 6)
     assert (grey - np.dot(rgb, (0.299, 0.587, 0.114))).abs().max() <= 1  # ITU-R 601
 
 
 def test_cmyk_jpeg(tmp_path):
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
-    red = read_image(tmp_path / "red.jpg", 3, (16, 16))
+    red = read_sized(tmp_path / "red.jpg", 3, (16, 16))
     assert red[0].min() > 250
     assert red[1:].max() < 5
 
@@ -63,17 +67,17 @@ def test_cmyk_jpeg(tmp_path):
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 2), (40, 30)])
 def test_any_size(size, tmp_path):
     Image.new("L", size, 70).save(tmp_path / "picture.png")
-    assert torch.equal(read_image(tmp_path / "picture.png", 1, (28, 28)), torch.full((1, 28, 28), 70).byte())
+    assert torch.equal(read_sized(tmp_path / "picture.png", 1, (28, 28)), torch.full((1, 28, 28), 70).byte())
 
 
 def test_pixels_stay_in_place_and_turn_as_the_camera_said(tmp_path):
     values = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
     Image.fromarray(values).save(tmp_path / "upright.png")
-    assert np.array_equal(read_image(tmp_path / "upright.png", 3, (6, 5)), values.transpose(2, 0, 1))
+    assert np.array_equal(read_sized(tmp_path / "upright.png", 3, (6, 5)), values.transpose(2, 0, 1))
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(values).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png", 3, (6, 5)), values[::-1, ::-1].transpose(2, 0, 1))
+    assert np.array_equal(read_sized(tmp_path / "turned.png", 3, (6, 5)), values[::-1, ::-1].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("size", [(11, 40), (50, 7), (3, 3)])
@@ -89,10 +93,10 @@ def test_resize_is_pillows_bilinear(size):
 def test_a_bomb_is_refused(pixels, tmp_path, monkeypatch):
     side = int(pixels**0.5)
     Image.new("L", (side, side)).save(tmp_path / "bomb.png")
-    read_image(tmp_path / "bomb.png", 1, (8, 8))
+    read_sized(tmp_path / "bomb.png", 1, (8, 8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="too large"):
-        read_image(tmp_path / "bomb.png", 1, (8, 8))
+        read_sized(tmp_path / "bomb.png", 1, (8, 8))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "ppm", "webp"])
@@ -106,15 +110,15 @@ def test_a_file_cut_short_anywhere_raises_what_predict_expects(suffix, tmp_path)
         # only the last bytes of a file may be missing without harm
         expected = pytest.raises((OSError, ValueError)) if length < len(whole) * 0.9 else contextlib.suppress(OSError)
         with expected:
-            read_image(path, 3, (8, 8))
+            read_sized(path, 3, (8, 8))
     if suffix == "png":
         path.write_bytes(whole[:36] + bytes([whole[36] ^ 255]) + whole[37:])  # a chunk of another length
         with pytest.raises(ValueError, match="broken image"):  # what Pillow calls a SyntaxError
-            read_image(path, 3, (8, 8))
+            read_sized(path, 3, (8, 8))
     for content in (b"", b"no picture at all"):
         path.write_bytes(content)
         with pytest.raises(OSError, match="cannot identify"):
-            read_image(path, 3, (8, 8))
+            read_sized(path, 3, (8, 8))
 
 
 def test_image_files_are_found_by_suffix_sorted(tmp_path):
@@ -123,3 +127,13 @@ def test_image_files_are_found_by_suffix_sorted(tmp_path):
     for name in ("z.JPG", "b/a.png", "notes.txt", "a.tiff", "README"):
         (tmp_path / name).touch()
     assert [str(p.relative_to(tmp_path)) for p in find_images(tmp_path)] == ["a.tiff", "b/a.png", "z.JPG"]
+
+
+def test_prepare_scales_then_trims_then_permutes():
+    images = torch.arange(6 * 8, dtype=torch.uint8).view(1, 1, 6, 8)
+    trimmed = prepare(images, (4, 6), {"trim": 1})
+    assert torch.equal(trimmed, images[:, :, 1:5, 1:7])
+    permuted = prepare(images, (4, 6), {"trim": 1, "permute_pixels": True})
+    assert not torch.equal(permuted, trimmed)
+    assert torch.equal(permuted.flatten().sort().values, trimmed.flatten().sort().values)
+    assert prepare(images, (12, 12), {"trim": 2}).shape == (1, 1, 12, 12)

@@ -134,29 +134,6 @@ def test_init_sets_weights_and_zeroes_biases(lenet5, init):
     assert network.fc3.linear.bias.abs().max() == 0
 
 
-def test_the_table_agrees_with_the_built_module(composed):
-    for model, shape in (("lenet5", IMAGE), ("alexnet_cifar", (3, 32, 32)), ("mlp", IMAGE)):
-        network = Network(composed(f"model={model}")["model"], shape, 10).eval()
-        value = torch.rand(1, *shape)
-        for row, layer in zip(network.table, network, strict=True):
-            value = layer(value)
-            assert tuple(value.shape[1:]) == row.output_shape
-            assert sum(p.numel() for p in layer.parameters()) == row.params
-
-
-def test_receptive_field_is_what_the_gradient_reaches(composed):
-    model = composed("model=lenet5", "model.layers.conv1.padding=valid")["model"]
-    network = Network(model, (1, 64, 64), 10)
-    image = torch.rand(1, 1, 64, 64, requires_grad=True)
-    value = image
-    for row, layer in zip(network.table[:4], network, strict=False):
-        value = layer(value)
-        centre = value[0, :, value.shape[2] // 2, value.shape[3] // 2].sum()
-        (gradient,) = torch.autograd.grad(centre, image, retain_graph=True)
-        rows = gradient[0, 0].abs().sum(1).nonzero()
-        assert (rows.max() - rows.min() + 1).item() == row.receptive_field
-
-
 def test_alexnet_takes_no_memory_on_meta(composed):
     with torch.device("meta"):
         network = Network(composed("model=alexnet_cifar", "model.width=64")["model"], (3, 227, 227), 1000)

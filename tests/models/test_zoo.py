@@ -1,8 +1,12 @@
 """Every network of the lectures, exactly; torchvision's as oracle and as whole networks."""
 
+from bisect import bisect_left
+from functools import cache
+
 import pytest
 import torch
 
+from cnnlab.config import conf_dir
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
 
@@ -124,17 +128,71 @@ def test_resnet18_for_small_images_is_the_one_everybody_means(composed):
         built(composed, (3, 32, 32), 10, "model=torchvision", "model.arch=resnet8")
 
 
-@pytest.mark.parametrize("model", ["lenet5", "lenet5_1998", "mnist_cnn", "xo_cnn", "alexnet_cifar", "convnetjs_mnist"])
+def shipped() -> list[str]:
+    return sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+
+
+def usual_input(model: str) -> tuple[tuple[int, int, int], int]:
+    """The images and classes a shipped network is meant for."""
+    special = {
+        "alexnet": (IMAGENET, 1000),
+        "alexnet_cifar": ((3, 32, 32), 10),
+        "alexnet_torchvision": ((3, 224, 224), 1000),
+        "convnetjs_mnist": ((1, 24, 24), 10),
+        "torchvision": ((3, 32, 32), 10),
+        "xo_cnn": ((1, 9, 9), 2),
+        "zfnet": ((3, 224, 224), 1000),
+    }
+    return special.get(model, (MNIST, 10))
+
+
+@pytest.mark.parametrize("model", shipped())
 def test_the_table_agrees_with_the_built_module(composed, model):
     from torch.utils.flop_counter import FlopCounterMode
 
-    shape = {"alexnet_cifar": (3, 32, 32), "xo_cnn": (1, 9, 9)}.get(model, MNIST)
-    network = built(composed, shape, 10, f"model={model}", device="cpu").eval()
+    shape, classes = usual_input(model)
+    network = built(composed, shape, classes, f"model={model}", device="cpu").eval()
     value = torch.rand(1, *shape)
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         for row, layer in zip(network.table, network, strict=True):
             value = layer(value)
             assert tuple(value.shape[1:]) == row.output_shape
-            assert sum(p.numel() for p in layer.parameters()) == row.params
+            assert sum(p.numel() for p in layer.parameters() if p.requires_grad) == row.params
     assert counter.get_total_flops() // 2 == network.macs
+
+
+def sees(network: Network, image: torch.Tensor) -> list[int]:
+    """Rows of the image that the middle value of each layer depends on, first to last, found by spoiling them."""
+    height = image.shape[2]
+
+    @cache
+    def reached(first: int, end: int) -> list[bool]:
+        """Whether the middle value of each layer is spoilt when these rows are."""
+        value = image.clone()
+        value[:, :, first:end] = torch.nan
+        spoilt = []
+        for layer in network:
+            value = layer(value)
+            spoilt.append(bool((value[0, :, value.shape[2] // 2] if value.dim() == 4 else value[0]).isnan().any()))
+        return spoilt
+
+    def extent(layer: int) -> int:
+        ends = range(1, height + 1)
+        first = bisect_left(ends, True, key=lambda end: reached(0, end)[layer])
+        last = height - 1 - bisect_left(ends, True, key=lambda size: reached(height - size, height)[layer])
+        return last - first + 1
+
+    with torch.no_grad():
+        return [extent(i) for i in range(len(network))]
+
+
+@pytest.mark.parametrize("model", shipped())
+def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model):
+    (channels, height, _), classes = usual_input(model)
+    convolutional = any(s["kind"] == "conv" for s in composed(f"model={model}")["model"]["layers"].values())
+    # about twice as large where that is possible, so that the border cuts off nothing the table counts
+    size = height + (224 if height > 100 else height) if convolutional else height
+    shape = (channels, size, size)
+    narrow = ["model.width=0.25"] if height > 100 else []  # what a value sees does not depend on the width
+    network = built(composed, shape, classes, f"model={model}", *narrow, device="cpu").eval()
+    assert sees(network, torch.rand(1, *shape)) == [row.receptive_field for row in network.table]

@@ -1,0 +1,35 @@
+"""What a network was trained on is what it is asked about: evaluate and predict prepare images as the run did."""
+
+import pytest
+import torch
+from PIL import Image
+
+import cnnlab
+from cnnlab.data.sources import load
+from cnnlab.evaluate import evaluate
+from cnnlab.predict import predict
+
+
+@pytest.fixture(scope="module")
+def peculiar_run(tmp_path_factory):
+    """A run whose images were scaled, trimmed and permuted."""
+    output = tmp_path_factory.mktemp("outputs")
+    return cnnlab.fit(
+        ["trainer=cpu", "model=mlp", "trainer.max_epochs=3", "optimizer.lr=0.01", f"output_dir={output}"]
+        + ["augment=none", "data.resize=16", "data.trim=2", "data.permute_pixels=true"]
+    )
+
+
+def test_evaluate_prepares_images_as_the_run_did(peculiar_run):
+    assert peculiar_run.classifier().hparams["input_shape"] == (1, 12, 12)
+    assert evaluate(peculiar_run)["test/acc"] == pytest.approx(peculiar_run.metrics["test/acc"])
+    assert peculiar_run.metrics["test/acc"] > 0.8
+
+
+def test_predict_prepares_files_as_the_run_did(peculiar_run, tmp_path):
+    test = load(peculiar_run.config["data"]).test
+    for i, image in enumerate(test.images[:100]):
+        Image.fromarray(image[0].numpy()).save(tmp_path / f"{i:03d}.png")
+    rows = predict(peculiar_run, sorted(tmp_path.iterdir()))
+    right = [row["label"] == str(label) for row, label in zip(rows, test.labels.tolist(), strict=False)]
+    assert torch.tensor(right).float().mean() > 0.8
