@@ -15,8 +15,8 @@ def peculiar_run(tmp_path_factory):
     """A run whose images were scaled, trimmed and permuted."""
     output = tmp_path_factory.mktemp("outputs")
     return cnnlab.fit(
-        ["trainer=cpu", "model=mlp", "trainer.max_epochs=3", "optimizer.lr=0.01", f"output_dir={output}"]
-        + ["augment=none", "data.resize=16", "data.trim=2", "data.permute_pixels=true"]
+        "trainer=cpu model=mlp trainer.max_epochs=3 optimizer.lr=0.01 augment=none data.resize=16 data.trim=2".split()
+        + ["data.permute_pixels=true", f"output_dir={output}"]
     )
 
 
