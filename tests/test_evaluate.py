@@ -14,10 +14,9 @@ from cnnlab.predict import predict
 def peculiar_run(tmp_path_factory):
     """A run whose images were scaled, trimmed and permuted."""
     output = tmp_path_factory.mktemp("outputs")
-    return cnnlab.fit(
-        "trainer=cpu model=mlp trainer.max_epochs=3 optimizer.lr=0.01 augment=none data.resize=16 data.trim=2".split()
-        + ["data.permute_pixels=true", f"output_dir={output}"]
-    )
+    images = ["data.resize=16", "data.trim=2", "data.permute_pixels=true", "augment=none"]
+    training = ["trainer=cpu", "model=mlp", "trainer.max_epochs=3", "optimizer.lr=0.01"]
+    return cnnlab.fit([*images, *training, f"output_dir={output}"])
 
 
 def test_evaluate_prepares_images_as_the_run_did(peculiar_run):
