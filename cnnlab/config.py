@@ -37,6 +37,13 @@ PATHS = (
 )
 
 
+def find_plugins() -> None:
+    """Let Hydra find cnnlab's sweepers, which it looks for in its own namespace only."""
+    folder = str(Path(__file__).parent / "_plugins")
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
 def conf_dir() -> Path:
     """The folder of the shipped configs: inside an installed package, or at the root of a checkout."""
     packaged = Path(__file__).parent / "conf"
@@ -48,14 +55,15 @@ def _run_id() -> str:
     return secrets.token_hex(3)
 
 
-def _safe(*parts: Any) -> str:
+def safe(*parts: Any) -> str:
     """Joined by dashes, with only characters that Hydra's grammar and every file system take."""
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
 def _register() -> None:
+    find_plugins()
     setup_globals()  # Hydra's own resolvers, for configs that are read without it
-    OmegaConf.register_new_resolver("cnnlab.name", _safe, replace=True)
+    OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
     # the time and an id, because two runs may start in the same second
     OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
 

@@ -52,7 +52,7 @@ class Run:
     def info(self) -> dict[str, Any]:
         """What `run.json` says; `status` is interrupted where the process that was running is gone."""
         info = read_json(self.directory / "run.json")
-        if info.get("status") == "running" and not _locked(self.directory):
+        if info.get("status") == "running" and not locked(self.directory):
             info["status"] = "interrupted"
         return info
 
@@ -183,7 +183,7 @@ def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
         "status": "running",
         "cause": None,
         "config_hash": config_hash(config),
-        "variant": config["model"]["name"],
+        "variant": config["study"]["variant"] or config["model"]["name"],
         "removed": config["model"].get("remove") or [],
         "overrides": list(overrides),
         "seed": config["seed"],
@@ -243,26 +243,43 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
+def cause(error: BaseException) -> str:
+    """What `run.json` says of an error."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def record_failure(directory: Path, config: Mapping[str, Any], overrides: Sequence[str], error: BaseException) -> None:
+    """Leave a `run.json` of a run that failed before it could write one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    failed = {"status": "failed", "cause": cause(error), "ended": now()}
+    write_json(directory / "run.json", provenance(config, overrides) | failed)
+
+
+class InUseError(ValueError):
+    """Another process holds a run directory."""
+
+
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
     """Hold a run directory while its run goes on; the kernel lets go when the process dies.
 
     Raises:
-        ValueError: another process holds it.
+        InUseError: another process holds it.
     """
     with (directory / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ValueError(f"{directory} is in use by another process") from error
+            raise InUseError(f"{directory} is in use by another process") from error
         yield
 
 
-def _locked(directory: Path) -> bool:
+def locked(directory: Path) -> bool:
     try:
         with lock(directory):
             return False
-    except ValueError:
+    except InUseError:
         return True
     except OSError:  # a read-only copy: nobody is running in it
         return False

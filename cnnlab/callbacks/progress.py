@@ -12,10 +12,11 @@ REFRESH_SECONDS = 0.1
 
 
 class TrainingProgress(ProgressBar):
-    """One bar over all epochs on a terminal, and everywhere a line for each epoch."""
+    """One bar over all epochs on a terminal, and everywhere a line for each epoch, unless `lines` is false."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: bool = True) -> None:
         super().__init__()
+        self._lines = lines
         self._console = Console()
         self._bar: Progress | None = None
         self._enabled = True
@@ -71,7 +72,7 @@ class TrainingProgress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave a line."""
-        if not self._enabled:
+        if not self._enabled or not self._lines:
             return
         known = trainer.callback_metrics
         parts = [f"{name} {float(known[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc") if name in known]

@@ -95,6 +95,13 @@ def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
     return data[order[held_out:].sort().values], data[order[:held_out].sort().values]
 
 
+def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """How many training, validation and test images a data config has."""
+    splits = load(config)
+    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
+    return len(train), len(val), len(splits.test) if splits.test else 0
+
+
 def statistics(data: Images) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of every channel, on the scale 0 to 1; a deviation of 0 counts as 1."""
     # byte counts are exact whatever the number of images, where float sums are not

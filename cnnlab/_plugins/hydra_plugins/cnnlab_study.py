@@ -1,0 +1,25 @@
+"""What -m runs, as Hydra finds it: only in a namespace of its own, and light, because Hydra imports it at every start."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class StudySweeper(Sweeper):
+    """Plans a study, runs what is not done yet, writes its report; see `cnnlab.sweep`."""
+
+    def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives."""
+        self.context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
+        from cnnlab.sweep import sweep
+
+        sweep(self.context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])

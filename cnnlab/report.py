@@ -1,0 +1,90 @@
+"""The report of a study, or of any runs side by side; from a half-finished study too."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnlab.config import command, plain
+from cnnlab.reporting.comparison import remarks, table
+from cnnlab.reporting.page import page
+from cnnlab.reporting.study import Study, assemble, read_study
+from cnnlab.runs import Run, config_hash, flatten
+from cnnlab.studies import Variant
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def report(directory: Path) -> str:
+    """Write `results.csv`, `report.md` and `report.html` into a study's directory; returns what to print.
+
+    Raises:
+        ValueError: the directory holds no study.
+    """
+    return write(read_study(directory), directory)
+
+
+def report_runs(runs: Sequence[Run], output: Path) -> str:
+    """The same for runs that no study made: what differs only in the seed is one variant, the first is the baseline.
+
+    Raises:
+        ValueError: two runs are the same config.
+    """
+    flats = [flatten({k: v for k, v in run.config.items() if k not in ("study", "seed")}) for run in runs]
+    paths = ("run_name", "output_dir", "data_dir", "data.dir", "resume")
+    varied = [k for k in dict.fromkeys(k for f in flats for k in f) if len({repr(f.get(k)) for f in flats}) > 1]
+    varied = [k for k in varied if k not in paths]
+    variants: dict[str, Variant] = {}
+    rows = []
+    for run, flat in zip(runs, flats, strict=True):
+        identity = config_hash({**run.config, "seed": None})
+        if identity not in variants:
+            name = run.config["model"]["name"]
+            if any(v.name == name for v in variants.values()):
+                name = f"{name}-{identity}"
+            overrides = [f"{k}={flat.get(k)}" for k in varied]
+            sizes = {k: int(run.metrics[k]) for k in ("params", "macs") if k in run.metrics}
+            variants[identity] = Variant(name, overrides, run.info["removed"], **sizes)
+        seed = run.info["seed"]
+        place = os.path.relpath(run.directory, output)
+        rows.append((variants[identity].name, seed, place, run))
+    if len({row[:2] for row in rows}) < len(rows):
+        raise ValueError("runs: two of them have the same config and seed")
+    arms = list(variants.values())
+    made = ["python", "-m", "cnnlab.report", f"runs=[{','.join(str(r.directory) for r in runs)}]"]
+    return write(assemble("of runs", output, made, arms[0].name, arms, rows), output)
+
+
+def write(study: Study, directory: Path) -> str:
+    """Write the three files; returns what to print."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rows, lines = table(study), remarks(study)
+    (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
+    (directory / "report.html").write_text(page(study), encoding="utf-8")
+    versions = ", ".join(f"{k} {v}" for k, v in study.versions.items())
+    parts = [f"# Study {study.name}", *lines, rows.markdown(), f"    {shlex.join(study.command)}", versions]
+    (directory / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
+    text = "\n".join([str(type(rows)(shown)), "", *lines[1:]])
+    return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
+
+
+TERMINAL = ("variant", "seeds", "params change", "fit seconds", "sd", "difference", "95 % interval", "p (Holm)", "verdict")
+
+
+def _task(composed: "DictConfig") -> None:
+    config = plain(composed)
+    if bool(config["study"]) == bool(config["runs"]):
+        raise ValueError("give either study=DIR or runs=[DIR,DIR,...]")
+    if config["study"]:
+        print(report(Path(config["study"])))
+    else:
+        print(report_runs([Run.load(directory) for directory in config["runs"]], Path(config["output"])))
+
+
+main = command("report", _task)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""A study's comparison as rows, and the sentences that go with it; the same for terminal, Markdown and HTML."""
+
+from collections.abc import Sequence
+
+from cnnlab.reporting.study import Comparison, Study
+from cnnlab.reporting.tables import Table, show
+
+
+def table(study: Study) -> Table:
+    """A row for each variant; accuracies in percent, differences in points."""
+    reference = next(c for c in study.comparisons if c.variant.name == study.baseline)
+    return Table(_row(c, reference, study) for c in study.comparisons)
+
+
+def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[str, object]:
+    variant, difference = comparison.variant, comparison.difference
+    prefix = study.metric.partition("/")[0]
+    row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
+    row["seeds"] = len(comparison.runs)
+    for name in ("params", "macs"):
+        row[name] = getattr(variant, name)
+        row[f"{name} change"] = _change(getattr(variant, name), getattr(reference.variant, name), comparison, reference)
+    seconds = comparison.metrics.get("fit_seconds", (None, None))[0]
+    row["fit seconds"] = None if seconds is None else round(seconds, 1)
+    row["fit change"] = _change(
+        seconds, reference.metrics.get("fit_seconds", (None, None))[0], comparison, reference
+    )
+    accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
+    row[f"{prefix} acc %"] = _percent(accuracy)
+    row["sd"] = _percent(deviation)
+    row["error %"] = None if accuracy is None else _percent(1 - accuracy)
+    top5 = f"{prefix}/top5_acc"
+    if any(top5 in c.metrics for c in study.comparisons):
+        row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
+    row["difference"] = _points(difference.mean if difference else None)
+    interval = difference and difference.low is not None and difference.high is not None
+    row["95 % interval"] = f"{_points(difference.low)} to {_points(difference.high)}" if difference and interval else None
+    row["p"] = difference.p if difference else None
+    row["p (Holm)"] = comparison.p
+    if any(c.lesion is not None for c in study.comparisons):
+        row["lesion"] = _points(comparison.lesion)
+    row["verdict"] = comparison.verdict or ("baseline" if comparison is reference else "no runs yet")
+    return row
+
+
+def _change(value: float | None, baseline: float | None, comparison: Comparison, reference: Comparison) -> str | None:
+    if value is None or not baseline or comparison is reference:
+        return None
+    return f"{value / baseline - 1:+.1%}"
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 3)
+
+
+def _points(fraction: float | None) -> str | None:
+    return None if fraction is None else f"{100 * fraction:+.2f}"
+
+
+def remarks(study: Study) -> list[str]:
+    """What a reader has to know to read the table."""
+    seeds = {len(c.runs) for c in study.comparisons}
+    others = len(study.comparisons) - 1
+    lines = [
+        f"Accuracy on {'test' if study.metric == 'test/acc' else 'validation'} images, mean and deviation (sd) over "
+        f"seeds; the checkpoint was chosen on validation images. Differences from {study.baseline} are paired by seed, "
+        "in percentage points, with a 95 % BCa bootstrap interval, an exact sign-flip p and Holm's correction for "
+        f"{others} comparison{'s' * (others != 1)}."
+    ]
+    if others and min(seeds) < study.seeds_needed:
+        lines.append(
+            f"Too few seeds for some or all verdicts: {others} comparison{'s' * (others != 1)} need at least "
+            f"{study.seeds_needed} seeds, since even a difference of the same sign on every one of n seeds has "
+            "p = 2 / 2^n before correction."
+        )
+    if any(c.lesion is not None for c in study.comparisons):
+        lines.append(
+            "Lesion: the change when the trained baseline has the same layers silenced (their output replaced by its "
+            "mean over validation images) and nothing is trained again."
+        )
+    lines += [f"Left out: {v.name} cannot be: {v.reason}" for v in study.invalid]
+    if study.unfinished:
+        lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {_why(study.unfinished)}")
+    return lines
+
+
+def _why(rows: Sequence[dict[str, object]]) -> str:
+    return "; ".join(
+        f"{row['variant']} s{show(row['seed'])} {row['status']}" + (f" ({row['cause']})" if row["cause"] else "")
+        for row in rows
+    )

@@ -1,0 +1,97 @@
+"""A study's plots, as SVG text to stand in a page."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cnnlab.reporting.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"worse": "#c0392b", "better": "#1e8449"}
+NEUTRAL = "#34495e"
+PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+
+
+def differences(study: Study) -> str:
+    """Each variant's difference from the baseline with its interval."""
+    shown = [c for c in study.comparisons if c.difference]
+    figure, axes = _figure(7, 1 + 0.35 * max(1, len(shown)))
+    for y, comparison in enumerate(reversed(shown)):
+        difference = comparison.difference
+        assert difference is not None
+        colour = COLOURS.get(comparison.verdict, NEUTRAL)
+        if difference.low is not None and difference.high is not None:
+            axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2)
+        axes.plot([100 * difference.mean], [y], "o", color=colour)
+        if comparison.lesion is not None:
+            axes.plot([100 * comparison.lesion], [y], "x", color="#999999")
+    axes.axvline(0, color="#999999", linewidth=1)
+    axes.set_yticks(range(len(shown)), [c.variant.name for c in reversed(shown)])
+    axes.set_ylim(-0.6, max(1, len(shown)) - 0.4)
+    lesions = "; x: lesion without training again" if any(c.lesion is not None for c in shown) else ""
+    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % interval{lesions})")
+    return _svg(figure, "differences")
+
+
+def against(study: Study, measure: str, label: str) -> str:
+    """Accuracy against what a variant costs."""
+    figure, axes = _figure(4.6, 3.4)
+    colours = _colours(study)
+    for comparison in study.comparisons:
+        accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
+        size = getattr(comparison.variant, measure)
+        if accuracy is None or not size:
+            continue
+        name = comparison.variant.name
+        axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
+        axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    axes.set_xlabel(label)
+    axes.set_ylabel("accuracy, %")
+    return _svg(figure, measure)
+
+
+def learning_curves(study: Study) -> str:
+    """Validation accuracy by epoch: mean over seeds, and the band from the lowest to the highest."""
+    figure, axes = _figure(7, 3.6)
+    for name, colour in _colours(study).items():
+        curves = [dict(curve) for curve in study.curves.get(name, [])]
+        epochs = sorted(set().union(*curves))
+        values = [[100 * c[epoch] for c in curves if epoch in c] for epoch in epochs]
+        if epochs:
+            axes.plot(epochs, [sum(v) / len(v) for v in values], color=colour, label=name, marker=".")
+            axes.fill_between(epochs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation accuracy, %")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return _svg(figure, "curves")
+
+
+def _colours(study: Study) -> Mapping[str, str]:
+    names: Sequence[str] = [c.variant.name for c in study.comparisons]
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def _figure(width: float, height: float) -> "tuple[object, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _svg(figure: object, name: str) -> str:
+    """The figure's svg element, with real text, and ids that no other figure of the page has."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
+    text = out.getvalue()
+    return text[text.index("<svg") :]

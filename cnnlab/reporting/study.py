@@ -1,0 +1,156 @@
+"""A study as it stands: its runs, read from their directories, and its variants compared with the baseline."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from cnnlab.reporting.statistics import Difference, paired_difference, seeds_needed, verdicts
+from cnnlab.reporting.tables import Table
+from cnnlab.runs import Run, read_json
+from cnnlab.studies import Plan, Variant, runs_of
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Comparison:
+    """One variant over its seeds, beside the baseline."""
+
+    variant: Variant
+    runs: list[Row]  # the completed ones
+    metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, deviation over seeds
+    difference: Difference | None = None  # of accuracy; None for the baseline
+    p: float | None = None  # corrected
+    verdict: str = ""
+    lesion: float | None = None  # change of the baseline's accuracy when the same layers are silenced, not retrained
+
+
+@dataclass
+class Study:
+    """What a report shows."""
+
+    name: str
+    directory: Path
+    command: list[str]
+    baseline: str
+    metric: str  # test/acc, or val/acc where there are no test images
+    rows: Table  # a row for each run, as in results.csv
+    comparisons: list[Comparison]
+    invalid: list[Variant]
+    curves: dict[str, list[list[tuple[float, float]]]]  # variant: for each run (epoch, validation accuracy)
+    versions: dict[str, Any]
+
+    @property
+    def seeds_needed(self) -> int:
+        """For any verdict."""
+        return seeds_needed(max(1, len(self.comparisons) - 1))
+
+    @property
+    def unfinished(self) -> Table:
+        """The runs that are not completed."""
+        return Table(row for row in self.rows if row["status"] != "completed")
+
+
+def read_study(directory: Path) -> Study:
+    """A study's plan and whatever its runs have left so far.
+
+    Raises:
+        ValueError: there is no plan, or it is damaged.
+    """
+    plan = Plan.load(directory)
+    pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
+    return assemble(plan.name, directory, plan.command, plan.baseline, plan.variants, pairs)
+
+
+def assemble(
+    name: str,
+    directory: Path,
+    command: list[str],
+    baseline: str,
+    variants: Sequence[Variant],
+    runs: Sequence[tuple[str, int, str, Run | None]],
+) -> Study:
+    """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it."""
+    valid = [v for v in variants if not v.reason]
+    by_name = {v.name: v for v in valid}
+    rows = Table(_row(by_name[v], seed, place, run) for v, seed, place, run in runs if v in by_name)
+    rows.sort(key=lambda row: (list(by_name).index(row["variant"]), row["seed"]))
+    metric = "test/acc" if any(row.get("test/acc") is not None for row in rows) else "val/acc"
+    comparisons = [_compare(v, rows, metric) for v in valid]
+    reference = next(c for c in comparisons if c.variant.name == baseline)
+    others = [c for c in comparisons if c is not reference]
+    for comparison in others:
+        comparison.difference = _difference(comparison.runs, reference.runs, metric)
+    judged = [c for c in others if c.difference]
+    for comparison, (p, verdict) in zip(judged, verdicts([c.difference for c in judged if c.difference]), strict=True):
+        comparison.p, comparison.verdict = p, verdict
+    finished = [(v, run) for v, _, _, run in runs if run is not None]
+    curves: dict[str, list[list[tuple[float, float]]]] = {v.name: [] for v in valid}
+    for variant_name, run in finished:
+        if variant_name in curves and (curve := _curve(run.directory)):
+            curves[variant_name].append(curve)
+    _add_lesions(others, [run for v, run in finished if v == baseline])
+    versions = finished[0][1].info["versions"] if finished else {}
+    invalid = [v for v in variants if v.reason]
+    return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions)
+
+
+def _row(variant: Variant, seed: int, place: str, run: Run | None) -> Row:
+    info = run.info if run else {"status": "pending", "cause": None}
+    metrics = run.metrics if run and info["status"] == "completed" else {}
+    return {
+        "variant": variant.name,
+        "removed": " ".join(variant.removed),
+        "seed": seed,
+        "status": info["status"],
+        "run_dir": place,
+        "params": metrics.get("params", variant.params),
+        "macs": metrics.get("macs", variant.macs),
+        "fit_seconds": metrics.get("fit_seconds"),
+        "val/acc": metrics.get("val/acc"),
+        "test/acc": metrics.get("test/acc"),
+        **{k: v for k, v in metrics.items() if k not in ("params", "macs", "fit_seconds", "val/acc", "test/acc")},
+        "cause": info.get("cause"),
+    }
+
+
+def _compare(variant: Variant, rows: Sequence[Row], metric: str) -> Comparison:
+    done = [row for row in rows if row["variant"] == variant.name and row.get(metric) is not None]
+    comparison = Comparison(variant, done)
+    for name in dict.fromkeys(k for row in done for k, v in row.items() if isinstance(v, (int, float)) and k != "seed"):
+        values = [row[name] for row in done if row.get(name) is not None]
+        comparison.metrics[name] = mean(values), stdev(values) if len(values) > 1 else None
+    return comparison
+
+
+def _difference(variant: Sequence[Row], baseline: Sequence[Row], metric: str) -> Difference | None:
+    theirs = {row["seed"]: row[metric] for row in baseline}
+    shared = [(row[metric], theirs[row["seed"]]) for row in variant if row["seed"] in theirs]
+    return paired_difference(*map(list, zip(*shared, strict=True))) if shared else None  # type: ignore[arg-type]
+
+
+def _curve(directory: Path) -> list[tuple[float, float]]:
+    """Validation accuracy after each epoch, as the CSV logger left it."""
+    curve: dict[float, float] = {}
+    for path in sorted(directory.glob("csv/version_*/metrics.csv")):
+        with path.open() as file:
+            for line in csv.DictReader(file):
+                if line.get("val/acc") and line.get("epoch"):
+                    curve[float(line["epoch"]) + 1] = float(line["val/acc"])
+    return sorted(curve.items())
+
+
+def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Run]) -> None:
+    """Where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`), the change."""
+    for comparison in comparisons:
+        changes = []
+        for run in baseline:
+            path = run.directory / "evaluate" / "lesions.json"
+            known: Mapping[str, float] = read_json(path) if path.is_file() else {}
+            key = "+".join(comparison.variant.removed)
+            if key and key in known:
+                changes.append(known[key] - known[""])
+        comparison.lesion = mean(changes) if changes else None

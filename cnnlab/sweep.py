@@ -1,0 +1,362 @@
+"""What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cnnlab import runs
+from cnnlab.checks import check
+from cnnlab.config import EXPECTED, explain, plain, quote, safe
+from cnnlab.reporting.tables import Table
+from cnnlab.studies import (
+    Job,
+    Plan,
+    Variant,
+    estimate,
+    job_of,
+    layers_to_leave_out,
+    meta_network,
+    runs_of,
+    shown_seconds,
+    width_for,
+)
+
+Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
+
+
+def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Plan the study that `config.study` and the arguments describe, run its jobs, write its report.
+
+    Args:
+        context: Hydra's, for composing.
+        config: the config composed without what is swept.
+        arguments: overrides as on the command line, a swept one as Hydra's grammar has it.
+
+    Raises:
+        ValueError: a variant cannot be.
+        SystemExit: a job failed.
+    """
+    study = Study(context, config, arguments)
+    plan, invalid = study.plan()
+    print(plan_table(plan), flush=True)
+    if invalid and not config.study.skip_invalid:
+        raise ValueError(
+            "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
+            + "; study.skip_invalid=true goes on without"
+        )
+    plan.write(study.directory)
+    print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
+    if config.study.plan_only:
+        return
+    try:
+        carry_out(study, plan)
+    finally:
+        from cnnlab.report import report
+
+        print(f"\n{report(study.directory)}")
+    failed = [f"{job.variant} s{job.seed}" for job, run in runs_of(plan, study.directory) if not completed(run)]
+    if failed:
+        sys.exit(f"cnnlab: {len(failed)} of {len(plan.jobs)} runs did not complete: {', '.join(failed)}")
+
+
+class Study:
+    """What is varied over what, composed."""
+
+    def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
+        self.context, self.config = context, config
+        parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
+        self.fixed = [p.input_line or "" for p in parsed if not p.is_sweep_override()]
+        swept = {p.get_key_element(): p for p in parsed if p.is_sweep_override()}  # the last of a key counts
+        for key, override in swept.items():
+            if not override.is_discrete_sweep():
+                raise ValueError(f"{key}: a study needs values to choose from, not an interval")
+        seeds = swept.pop("seed", None)
+        self.seeds = _seeds(seeds, config)
+        self.axes = [[(_label(p, v), [f"{k}={v}"]) for v in p.sweep_string_iterator()] for k, p in swept.items()]
+        named = [(name, list(overrides or [])) for name, overrides in (config.study.variants or {}).items()]
+        if named:
+            self.axes.insert(0, named)
+        overrides = [o for axis in self.axes for _, choice in axis for o in choice]
+        self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
+        if config.study.leave_out:
+            self.varied = sorted({*self.varied, "model.remove"})
+        base = plain(config)
+        base["study"] = self.varied
+        self.identity = runs.config_hash({**base, "seed": None, "varied": self.varied})
+        with open_dict(config):
+            chosen = config.hydra.runtime.choices.get("ablation")
+            config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
+        self.directory = Path(str(config.hydra.sweep.dir))
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a variant, at the first seed."""
+        every = [*self.fixed, *overrides, f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
+        return self.context.config_loader.load_sweep_config(self.config, every)
+
+    def plan(self) -> tuple[Plan, list[Variant]]:
+        """All variants that can be, with their jobs, and those that cannot."""
+        study = self.config.study
+        variants = [self._examine(v) for v in self._variants()]
+        names = [v.name for v in variants]
+        baseline = study.baseline or names[0]
+        if baseline not in names:
+            raise ValueError(f"study.baseline={baseline}: the variants are {', '.join(names)}")
+        variants.sort(key=lambda v: v.name != baseline)  # the baseline first, all else in its order
+        if study.match and not variants[0].reason:
+            variants += [self._examine(self._twin(v, variants[0])) for v in variants[1:] if not v.reason]
+        valid, invalid = [v for v in variants if not v.reason], [v for v in variants if v.reason]
+        if not valid:
+            return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
+        jobs = []
+        for variant in valid:
+            composed = self.compose(variant.overrides)
+            for seed in self.seeds:
+                composed.seed = seed
+                jobs.append(job_of(variant.name, plain(composed)))
+        jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
+        command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
+        return Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs), invalid
+
+    def _variants(self) -> Iterator[Variant]:
+        seen: set[str] = set()
+        for combination in product(*self.axes):
+            overrides = [o for _, choice in combination for o in choice]
+            parts = [name for name, _ in combination if name]
+            for removal, extra in self._removals(overrides):
+                name = safe(*parts, removal) or "baseline"
+                while name in seen:
+                    name += "_"
+                seen.add(name)
+                yield Variant(name, overrides + extra)
+
+    def _removals(self, overrides: list[str]) -> Axis:
+        """With `study.leave_out`: nothing, then each matching layer of the network of these overrides."""
+        patterns = self.config.study.leave_out
+        if not patterns:
+            return [("", [])]
+        composed = self.compose(overrides)
+        model, wanted = plain(composed)["model"], [patterns] if isinstance(patterns, str) else list(patterns)
+        already = list(model.get("remove") or [])
+        names = layers_to_leave_out(model, wanted)
+        return [("", []), *((f"no_{n}", [f"model.remove=[{','.join([*already, n])}]"]) for n in names)]
+
+    def _examine(self, variant: Variant) -> Variant:
+        """The variant with its sizes and its time, or the reason why it cannot be."""
+        if variant.reason:
+            return variant
+        try:
+            config = plain(self.compose(variant.overrides))
+            check(config)
+            network = meta_network(config)
+            seconds = estimate(config, network.macs)
+        except (*EXPECTED, TypeError) as error:
+            return replace(variant, reason=explain(error))
+        sizes = {"params": network.params, "macs": network.macs}
+        return replace(variant, removed=network.removed, seconds=seconds, **sizes)
+
+    def _twin(self, variant: Variant, baseline: Variant) -> Variant:
+        """The variant at the width that gives it the baseline's capacity."""
+        measure = self.config.study.match
+        name = f"{variant.name}-same_{measure}"
+        try:
+            width = width_for(plain(self.compose(variant.overrides)), measure, getattr(baseline, measure))
+        except ValueError as error:
+            return Variant(name, variant.overrides, variant.removed, reason=str(error))
+        return Variant(name, [*variant.overrides, f"model.width={width}"])
+
+    def arguments(self, plan: Plan, job: Job) -> list[str]:
+        """The overrides with which Hydra runs a job."""
+        variant = next(v for v in plan.variants if v.name == job.variant)
+        own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
+        own += [f"study.varied=[{','.join(self.varied)}]"]
+        place = [quote(f"hydra.sweep.dir={self.directory}"), f"hydra.sweep.subdir={job.run_dir}"]
+        return [*self.fixed, *variant.overrides, *own, *place]
+
+
+def _seeds(swept: Override | None, config: DictConfig) -> list[int]:
+    given = list(swept.sweep_iterator()) if swept else list(config.study.seeds or [config.seed])
+    if not all(isinstance(s, int) and s >= 0 for s in given):
+        raise ValueError(f"seeds must be whole numbers of at least 0, not {given}")
+    return list(dict.fromkeys(given))
+
+
+def _label(override: Override, value: str) -> str:
+    """How a swept value is called in names: the value where it speaks for itself, else with the key's last part."""
+    key = override.get_key_element().lstrip("+")
+    if key == "model.remove":
+        names = value.strip("[]'\"")
+        return f"no_{safe(names)}" if names else ""
+    speaks = value.replace("_", "").isalnum() and value[:1].isalpha() and value not in ("true", "false", "null")
+    return safe(value) if speaks else f"{key.rpartition('.')[2]}_{safe(value)}"
+
+
+def plan_table(plan: Plan) -> str:
+    """What is about to run, and how long it will take."""
+    seeds = {v.name: [j.seed for j in plan.jobs if j.variant == v.name] for v in plan.variants}
+    rows = Table(
+        {
+            "variant": v.name,
+            "removed": " ".join(v.removed),
+            "params": v.params,
+            "macs": v.macs,
+            "seeds": len(seeds[v.name]),
+            "a run": v.seconds and shown_seconds(v.seconds),
+        }
+        for v in plan.variants
+        if not v.reason
+    )
+    total = sum((v.seconds or 0) * len(seeds[v.name]) for v in plan.variants)
+    return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
+
+
+# --- running
+
+
+@dataclass
+class Survivor:
+    """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
+
+    total: int
+    sweeper: int  # its process
+
+    def __call__(self, composed: DictConfig) -> None:
+        """Train the job of a composed config."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from cnnlab.train import train
+
+        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+        hydra = HydraConfig.get()
+        directory, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+        config = plain(composed)
+        started = time.time()
+        where = f"[{hydra.job.num + 1}/{self.total}] {config['study']['variant']} s{config['seed']}"
+        try:
+            metrics = train(config, directory, overrides)
+        except KeyboardInterrupt:
+            raise
+        except runs.InUseError:
+            say(f"{where}  is run by another process")
+        except BaseException as error:  # SystemExit too, which would end the sweep
+            if isinstance(error, SystemExit) and error.code in (130, 143):
+                raise
+            if not begun(directory, started):
+                runs.record_failure(directory, config, overrides, error)
+            say(f"{where}  failed: {' '.join(str(error).split()) or type(error).__name__}")
+        else:
+            accuracy = metrics.get("test/acc", metrics.get("val/acc", 0.0))
+            say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(metrics['fit_seconds'])}")
+
+
+def say(text: str) -> None:
+    """A whole line at once, because workers share the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """A worker without its sweep would go on alone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def carry_out(study: Study, plan: Plan) -> None:
+    """Run every job that is not completed, whatever becomes of the others."""
+    waiting = [job for job, run in runs_of(plan, study.directory) if not completed(run)]
+    if done := len(plan.jobs) - len(waiting):
+        say(f"{done} of {len(plan.jobs)} runs are completed already")
+    while waiting:
+        started = time.time()
+        crash = launch(study, plan, waiting)
+        left = []
+        for job in waiting:
+            directory = study.directory / job.run_dir
+            while runs.locked(directory):  # another process is at work on the same study
+                time.sleep(0.5)
+            if not begun(directory, started):
+                left.append(job)
+            elif crash and (run := runs.Run.load(directory)).status == "interrupted":
+                cause = f"the process was killed: {_exit_code(crash)}"
+                runs.write_json(directory / "run.json", run.info | {"status": "failed", "cause": cause})
+                say(f"{job.variant} s{job.seed}  failed: {cause}")
+        if crash and len(left) == len(waiting):
+            raise crash
+        waiting = left
+
+
+def completed(run: runs.Run | None) -> bool:
+    """Whether there is nothing left to do."""
+    return run is not None and run.status == "completed"
+
+
+def begun(directory: Path, since: float) -> bool:
+    """Whether something has been noted of a run since a time."""
+    path = directory / "run.json"
+    return path.is_file() and path.stat().st_mtime >= since
+
+
+def _exit_code(crash: Exception) -> str:
+    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
+    found = re.search(r"\{(.*?)\}", str(crash))
+    return found[1] if found else runs.cause(crash)
+
+
+def launch(study: Study, plan: Plan, jobs: Sequence[Job]) -> Exception | None:
+    """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
+    task = Survivor(len(jobs), os.getpid())
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=study.context, task_function=task, config=study.config
+    )
+    arguments = [study.arguments(plan, job) for job in jobs]
+    try:
+        if "submitit_local" in str(study.config.hydra.runtime.choices.get("hydra/launcher")):
+            launch_in_slots(launcher, arguments)
+        else:
+            launcher.launch(arguments, initial_job_idx=0)
+    except Exception as error:
+        return error
+    return None
+
+
+def launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
+    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    import torch
+
+    slots: Queue[int] = Queue()
+    for slot in range(torch.cuda.device_count() or 1):
+        slots.put(slot)
+    share = max(1, (os.cpu_count() or 1) // slots.qsize())
+
+    def run(index: int) -> None:
+        slot = slots.get()
+        try:
+            placed = [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
+            if torch.cuda.is_available():
+                placed.append(f"+hydra.job.env_set.CUDA_VISIBLE_DEVICES='{slot}'")
+            launcher.launch([[*arguments[index], *placed]], initial_job_idx=index)
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(slots.qsize()) as pool:
+        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
+    for error in errors:
+        if error is not None:
+            raise error
