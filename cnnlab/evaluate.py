@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import Tensor
 
+    from cnnlab.classifier import Classifier
+
 
 def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Metrics of a run's best checkpoint on test images, every image once.
@@ -27,24 +29,10 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     import torch
 
-    from cnnlab.data.images import prepare
-    from cnnlab.data.sources import load
     from cnnlab.models.losses import LOSSES
 
     config = dict(data or run.config["data"])
-    classifier = run.classifier()
-    channels, height, width = classifier.hparams["input_shape"]
-    splits = load(config)
-    if splits.test is None:
-        raise ValueError(f"data={config['name']} has no test images")
-    images = splits.test.images
-    if images.shape[1] != channels:
-        raise ValueError(
-            f"data={config['name']} has {images.shape[1]} channels, and {run.directory} was trained on {channels}"
-        )
-    labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
-    classifier.to(best_device())
-    images = prepare(images, (height, width), run.config["data"])
+    classifier, images, labels = test_images(run, config)
     logits = classifier.logits(images, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {
@@ -63,6 +51,29 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     write_json(folder / f"{config['name']}.json", metrics)
     return metrics
+
+
+def test_images(run: Run, config: Mapping[str, Any]) -> tuple["Classifier", "Tensor", "Tensor"]:
+    """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
+
+    Raises:
+        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+    """
+    from cnnlab.data.images import prepare
+    from cnnlab.data.sources import load
+
+    classifier = run.classifier()
+    channels, height, width = classifier.hparams["input_shape"]
+    splits = load(config)
+    if splits.test is None:
+        raise ValueError(f"data={config['name']} has no test images")
+    if splits.test.images.shape[1] != channels:
+        raise ValueError(
+            f"data={config['name']} has {splits.test.images.shape[1]} channels, and {run.directory} was trained on "
+            f"{channels}"
+        )
+    labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
+    return classifier.to(best_device()), prepare(splits.test.images, (height, width), run.config["data"]), labels
 
 
 def best_device() -> str:
@@ -92,6 +103,11 @@ def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: s
 def _task(composed: "DictConfig") -> None:
     config = plain(composed)
     run = Run.load(config["run"])
+    if config["lesion"]:
+        from cnnlab.lesions import expand, lesion
+
+        print(lesion(run, expand(run.network(), config["lesion"]), config["lesion_by"], config.get("data")))
+        return
     metrics = evaluate(run, config.get("data"))
     for name, value in metrics.items():
         if not isinstance(value, dict):

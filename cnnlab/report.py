@@ -45,8 +45,8 @@ def report_runs(runs: Sequence[Run], output: Path) -> str:
             if any(v.name == name for v in variants.values()):
                 name = f"{name}-{identity}"
             overrides = [f"{k}={flat.get(k)}" for k in varied]
-            sizes = {k: int(run.metrics[k]) for k in ("params", "macs") if k in run.metrics}
-            variants[identity] = Variant(name, overrides, run.info["removed"], **sizes)
+            params, macs = (int(run.metrics[k]) if k in run.metrics else None for k in ("params", "macs"))
+            variants[identity] = Variant(name, overrides, run.info["removed"], params, macs)
         seed = run.info["seed"]
         place = os.path.relpath(run.directory, output)
         rows.append((variants[identity].name, seed, place, run))
@@ -71,7 +71,17 @@ def write(study: Study, directory: Path) -> str:
     return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
 
 
-TERMINAL = ("variant", "seeds", "params change", "fit seconds", "sd", "difference", "95 % interval", "p (Holm)", "verdict")
+TERMINAL = (
+    "variant",
+    "seeds",
+    "params change",
+    "fit seconds",
+    "sd",
+    "difference",
+    "95 % interval",
+    "p (Holm)",
+    "verdict",
+)
 
 
 def _task(composed: "DictConfig") -> None:

@@ -276,6 +276,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def locked(directory: Path) -> bool:
+    """Whether a run goes on in a directory."""
     try:
         with lock(directory):
             return False

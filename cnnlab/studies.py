@@ -160,9 +160,8 @@ def estimate(config: Config, macs: int) -> float:
     device = torch.device("cpu" if accelerator == "cpu" else best_device())
     half = resolve_precision(config["precision"], accelerator) == "bf16-mixed"
     shape, classes = facts(config["data"])
-    network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0]).to(
-        device, memory_format=torch.channels_last
-    )
+    network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
+    network = network.to(device).to(memory_format=torch.channels_last)
     images = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, device=device)
     times = []
     for _ in range(4):

@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from cnnlab import runs
 from cnnlab.checks import check
@@ -65,6 +65,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         return
     try:
         carry_out(study, plan)
+        silence_baselines(plan, study.directory)
     finally:
         from cnnlab.report import report
 
@@ -190,9 +191,10 @@ class Study:
 
 def _seeds(swept: Override | None, config: DictConfig) -> list[int]:
     given = list(swept.sweep_iterator()) if swept else list(config.study.seeds or [config.seed])
-    if not all(isinstance(s, int) and s >= 0 for s in given):
+    seeds = [s for s in given if isinstance(s, int) and s >= 0]
+    if len(seeds) < len(given):
         raise ValueError(f"seeds must be whole numbers of at least 0, not {given}")
-    return list(dict.fromkeys(given))
+    return list(dict.fromkeys(seeds))
 
 
 def _label(override: Override, value: str) -> str:
@@ -283,6 +285,7 @@ def carry_out(study: Study, plan: Plan) -> None:
     waiting = [job for job, run in runs_of(plan, study.directory) if not completed(run)]
     if done := len(plan.jobs) - len(waiting):
         say(f"{done} of {len(plan.jobs)} runs are completed already")
+    idle = 0  # passes in which nothing began
     while waiting:
         started = time.time()
         crash = launch(study, plan, waiting)
@@ -297,9 +300,21 @@ def carry_out(study: Study, plan: Plan) -> None:
                 cause = f"the process was killed: {_exit_code(crash)}"
                 runs.write_json(directory / "run.json", run.info | {"status": "failed", "cause": cause})
                 say(f"{job.variant} s{job.seed}  failed: {cause}")
-        if crash and len(left) == len(waiting):
-            raise crash
+        idle = idle + 1 if len(left) == len(waiting) else 0
+        if idle == 2:
+            raise ValueError(f"the launcher starts no run: {runs.cause(crash) if crash else 'it says nothing'}")
         waiting = left
+
+
+def silence_baselines(plan: Plan, directory: Path) -> None:
+    """Ask the trained baselines the question of each removal without training again, for the report to show both."""
+    from cnnlab.lesions import lesion
+
+    removals = [v.removed for v in plan.variants if v.removed and not v.reason]
+    for job, run in runs_of(plan, directory):
+        if job.variant == plan.baseline and run is not None and completed(run):
+            layers = set(run.config["model"]["layers"])
+            lesion(run, [removed for removed in removals if layers.issuperset(removed)])
 
 
 def completed(run: runs.Run | None) -> bool:

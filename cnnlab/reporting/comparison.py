@@ -14,47 +14,44 @@ def table(study: Study) -> Table:
 
 def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[str, object]:
     variant, difference = comparison.variant, comparison.difference
-    prefix = study.metric.partition("/")[0]
+    split = study.metric.partition("/")[0]
+    accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
     row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
     row["seeds"] = len(comparison.runs)
-    for name in ("params", "macs"):
-        row[name] = getattr(variant, name)
-        row[f"{name} change"] = _change(getattr(variant, name), getattr(reference.variant, name), comparison, reference)
-    seconds = comparison.metrics.get("fit_seconds", (None, None))[0]
-    row["fit seconds"] = None if seconds is None else round(seconds, 1)
-    row["fit change"] = _change(
-        seconds, reference.metrics.get("fit_seconds", (None, None))[0], comparison, reference
-    )
-    accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
-    row[f"{prefix} acc %"] = _percent(accuracy)
+    row[f"{split} acc %"] = _percent(accuracy)
     row["sd"] = _percent(deviation)
     row["error %"] = None if accuracy is None else _percent(1 - accuracy)
-    top5 = f"{prefix}/top5_acc"
+    top5 = f"{split}/top5_acc"
     if any(top5 in c.metrics for c in study.comparisons):
         row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
-    row["difference"] = _points(difference.mean if difference else None)
-    interval = difference and difference.low is not None and difference.high is not None
-    row["95 % interval"] = f"{_points(difference.low)} to {_points(difference.high)}" if difference and interval else None
+    row["difference"] = _points(difference.mean) if difference else None
+    row["95 % interval"] = None
+    if difference and difference.low is not None and difference.high is not None:
+        row["95 % interval"] = f"{_points(difference.low)} to {_points(difference.high)}"
     row["p"] = difference.p if difference else None
     row["p (Holm)"] = comparison.p
-    if any(c.lesion is not None for c in study.comparisons):
-        row["lesion"] = _points(comparison.lesion)
     row["verdict"] = comparison.verdict or ("baseline" if comparison is reference else "no runs yet")
+    if any(c.lesion is not None for c in study.comparisons):
+        row["lesion"] = _points(comparison.lesion) if comparison.lesion is not None else None
+    seconds = [c.metrics.get("fit_seconds", (None, None))[0] for c in (comparison, reference)]
+    costs: dict[str, Sequence[float | None]] = {
+        "params": (variant.params, reference.variant.params),
+        "macs": (variant.macs, reference.variant.macs),
+        "fit seconds": seconds,
+    }
+    for name, (value, baseline) in costs.items():
+        row[name] = round(value, 1) if isinstance(value, float) else value
+        changed = value is not None and baseline and comparison is not reference
+        row[f"{name} change"] = f"{value / baseline - 1:+.1%}" if changed and value and baseline else None
     return row
-
-
-def _change(value: float | None, baseline: float | None, comparison: Comparison, reference: Comparison) -> str | None:
-    if value is None or not baseline or comparison is reference:
-        return None
-    return f"{value / baseline - 1:+.1%}"
 
 
 def _percent(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 3)
 
 
-def _points(fraction: float | None) -> str | None:
-    return None if fraction is None else f"{100 * fraction:+.2f}"
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:+.2f}"
 
 
 def remarks(study: Study) -> list[str]:
@@ -69,7 +66,7 @@ def remarks(study: Study) -> list[str]:
     ]
     if others and min(seeds) < study.seeds_needed:
         lines.append(
-            f"Too few seeds for some or all verdicts: {others} comparison{'s' * (others != 1)} need at least "
+            f"Too few seeds for some or all verdicts: with {others} comparison{'s' * (others != 1)} it takes at least "
             f"{study.seeds_needed} seeds, since even a difference of the same sign on every one of n seeds has "
             "p = 2 / 2^n before correction."
         )

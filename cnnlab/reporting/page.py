@@ -19,8 +19,8 @@ def page(study: Study) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     row = environment.from_string(
         "<thead><tr>{% for c in columns %}<th>{{ c }}</th>{% endfor %}</tr></thead><tbody>"
-        "{% for row in rows %}<tr class='{{ row.verdict }}'>{% for c in columns %}"
-        "<td data-value='{{ sortable(row[c]) }}'>"
+        "{% for row in rows %}<tr>{% for c in columns %}"
+        "<td data-value='{{ sortable(row[c]) }}'{% if c in ('verdict', 'status') %} class='{{ row[c] }}'{% endif %}>"
         "{% if c == 'run_dir' %}<a href='{{ row[c] }}/'>{{ row[c] }}</a>{% else %}{{ show(row[c]) }}{% endif %}</td>"
         "{% endfor %}</tr>\n{% endfor %}</tbody>"
     )

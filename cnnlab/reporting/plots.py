@@ -37,6 +37,8 @@ def differences(study: Study) -> str:
 
 def against(study: Study, measure: str, label: str) -> str:
     """Accuracy against what a variant costs."""
+    from matplotlib.ticker import NullFormatter
+
     figure, axes = _figure(4.6, 3.4)
     colours = _colours(study)
     for comparison in study.comparisons:
@@ -48,6 +50,7 @@ def against(study: Study, measure: str, label: str) -> str:
         axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
         axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.2)
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, %")
@@ -56,7 +59,10 @@ def against(study: Study, measure: str, label: str) -> str:
 
 def learning_curves(study: Study) -> str:
     """Validation accuracy by epoch: mean over seeds, and the band from the lowest to the highest."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(7, 3.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name, colour in _colours(study).items():
         curves = [dict(curve) for curve in study.curves.get(name, [])]
         epochs = sorted(set().union(*curves))

@@ -1,4 +1,4 @@
-"""What a study may claim: paired differences over seeds, their uncertainty, and a verdict that counts all comparisons."""
+"""What a study may claim: paired differences over seeds, how sure they are, a verdict that counts all comparisons."""
 
 import warnings
 from collections.abc import Sequence

@@ -129,7 +129,7 @@ def _compare(variant: Variant, rows: Sequence[Row], metric: str) -> Comparison:
 def _difference(variant: Sequence[Row], baseline: Sequence[Row], metric: str) -> Difference | None:
     theirs = {row["seed"]: row[metric] for row in baseline}
     shared = [(row[metric], theirs[row["seed"]]) for row in variant if row["seed"] in theirs]
-    return paired_difference(*map(list, zip(*shared, strict=True))) if shared else None  # type: ignore[arg-type]
+    return paired_difference(*map(list, zip(*shared, strict=True))) if shared else None
 
 
 def _curve(directory: Path) -> list[tuple[float, float]]:
@@ -148,7 +148,7 @@ def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Run]) -> 
     for comparison in comparisons:
         changes = []
         for run in baseline:
-            path = run.directory / "evaluate" / "lesions.json"
+            path = run.directory / "evaluate" / f"lesions-{run.config['data']['name']}-mean.json"
             known: Mapping[str, float] = read_json(path) if path.is_file() else {}
             key = "+".join(comparison.variant.removed)
             if key and key in known:

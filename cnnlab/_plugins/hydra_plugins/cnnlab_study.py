@@ -1,4 +1,4 @@
-"""What -m runs, as Hydra finds it: only in a namespace of its own, and light, because Hydra imports it at every start."""
+"""What -m runs, where Hydra looks for it; light, because Hydra imports it at every start."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,12 @@ class StudySweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra gives."""
-        self.context, self.config = hydra_context, config
+        self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
         from cnnlab.sweep import sweep
 
-        sweep(self.context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        assert self.hydra_context is not None
+        assert self.config is not None
+        sweep(self.hydra_context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])
