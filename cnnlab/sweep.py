@@ -1,27 +1,21 @@
 """What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
 
 import os
-import re
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from cnnlab import runs
 from cnnlab.checks import check
-from cnnlab.config import EXPECTED, explain, plain, quote, safe
+from cnnlab.config import EXPECTED, explain, plain, safe
+from cnnlab.jobs import Task, carry_out, completed
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import (
     Job,
@@ -59,20 +53,24 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
             "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
             + "; study.skip_invalid=true goes on without"
         )
+    tasks = [Task(study.arguments(plan, job), study.directory / job.run_dir) for job in plan.jobs]
     plan.write(study.directory)
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
         return
+    todo = [task for task in tasks if not completed(task.directory)]
+    if len(todo) < len(tasks):
+        print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
     try:
-        carry_out(study, plan)
+        carry_out(context, study.config, todo)
         silence_baselines(plan, study.directory)
     finally:
         from cnnlab.report import report
 
         print(f"\n{report(study.directory)}")
-    failed = [f"{job.variant} s{job.seed}" for job, run in runs_of(plan, study.directory) if not completed(run)]
+    failed = [task.directory.name for task in tasks if not completed(task.directory)]
     if failed:
-        sys.exit(f"cnnlab: {len(failed)} of {len(plan.jobs)} runs did not complete: {', '.join(failed)}")
+        sys.exit(f"cnnlab: {len(failed)} of {len(tasks)} runs did not complete: {', '.join(failed)}")
 
 
 class Study:
@@ -96,9 +94,7 @@ class Study:
         self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
         if config.study.leave_out:
             self.varied = sorted({*self.varied, "model.remove"})
-        base = plain(config)
-        base["study"] = self.varied
-        self.identity = runs.config_hash({**base, "seed": None, "varied": self.varied})
+        self.identity = runs.config_hash({**plain(config), "seed": None, "varied": self.varied})
         with open_dict(config):
             chosen = config.hydra.runtime.choices.get("ablation")
             config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
@@ -185,8 +181,7 @@ class Study:
         variant = next(v for v in plan.variants if v.name == job.variant)
         own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
         own += [f"study.varied=[{','.join(self.varied)}]"]
-        place = [quote(f"hydra.sweep.dir={self.directory}"), f"hydra.sweep.subdir={job.run_dir}"]
-        return [*self.fixed, *variant.overrides, *own, *place]
+        return [*self.fixed, *variant.overrides, *own]
 
 
 def _seeds(swept: Override | None, config: DictConfig) -> list[int]:
@@ -226,152 +221,12 @@ def plan_table(plan: Plan) -> str:
     return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
 
 
-# --- running
-
-
-@dataclass
-class Survivor:
-    """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
-
-    total: int
-    sweeper: int  # its process
-
-    def __call__(self, composed: DictConfig) -> None:
-        """Train the job of a composed config."""
-        from hydra.core.hydra_config import HydraConfig
-
-        from cnnlab.train import train
-
-        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
-            threading.Thread(target=_end_with_parent, daemon=True).start()
-        hydra = HydraConfig.get()
-        directory, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
-        config = plain(composed)
-        started = time.time()
-        where = f"[{hydra.job.num + 1}/{self.total}] {config['study']['variant']} s{config['seed']}"
-        try:
-            metrics = train(config, directory, overrides)
-        except KeyboardInterrupt:
-            raise
-        except runs.InUseError:
-            say(f"{where}  is run by another process")
-        except BaseException as error:  # SystemExit too, which would end the sweep
-            if isinstance(error, SystemExit) and error.code in (130, 143):
-                raise
-            if not begun(directory, started):
-                runs.record_failure(directory, config, overrides, error)
-            say(f"{where}  failed: {' '.join(str(error).split()) or type(error).__name__}")
-        else:
-            accuracy = metrics.get("test/acc", metrics.get("val/acc", 0.0))
-            say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(metrics['fit_seconds'])}")
-
-
-def say(text: str) -> None:
-    """A whole line at once, because workers share the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _end_with_parent() -> None:
-    """A worker without its sweep would go on alone."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def carry_out(study: Study, plan: Plan) -> None:
-    """Run every job that is not completed, whatever becomes of the others."""
-    waiting = [job for job, run in runs_of(plan, study.directory) if not completed(run)]
-    if done := len(plan.jobs) - len(waiting):
-        say(f"{done} of {len(plan.jobs)} runs are completed already")
-    idle = 0  # passes in which nothing began
-    while waiting:
-        started = time.time()
-        crash = launch(study, plan, waiting)
-        left = []
-        for job in waiting:
-            directory = study.directory / job.run_dir
-            while runs.locked(directory):  # another process is at work on the same study
-                time.sleep(0.5)
-            if not begun(directory, started):
-                left.append(job)
-            elif crash and (run := runs.Run.load(directory)).status == "interrupted":
-                cause = f"the process was killed: {_exit_code(crash)}"
-                runs.write_json(directory / "run.json", run.info | {"status": "failed", "cause": cause})
-                say(f"{job.variant} s{job.seed}  failed: {cause}")
-        idle = idle + 1 if len(left) == len(waiting) else 0
-        if idle == 2:
-            raise ValueError(f"the launcher starts no run: {runs.cause(crash) if crash else 'it says nothing'}")
-        waiting = left
-
-
 def silence_baselines(plan: Plan, directory: Path) -> None:
     """Ask the trained baselines the question of each removal without training again, for the report to show both."""
     from cnnlab.lesions import lesion
 
     removals = [v.removed for v in plan.variants if v.removed and not v.reason]
     for job, run in runs_of(plan, directory):
-        if job.variant == plan.baseline and run is not None and completed(run):
+        if job.variant == plan.baseline and run is not None and run.status == "completed":
             layers = set(run.config["model"]["layers"])
             lesion(run, [removed for removed in removals if layers.issuperset(removed)])
-
-
-def completed(run: runs.Run | None) -> bool:
-    """Whether there is nothing left to do."""
-    return run is not None and run.status == "completed"
-
-
-def begun(directory: Path, since: float) -> bool:
-    """Whether something has been noted of a run since a time."""
-    path = directory / "run.json"
-    return path.is_file() and path.stat().st_mtime >= since
-
-
-def _exit_code(crash: Exception) -> str:
-    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
-    found = re.search(r"\{(.*?)\}", str(crash))
-    return found[1] if found else runs.cause(crash)
-
-
-def launch(study: Study, plan: Plan, jobs: Sequence[Job]) -> Exception | None:
-    """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
-    task = Survivor(len(jobs), os.getpid())
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=study.context, task_function=task, config=study.config
-    )
-    arguments = [study.arguments(plan, job) for job in jobs]
-    try:
-        if "submitit_local" in str(study.config.hydra.runtime.choices.get("hydra/launcher")):
-            launch_in_slots(launcher, arguments)
-        else:
-            launcher.launch(arguments, initial_job_idx=0)
-    except Exception as error:
-        return error
-    return None
-
-
-def launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
-    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
-    import torch
-
-    slots: Queue[int] = Queue()
-    for slot in range(torch.cuda.device_count() or 1):
-        slots.put(slot)
-    share = max(1, (os.cpu_count() or 1) // slots.qsize())
-
-    def run(index: int) -> None:
-        slot = slots.get()
-        try:
-            placed = [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
-            if torch.cuda.is_available():
-                placed.append(f"+hydra.job.env_set.CUDA_VISIBLE_DEVICES='{slot}'")
-            launcher.launch([[*arguments[index], *placed]], initial_job_idx=index)
-        finally:
-            slots.put(slot)
-
-    with ThreadPoolExecutor(slots.qsize()) as pool:
-        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
-    for error in errors:
-        if error is not None:
-            raise error

@@ -52,6 +52,10 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         enable_version_counter=False,
     )
     extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c]
+    if config["study"]["trial"] is not None:
+        from cnnlab.callbacks.pruning import Pruning
+
+        extras.append(Pruning(directory.parent, config["study"]["trial"]))
     loggers = [target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c]
     trainer = Trainer(
         **config["trainer"],

@@ -25,3 +25,29 @@ class StudySweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         sweep(self.hydra_context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+
+
+class SearchSweeper(Sweeper):
+    """Searches for the best validation accuracy with Optuna; see `cnnlab.search`."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        max_batch_size: int | None = None,
+        trials: int = 20,
+        parallel: int = 1,
+    ) -> None:
+        self.params, self.trials, self.parallel = params or {}, trials, parallel
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run trials over what `hydra.sweeper.params` and the command line leave open."""
+        from cnnlab.search import search
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        space = [f"{key}={value}" for key, value in self.params.items()]
+        search(self.hydra_context, self.config, [*space, *arguments], self.trials, self.parallel)

@@ -1,0 +1,166 @@
+"""Jobs of a sweep: each in its run directory, by whatever launcher, none stopping another."""
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from cnnlab import runs
+from cnnlab.config import plain, quote
+from cnnlab.studies import shown_seconds
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be run where."""
+
+    overrides: list[str]
+    directory: Path
+
+
+@dataclass
+class Survivor:
+    """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
+
+    total: int
+    sweeper: int  # its process
+
+    def __call__(self, composed: DictConfig) -> None:
+        """Train the job of a composed config."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from cnnlab.train import train
+
+        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+        hydra = HydraConfig.get()
+        directory, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+        config = plain(composed)
+        started = time.time()
+        where = f"[{hydra.job.num + 1}/{self.total}] {config['study']['variant']} s{config['seed']}"
+        try:
+            metrics = train(config, directory, overrides)
+        except KeyboardInterrupt:
+            raise
+        except runs.InUseError:
+            _say(f"{where}  is run by another process")
+        except BaseException as error:  # SystemExit too, which would end the sweep
+            if isinstance(error, SystemExit) and error.code in (130, 143):
+                raise
+            if not _begun(directory, started):
+                runs.record_failure(directory, config, overrides, error)
+            _say(f"{where}  failed: {' '.join(str(error).split()) or type(error).__name__}")
+        else:
+            accuracy = metrics.get("test/acc", metrics.get("val/acc", 0.0))
+            _say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(metrics['fit_seconds'])}")
+
+
+def _say(text: str) -> None:
+    """A whole line at once, because workers share the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """A worker without its sweep would go on alone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> None:
+    """Run every job, whatever becomes of the others; what a job leaves is in its run directory.
+
+    Raises:
+        ValueError: the launcher starts none.
+    """
+    waiting, idle = list(jobs), 0  # passes in which nothing began
+    while waiting:
+        started = time.time()
+        crash = _launch(context, config, waiting)
+        left = []
+        for job in waiting:
+            while runs.locked(job.directory):  # another process is at work on the same study
+                time.sleep(0.5)
+            if not _begun(job.directory, started):
+                left.append(job)
+            elif crash and (run := runs.Run.load(job.directory)).status == "interrupted":
+                cause = f"the process was killed: {_exit_code(crash)}"
+                runs.write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": cause})
+                _say(f"{job.directory.name}  failed: {cause}")
+        idle = idle + 1 if len(left) == len(waiting) else 0
+        if idle == 2:
+            raise ValueError(f"the launcher starts no run: {runs.cause(crash) if crash else 'it says nothing'}")
+        waiting = [job for job in left if not completed(job.directory)]
+
+
+def completed(directory: Path) -> bool:
+    """Whether there is nothing left to do in a run directory."""
+    return (directory / "run.json").is_file() and runs.Run.load(directory).status == "completed"
+
+
+def _begun(directory: Path, since: float) -> bool:
+    """Whether something has been noted of a run since a time."""
+    path = directory / "run.json"
+    return path.is_file() and path.stat().st_mtime >= since
+
+
+def _exit_code(crash: Exception) -> str:
+    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
+    found = re.search(r"\{(.*?)\}", str(crash))
+    return found[1] if found else runs.cause(crash)
+
+
+def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> Exception | None:
+    """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
+    task = Survivor(len(jobs), os.getpid())
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    arguments = [[*job.overrides, f"hydra.sweep.subdir={job.directory.name}"] for job in jobs]
+    place = quote(f"hydra.sweep.dir={jobs[0].directory.parent}")
+    arguments = [[*job, place] for job in arguments]
+    try:
+        if config.hydra.runtime.choices.get("hydra/launcher") == "submitit_local":
+            _launch_in_slots(launcher, arguments)
+        else:
+            launcher.launch(arguments, initial_job_idx=0)
+    except Exception as error:
+        return error
+    return None
+
+
+def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
+    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    import torch
+
+    slots: Queue[int] = Queue()
+    for slot in range(torch.cuda.device_count() or 1):
+        slots.put(slot)
+    share = max(1, (os.cpu_count() or 1) // slots.qsize())
+
+    def run(index: int) -> None:
+        slot = slots.get()
+        try:
+            placed = [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
+            if torch.cuda.is_available():
+                placed.append(f"+hydra.job.env_set.CUDA_VISIBLE_DEVICES='{slot}'")
+            launcher.launch([[*arguments[index], *placed]], initial_job_idx=index)
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(slots.qsize()) as pool:
+        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
+    for error in errors:
+        if error is not None:
+            raise error
