@@ -1,0 +1,248 @@
+"""Studies as people run them: real processes, plans, reports, failures."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnlab.runs import Run
+
+QUICK = ("model=softmax", "trainer.max_epochs=1", "data.val_size=0.2")
+
+
+def cnnlab(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"cnnlab.{arguments[0]}", *arguments[1:]]
+    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def rows_of(study: Path) -> list[dict[str, str]]:
+    with (study / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def runs_in(study: Path) -> dict[str, Run]:
+    return {p.parent.name: Run.load(p.parent) for p in sorted(study.glob("*/run.json"))}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A small study of removals, run once; tests may extend it."""
+    cwd = tmp_path_factory.mktemp("study")
+    command = ["train", "-m", "ablation=leave_one_out", "study.leave_out=[conv*,fc3]", "seed=0,1"]
+    done = cnnlab(*command, "trainer.max_epochs=1", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd, [*command, "trainer.max_epochs=1"], done
+
+
+def test_a_study_plans_runs_and_reports(study):
+    cwd, _, done = study
+    directory = cwd / "outputs/studies/leave_one_out"
+    plan = json.loads((directory / "plan.json").read_text())
+    assert [v["name"] for v in plan["variants"]] == ["baseline", "no_conv1", "no_conv2", "no_fc3"]
+    assert len(plan["jobs"]) == 8
+    rows = rows_of(directory)
+    assert list(rows[0])[:10] == (
+        ["variant", "removed", "seed", "status", "run_dir", "params", "macs", "fit_seconds", "val/acc", "test/acc"]
+    )
+    assert [r["status"] for r in rows] == ["completed"] * 8
+    assert {r["removed"] for r in rows} == {"", "conv1", "conv2", "fc3"}
+    for row in rows:
+        run = Run.load(directory / row["run_dir"])
+        assert row["run_dir"] == f"{row['variant']}-s{row['seed']}-{run.info['config_hash']}"
+        assert (run.info["variant"], run.info["seed"]) == (row["variant"], int(row["seed"]))
+        assert float(row["test/acc"]) == run.metrics["test/acc"]
+    report = (directory / "report.md").read_text()
+    assert "python -m cnnlab.train -m ablation=leave_one_out" in report
+    assert "it takes at least 7 seeds" in report
+    assert "| lesion |" in report
+    assert "about" in done.stdout.splitlines()[6]
+
+
+def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
+    cwd, command, _ = study
+    directory = cwd / "outputs/studies/leave_one_out"
+    before = {p: p.stat().st_mtime_ns for p in directory.glob("*-s*/**/*") if p.is_file()}
+    assert len(before) > 50
+    again = cnnlab(*command, cwd=cwd)
+    assert again.returncode == 0, again.stderr
+    assert "8 of 8 runs are completed already" in again.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in directory.glob("*-s*/**/*") if p.is_file()}
+    extended = cnnlab(*command, "seed=0,2", cwd=cwd)
+    assert "4 of 8 runs are completed already" in extended.stdout
+    assert len(rows_of(directory)) == 12
+    assert {p: p.stat().st_mtime_ns for p in before if p.suffix == ".ckpt"}.items() <= before.items()
+
+
+def test_surviving_layers_start_equal_and_data_come_in_the_same_order(study):
+    import torch
+
+    from cnnlab.data.datamodule import DataModule
+    from cnnlab.training import build
+
+    cwd, *_ = study
+    runs = runs_in(cwd / "outputs/studies/leave_one_out")
+    ours = [r for r in runs.values() if r.info["seed"] == 0 and r.info["variant"] in ("baseline", "no_fc3")]
+    batches, weights = [], []
+    for run in ours:
+        data = DataModule(run.config["data"], run.config["augment"], run.config["seed"])
+        data.setup()
+        batches.append(next(iter(data.train_dataloader())))
+        weights.append(build(run.config, data).network.conv2.state_dict())
+    assert torch.equal(batches[0][0], batches[1][0])
+    assert torch.equal(batches[0][1], batches[1][1])
+    assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values(), strict=True))
+
+
+def test_a_report_of_a_half_finished_study_says_what_is_missing(study, tmp_path):
+    import shutil
+
+    cwd, *_ = study
+    copy = tmp_path / "copy"
+    shutil.copytree(cwd / "outputs/studies/leave_one_out", copy)
+    removed = next(copy.glob("no_fc3-s1-*"))
+    shutil.rmtree(removed)
+    broken = next(copy.glob("no_conv1-s1-*"))
+    info = json.loads((broken / "run.json").read_text())
+    (broken / "run.json").write_text(json.dumps(info | {"status": "running"}))  # and nobody is running it
+    done = cnnlab("report", f"study={copy}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    status = {(r["variant"], r["seed"]): r["status"] for r in rows_of(copy)}
+    assert (status["no_fc3", "1"], status["no_conv1", "1"]) == ("pending", "interrupted")
+    assert "not completed: no_conv1 s1 interrupted; no_fc3 s1 pending" in done.stdout
+
+
+def test_an_impossible_variant_stops_the_study_before_it_begins_unless_it_may_be_skipped(tmp_path):
+    command = ["train", "-m", "data=xo", "model=xo_cnn", "data.train_size=64", "data.test_size=64"]
+    command += ["model.remove=[],[pool1],[conv9]", "trainer.max_epochs=1"]
+    done = cnnlab(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'variant no_conv9 cannot be: model.remove: no layer is called "conv9"' in done.stderr
+    assert not list(tmp_path.glob("outputs/**/run.json"))
+    done = cnnlab(*command, "study.skip_invalid=true", "study.plan_only=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (plan,) = tmp_path.glob("outputs/studies/*/plan.json")
+    reasons = {v["name"]: v["reason"] for v in json.loads(plan.read_text())["variants"]}
+    assert reasons["no_conv9"]
+    assert not list(tmp_path.glob("outputs/**/run.json"))
+
+
+def test_a_failing_job_stops_no_other_and_is_retried(tmp_path):
+    # the learning rate of one variant is far too large, so that its loss is not finite
+    command = ["train", "-m", "model=mlp", "optimizer=sgd", "optimizer.lr=0.1,1e30", "trainer.gradient_clip_val=1"]
+    command += ["trainer.max_epochs=2"]
+    done = cnnlab(*command, cwd=tmp_path)
+    (directory,) = (tmp_path / "outputs/studies").iterdir()
+    status = {name.partition("-")[0]: run.status for name, run in runs_in(directory).items()}
+    assert done.returncode == 1
+    assert sorted(status.values()) == ["completed", "failed"]
+    assert "failed: the gradient norm is" in done.stdout
+    assert "1 of 2 runs did not complete" in done.stderr
+    assert "FloatingPointError" in (directory / "report.md").read_text()
+    again = cnnlab(*command, cwd=tmp_path)
+    assert again.returncode == 1
+    assert "1 of 2 runs are completed already" in again.stdout
+    assert "[1/1]" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp_path):
+    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=120,30", "seed=0,1"]
+    command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    with (tmp_path / "log").open("w") as log:
+        sweep = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        deadline = time.time() + 120
+        while not (running := list(tmp_path.glob("outputs/studies/*/*/checkpoints/last.ckpt"))):
+            assert time.time() < deadline
+            time.sleep(0.2)
+        found = subprocess.run(["pgrep", "-P", str(sweep.pid), "-f", "popen_loky"], capture_output=True, text=True)
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        assert sweep.wait(180) == 1
+    output = (tmp_path / "log").read_text()
+    assert running
+    assert "failed: the process was killed: SIGKILL(-9)" in output
+    runs = runs_in(next(tmp_path.glob("outputs/studies/*"))).values()
+    states = [run.status for run in runs]
+    assert len(states) == 4
+    assert 1 <= states.count("failed") <= 2
+    assert states.count("completed") == 4 - states.count("failed")
+    assert all("killed" in run.info["cause"] for run in runs if run.status == "failed")
+    assert "killed" in next(tmp_path.glob("outputs/studies/*/report.md")).read_text()
+
+
+def test_a_job_of_several_processes_works_inside_a_sweep(tmp_path):
+    done = cnnlab("train", "-m", *QUICK, "trainer=ddp_cpu", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = runs_in(next(tmp_path.glob("outputs/studies/*"))).values()
+    assert [(run.status, run.info["world_size"]) for run in runs] == [("completed", 2)] * 2
+
+
+def test_a_twin_has_the_capacity_of_the_baseline(tmp_path):
+    command = ["train", "-m", "model.remove=[],[conv2]", "study.match=params", "study.plan_only=true"]
+    done = cnnlab(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (plan,) = tmp_path.glob("outputs/studies/*/plan.json")
+    params = {v["name"]: v["params"] for v in json.loads(plan.read_text())["variants"]}
+    assert list(params) == ["baseline", "no_conv2", "no_conv2-same_params"]
+    assert params["no_conv2-same_params"] == pytest.approx(params["baseline"], rel=0.02)
+
+
+def test_names_of_plain_sweeps_say_what_varies(tmp_path):
+    command = ["train", "-m", "model=mlp,softmax", "optimizer.lr=0.1,0.01", "data.permute_pixels=true"]
+    done = cnnlab(*command, "study.plan_only=true", "study.name=mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    variants = json.loads((tmp_path / "outputs/studies/mine/plan.json").read_text())["variants"]
+    assert [v["name"] for v in variants] == ["mlp-lr_0.1", "mlp-lr_0.01", "softmax-lr_0.1", "softmax-lr_0.01"]
+
+
+def test_runs_that_no_study_made_are_compared(tmp_path):
+    for seed in (0, 1):
+        for rate in (0.1, 0.001):
+            done = cnnlab("train", *QUICK, f"seed={seed}", f"optimizer.lr={rate}", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+    runs = ",".join(str(p) for p in sorted((tmp_path / "outputs/runs").iterdir()))
+    done = cnnlab("report", f"runs=[{runs}]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "outputs/reports")
+    assert len(rows) == 4
+    assert len({r["variant"] for r in rows}) == 2
+
+
+def test_a_search_prunes_resumes_and_survives_failing_trials(tmp_path):
+    command = ["train", "-m", "hydra/sweeper=search", "model=softmax", "trainer.max_epochs=3", "study.name=search"]
+    command += ["optimizer.lr=tag(log, interval(0.000001, 1.0))"]
+    done = cnnlab(*command, "hydra.sweeper.trials=8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "outputs/studies/search")
+    assert {r["state"] for r in rows} == {"complete", "pruned"}
+    pruned = [r["trial"] for r in rows if r["state"] == "pruned"]
+    run = Run.load(next(tmp_path.glob(f"outputs/studies/search/trial_{int(pruned[0]):03d}-*")))
+    assert run.metrics["epochs"] < 3
+    again = cnnlab(*command, "hydra.sweeper.trials=10", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(rows_of(tmp_path / "outputs/studies/search")) == 10
+    best = [float(r["val/acc"]) for r in rows_of(tmp_path / "outputs/studies/search") if r["state"] == "complete"]
+    assert best == sorted(best, reverse=True)
+
+
+def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    cwd, *_ = study
+    groups = {}
+    for name, run in runs_in(cwd / "outputs/studies/leave_one_out").items():
+        events = EventAccumulator(str(run.directory)).Reload()
+        assert events.Scalars("final/test/acc")[0].value == pytest.approx(run.metrics["test/acc"])
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        assert set(start.hparams) == {"variant", "model.remove"}
+        groups.setdefault(start.group_name, []).append(name)
+    assert {group: len(names) for group, names in groups.items()}.keys() == {
+        "baseline", "no_conv1", "no_conv2", "no_fc3",
+    }  # fmt: skip
