@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,17 @@ def digits_run(tmp_path_factory):
 
     output = tmp_path_factory.mktemp("outputs")
     return cnnlab.fit(["trainer=cpu", "trainer.max_epochs=2", "data.batch_size=32", f"output_dir={output}"])
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium; without one tests skip, unless they may not."""
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        message = "there is no Chromium on the path (apt-get install chromium)"
+        assert not os.environ.get("CNNLAB_REQUIRE_BROWSER"), message
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])

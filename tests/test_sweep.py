@@ -246,3 +246,33 @@ def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):
     assert {group: len(names) for group, names in groups.items()}.keys() == {
         "baseline", "no_conv1", "no_conv2", "no_fc3",
     }  # fmt: skip
+
+
+def test_the_report_works_offline_in_a_browser(study, browser):
+    cwd, *_ = study
+    page = browser.new_page(offline=True)
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith("file:") else trouble.append(request.url))
+    page.goto(f"file://{cwd}/outputs/studies/leave_one_out/report.html")
+
+    def column(header: str) -> list[str]:
+        place = page.locator("#comparison th").all_inner_texts().index(header)
+        return page.locator(f"#comparison tbody td:nth-child({place + 1})").all_inner_texts()
+
+    for header, key in (("test acc %", float), ("params", lambda text: int(text.replace(",", ""))), ("variant", str)):
+        page.locator("#comparison th", has_text=header).first.click()
+        assert column(header) == sorted(column(header), key=key)
+        page.locator("#comparison th", has_text=header).first.click()
+        assert column(header) == sorted(column(header), key=key, reverse=True)
+    plots = page.locator("svg")
+    assert plots.count() == 4
+    for plot in plots.all():
+        box = plot.bounding_box()
+        assert box["width"] > 200
+        assert box["height"] > 80
+    links = [a.get_attribute("href") for a in page.locator("#runs a").all()]
+    assert links
+    assert all((cwd / "outputs/studies/leave_one_out" / link).is_dir() for link in links)
+    assert not trouble
