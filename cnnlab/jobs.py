@@ -47,6 +47,8 @@ class Survivor:
         hydra = HydraConfig.get()
         directory, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
         config = plain(composed)
+        if completed(directory):  # by another process at work on the same study
+            return
         started = time.time()
         where = f"[{hydra.job.num + 1}/{self.total}] {config['study']['variant']} s{config['seed']}"
         try:

@@ -50,7 +50,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
             info["status"] = "completed"
         except BaseException as error:
             stopped = _stop_signal(error)
-            info |= {"status": "interrupted" if stopped else "failed", "cause": runs.cause(error)}
+            info |= {"status": "interrupted" if stopped else "failed", "cause": stopped or runs.cause(error)}
             if stopped == "SIGTERM":
                 raise SystemExit(143) from error
             if stopped == "SIGINT":

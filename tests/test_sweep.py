@@ -175,6 +175,16 @@ def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp
     assert "killed" in next(tmp_path.glob("outputs/studies/*/report.md")).read_text()
 
 
+def test_two_identical_sweeps_at_once_run_every_job_once(tmp_path):
+    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp,softmax", "seed=0,1", "trainer.max_epochs=8"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    ran = [line for output in outputs for line in output.splitlines() if "  accuracy " in line]
+    assert len(ran) == 4
+    assert len({line.split()[1:3][0] + line.split()[2] for line in ran}) == 4
+
+
 def test_a_job_of_several_processes_works_inside_a_sweep(tmp_path):
     done = cnnlab("train", "-m", *QUICK, "trainer=ddp_cpu", "seed=0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
