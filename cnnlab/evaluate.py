@@ -32,7 +32,7 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     from cnnlab.models.losses import LOSSES
 
     config = dict(data or run.config["data"])
-    classifier, images, labels = test_images(run, config)
+    classifier, images, labels = load_test(run, config)
     logits = classifier.logits(images, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {
@@ -53,8 +53,10 @@ def evaluate(run: Run, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return metrics
 
 
-def test_images(run: Run, config: Mapping[str, Any]) -> tuple["Classifier", "Tensor", "Tensor"]:
+def load_test(run: Run, config: Mapping[str, Any], permute: bool = True) -> tuple["Classifier", "Tensor", "Tensor"]:
     """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
+
+    Without `permute` the pixels of a run on permuted ones are left in their places.
 
     Raises:
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
@@ -73,7 +75,8 @@ def test_images(run: Run, config: Mapping[str, Any]) -> tuple["Classifier", "Ten
             f"{channels}"
         )
     labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
-    return classifier.to(best_device()), prepare(splits.test.images, (height, width), run.config["data"]), labels
+    theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
+    return classifier.to(best_device()), prepare(splits.test.images, (height, width), theirs), labels
 
 
 def best_device() -> str:

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.evaluate import test_images
+from cnnlab.evaluate import load_test
 from cnnlab.names import pick
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run, read_json, write_json
@@ -47,7 +47,7 @@ def lesion(
     known: dict[str, float] = read_json(path) if path.is_file() else {}
     keys = ["", *("+".join(targets) for targets in lesions)]
     if not all(key in known for key in keys):
-        classifier, images, labels = test_images(run, config)
+        classifier, images, labels = load_test(run, config)
         means = validation_means(run, classifier) if by == "mean" else {}
         for key in keys:
             with silenced(classifier.network, parse(classifier.network, key), by, means):

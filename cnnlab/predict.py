@@ -42,7 +42,7 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
     return rows
 
 
-def _files(images: object) -> list[Path]:
+def files_of(images: object) -> list[Path]:
     """The files a path, or a list of paths, names; a folder stands for the image files in it.
 
     Raises:
@@ -65,7 +65,7 @@ def _files(images: object) -> list[Path]:
 def _task(composed: "DictConfig") -> None:
     config = plain(composed)
     run = Run.load(config["run"])
-    files = _files(config["images"])
+    files = files_of(config["images"])
     rows = predict(run, files)
     output = Path(config["output"] or run.directory / "predictions.csv")
     output.parent.mkdir(parents=True, exist_ok=True)

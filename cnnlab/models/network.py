@@ -68,6 +68,7 @@ class Network(nn.Sequential):
         if mean is not None and std is not None:
             self.input = Normalise(mean, std)
         self.table: list[Row] = []
+        self.reaches: dict[str, Reach] = {}  # where in the image a value of a layer looks
         layers, self.removed = remove_layers(arrange(model["layers"]), model.get("remove") or [])
         shape, reach = tuple(input_shape), Reach.start(input_shape)
         for name, spec in layers.items():
@@ -82,6 +83,7 @@ class Network(nn.Sequential):
             except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
                 raise ValueError(f"{name}: {_one_line(error)}{self._cause(layers, name, model['layers'])}") from error
             self.table.append(row)
+            self.reaches[name] = reach
             shape = row.output_shape
         if shape != (num_classes,):
             last = list(layers)[-1] if layers else "nothing"

@@ -26,9 +26,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far one value sees: `size` pixels of the `image` along each axis, `step` pixels between neighbours."""
+    """What values see of the `image` along each axis: the first `size` pixels from `first` on, the next `step` on.
+
+    What lies beyond the image is padding.
+    """
 
     image: Shape
+    first: Shape
     size: Shape
     step: Shape
 
@@ -36,7 +40,7 @@ class Reach:
     def start(cls, input_shape: Sequence[int]) -> "Reach":
         """A pixel sees itself."""
         axes = tuple(input_shape[1:])
-        return cls(axes, (1,) * len(axes), (1,) * len(axes))
+        return cls(axes, (0,) * len(axes), (1,) * len(axes), (1,) * len(axes))
 
     def through(self, module: nn.Module, incoming: dict[nn.Module, Shape]) -> "Reach":
         """What a value sees behind a module; `incoming` has the shape that each part of it got."""
@@ -49,10 +53,11 @@ class Reach:
         window = window_of(module, incoming)
         if window is None:
             return self
-        kernel, stride, dilation, _ = window
+        kernel, stride, dilation, padding = window
         grown = (s + (k - 1) * d * j for s, k, d, j in zip(self.size, kernel, dilation, self.step, strict=True))
         return Reach(
             self.image,
+            tuple(f - p * j for f, p, j in zip(self.first, padding, self.step, strict=True)),
             tuple(min(g, i) for g, i in zip(grown, self.image, strict=True)),
             tuple(j * s for j, s in zip(self.step, stride, strict=True)),
         )
@@ -109,7 +114,7 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
     if min(output.shape) < 1:
         raise ValueError(_too_small(incoming) or f"nothing is left of {_times(shape)}")
     if output.ndim == 2:  # a vector sees everything
-        reach = Reach(reach.image, reach.image, reach.step)
+        reach = Reach(reach.image, (0,) * len(reach.image), reach.image, reach.step)
     else:
         reach = reach.through(unit, incoming)
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)

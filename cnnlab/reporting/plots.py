@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.reporting.study import Study
 
@@ -75,6 +75,32 @@ def learning_curves(study: Study) -> str:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _svg(figure, "curves")
+
+
+def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against the amount of each distortion, a line for each run."""
+    from matplotlib.figure import Figure
+
+    names, runs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("distortion", "run"))
+    columns = min(4, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure((3.1 * columns, 2.6 * lines + 0.4), layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        for run in runs:
+            points = [
+                (row["amount"], 100 * row["accuracy"]) for row in rows if (row["distortion"], row["run"]) == (name, run)
+            ]
+            axes.plot(*zip(*points, strict=True), marker=".", label=run)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_ylim(0, 102)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if place % columns == 0:
+            axes.set_ylabel("accuracy, %")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
+    return _svg(figure, "robustness")
 
 
 def _colours(study: Study) -> Mapping[str, str]:

@@ -1,0 +1,58 @@
+"""Tensors and figures as pictures: (3, H, W) from 0 to 1."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIDE = 24  # pixels that a small map is enlarged to, at least
+
+
+def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
+    """Maps (N, 1 or 3, H, W) in rows of so many, dark where low and bright where high.
+
+    Args:
+        maps: of any range.
+        columns: tiles in a row.
+        each: scale every tile by itself; otherwise all by their common range.
+    """
+    from torchvision.utils import make_grid
+
+    maps = maps.detach().float().cpu()
+    factor = max(1, -(-SIDE // max(maps.shape[-2:])))
+    maps = maps.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    return make_grid(maps, nrow=columns, normalize=True, scale_each=each, pad_value=1.0)
+
+
+def figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), dpi=100, layout="constrained")
+
+
+def picture(drawn: "Figure") -> Tensor:
+    """A figure as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1).float() / 255
+
+
+def gallery(images: Tensor, captions: list[str], columns: int = 6, heat: Tensor | None = None) -> Tensor:
+    """Images (N, C, H, W) from 0 to 1 with a caption each; `heat` (N, H, W), if given, is laid over them."""
+    rows = -(-len(images) // columns)
+    drawn = figure(1.4 * columns, 1.75 * rows)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        axes = drawn.add_subplot(rows, columns, index + 1)
+        axes.imshow(image.permute(1, 2, 0).expand(-1, -1, 3).numpy(), vmin=0, vmax=1, interpolation="nearest")
+        if heat is not None:
+            axes.imshow(heat[index].numpy(), cmap="inferno", alpha=0.6)
+        axes.set_title(caption, fontsize=7)
+        axes.set_axis_off()
+    return picture(drawn)

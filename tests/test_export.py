@@ -1,0 +1,52 @@
+"""Every shipped network leaves cnnlab as ONNX and torch.export and answers the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from cnnlab.classifier import Classifier
+from cnnlab.config import conf_dir
+from cnnlab.export import OnnxNetwork, export, write
+
+SHAPES = {  # smaller than the lectures' where that changes nothing but the time
+    "alexnet": ((3, 227, 227), 1000),
+    "alexnet_cifar": ((3, 32, 32), 10),
+    "alexnet_torchvision": ((3, 224, 224), 1000),
+    "torchvision": ((3, 32, 32), 10),
+    "xo_cnn": ((1, 9, 9), 2),
+    "zfnet": ((3, 224, 224), 1000),
+}
+LARGE = {"alexnet", "alexnet_torchvision", "zfnet"}
+
+
+@pytest.mark.parametrize("model", sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml")))
+def test_every_shipped_model_exports_with_any_batch_size(composed, model, tmp_path):
+    shape, classes = SHAPES.get(model, ((1, 28, 28), 10))
+    narrow = ["model.width=0.125"] if model in LARGE else []
+    config = composed(f"model={model}", *narrow)["model"]
+    names = [str(c) for c in range(classes)]
+    network = Classifier(config, shape, names, [0.4] * shape[0], [0.3] * shape[0]).network.eval()
+    images = torch.rand(7, *shape)
+    for path, answer in write(network, images, tmp_path, model).items():
+        for count in (1, 3, 7):
+            with torch.inference_mode():
+                given, expected = answer(images[:count]), network(images[:count])
+            assert given.shape == (count, classes)
+            assert (given - expected).abs().max() <= 1e-5 * expected.abs().max(), path
+
+
+def test_a_run_exports_normalisation_and_all_and_is_checked_on_real_images(digits_run, tmp_path):
+    found = export(digits_run, tmp_path)
+    assert set(found) == {"onnx", "pt2"}
+    path, difference = found["onnx"]
+    assert difference <= 1e-5
+    image = np.random.default_rng(0).random((2, 1, 28, 28), dtype=np.float32)
+    with torch.inference_mode():
+        expected = digits_run.network()(torch.from_numpy(image))
+    assert np.allclose(OnnxNetwork(path)(torch.from_numpy(image)), expected, atol=1e-4)
+
+
+def test_an_export_that_differs_is_refused(digits_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, images: torch.zeros(len(images), 10))
+    with pytest.raises(ValueError, match="differs from the checkpoint by 1"):
+        export(digits_run, tmp_path)
