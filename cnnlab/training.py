@@ -85,7 +85,8 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         tested = trainer.test(classifier, data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
     for logger in trainer.loggers:
-        log_hyperparameters(logger, config, metrics)
+        if trainer.is_global_zero:
+            log_hyperparameters(logger, config, metrics)
         logger.finalize("success")
     return metrics
 

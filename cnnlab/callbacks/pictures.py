@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 24  # pixels that a small map is enlarged to, at least
+WIDEST = 640  # but no wider than this
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
@@ -23,7 +24,8 @@ def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
     from torchvision.utils import make_grid
 
     maps = maps.detach().float().cpu()
-    factor = max(1, -(-SIDE // max(maps.shape[-2:])))
+    low, high = sorted(maps.shape[-2:])
+    factor = max(1, min(-(-SIDE // low), WIDEST // high))
     maps = maps.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     return make_grid(maps, nrow=columns, normalize=True, scale_each=each, pad_value=1.0)
 

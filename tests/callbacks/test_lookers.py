@@ -1,0 +1,243 @@
+"""What lookers find, on every shipped network, and what TensorBoard gets of it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import cnnlab
+from cnnlab.callbacks.embeddings import Embeddings
+from cnnlab.callbacks.features import Features, crops, strongest
+from cnnlab.callbacks.filters import Filters, panel
+from cnnlab.callbacks.health import Health
+from cnnlab.callbacks.look import looked
+from cnnlab.callbacks.mistakes import Mistakes, mistakes
+from cnnlab.callbacks.saliency import Saliency
+from cnnlab.classifier import Classifier
+from cnnlab.config import conf_dir, target
+from cnnlab.data.sources import Images
+
+LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
+SHAPES = {
+    "alexnet": (3, 227, 227),
+    "alexnet_cifar": (3, 32, 32),
+    "alexnet_torchvision": (3, 224, 224),
+    "torchvision": (3, 32, 32),
+    "xo_cnn": (1, 9, 9),
+    "zfnet": (3, 224, 224),
+}
+
+
+class Validation:
+    """As much of a data module as lookers look at."""
+
+    def __init__(self, shape, classes, count=12):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+        self.val = Images(images, torch.arange(count) % classes)
+
+
+def untrained(composed, model, *overrides, classes=10):
+    shape = SHAPES.get(model, (1, 28, 28))
+    config = composed(f"model={model}", *overrides)["model"]
+    names = [str(c) for c in range(classes)]
+    return Classifier(config, shape, names, [0.5] * shape[0], [0.3] * shape[0]), Validation(shape, classes)
+
+
+def sound(picture: torch.Tensor) -> bool:
+    """Three colours, from 0 to 1."""
+    return picture.ndim == 3 and len(picture) == 3 and 0 <= picture.min() <= picture.max() <= 1
+
+
+@pytest.mark.parametrize("looker", LOOKERS)
+@pytest.mark.parametrize("model", sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml")))
+def test_every_looker_looks_at_every_shipped_network(composed, model, looker):
+    narrow = ["model.width=0.125"] if max(SHAPES.get(model, (1,))) > 100 else []
+    classifier, data = untrained(composed, model, *narrow, classes=2 if model == "xo_cnn" else 10)
+    before = {k: v.clone() for k, v in classifier.state_dict().items()}
+    found = looked(looker().look, classifier, data)
+    assert all(sound(picture) for picture in found.pictures.values())
+    assert all(picture.std() > 0 for tag, picture in found.pictures.items() if "gradient" not in tag), "blank"
+    assert all(isinstance(v, float) for v in found.scalars.values())
+    assert all(torch.equal(before[k], v) for k, v in classifier.state_dict().items())
+    assert not any(m._forward_hooks for m in classifier.network.modules())
+    if looker is Filters:
+        assert {tag.split("/")[1] for tag in found.texts} == {row.name for row in classifier.network.table}
+
+
+@pytest.mark.parametrize("removed", ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4"])
+def test_lookers_survive_any_removal(composed, removed):
+    classifier, data = untrained(composed, "lenet5", f"model.remove=[{removed}]")
+    for looker in LOOKERS:
+        found = looked(looker().look, classifier, data)
+        assert not any(removed in tag for tag in (*found.pictures, *found.scalars, *found.texts))
+
+
+def test_the_panel_says_what_autograd_says(composed):
+    classifier, data = untrained(composed, "lenet5")
+    classifier.eval()
+    found = panel(classifier, data.val.images[:4], data.val.labels[:4])
+    value = classifier.network.conv1(classifier.network.input(data.val.images[:4])).detach().requires_grad_()
+    out = value
+    for name in ("pool1", "conv2", "pool2", "fc3", "fc4", "head"):
+        out = getattr(classifier.network, name)(out)
+    torch.nn.functional.cross_entropy(out, data.val.labels[:4]).backward()
+    assert found.scalars["filters/conv1/activation max"] == pytest.approx(float(value.detach().max()), rel=1e-5)
+    assert found.scalars["filters/conv1/gradient min"] == pytest.approx(float(value.grad.min()), rel=1e-4)
+    assert found.texts["filters/conv1"] == "6x28x28, filter 5x5, stride 1x1, 156 parameters"
+    height, width = found.pictures["filters/conv1/activations"].shape[1:]
+    assert (height, width) == (4 * 30 + 2, 6 * 30 + 2)  # a row an image, a tile a channel, two pixels between
+
+
+def test_dead_and_saturated_units_are_counted(composed):
+    classifier, data = untrained(composed, "lenet5", "model.activation=relu")
+    with torch.no_grad():
+        classifier.network.conv1.conv.bias[:3] = -1e3
+    found = looked(Health().look, classifier, data)
+    assert found.scalars["health/conv1/dead"] == 0.5
+    classifier, data = untrained(composed, "mlp_sigmoid")
+    with torch.no_grad():
+        classifier.network.fc1.linear.bias.fill_(50)
+    found = looked(Health().look, classifier, data)
+    assert found.scalars["health/fc1/saturated"] == 1
+
+
+def test_mistakes_are_counted_and_the_most_confident_come_first():
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    logits = torch.tensor([[9.0, 0, 0], [0, 5, 0], [0, 9, 0], [7, 0, 0], [0, 0, 9]])
+    found = mistakes(logits, torch.zeros(5, 1, 4, 4, dtype=torch.uint8), labels, ["a", "b", "c"])
+    accuracy = {k.rpartition("/")[2]: v for k, v in found.scalars.items() if "accuracy" in k}
+    assert accuracy == {"a": 0.5, "b": 0.5, "c": 1.0}
+    confidence = logits.softmax(1).max(1).values
+    right = torch.tensor([1.0, 0, 1, 0, 1])
+    bins = (confidence * 15).long().clamp(max=14)
+    expected = sum(
+        (bins == b).float().mean() * (confidence[bins == b].mean() - right[bins == b].mean()).abs()
+        for b in bins.unique()
+    )
+    assert found.scalars["mistakes/ece"] == pytest.approx(float(expected), abs=1e-5)
+    assert "mistakes/most confident" in found.pictures
+
+
+def test_a_patch_is_what_the_value_really_sees(composed):
+    classifier, data = untrained(composed, "lenet5")
+    classifier.eval()
+    images = data.val.images
+    values, places = strongest(classifier, images, ["conv2"])["conv2"]
+    reach = classifier.network.reaches["conv2"]
+    patch = crops(images[:1].float(), places[:1, 3], reach)[0, 0]
+    inputs = (images[:1] / 255).requires_grad_()
+    out = classifier.network.pool1(classifier.network.conv1(classifier.network.input(inputs)))
+    out = classifier.network.conv2(out)
+    row, column = places[0, 3].tolist()
+    assert out[0, 3, row, column].item() == pytest.approx(values[0, 3].item(), rel=1e-4)
+    (gradient,) = torch.autograd.grad(out[0, 3, row, column], inputs)
+    rows, columns = (gradient[0, 0].abs().sum(axis).nonzero().flatten() for axis in (1, 0))
+    seen = images[0, 0, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].float()
+    top, left = (
+        rows.min() - (reach.first[0] + row * reach.step[0]),
+        columns.min() - (reach.first[1] + column * reach.step[1]),
+    )
+    assert patch.shape == reach.size
+    assert torch.equal(patch[top : top + seen.shape[0], left : left + seen.shape[1]], seen)
+
+
+def test_each_can_be_switched_off_or_set_alone(composed):
+    callbacks = composed("callbacks=inspect", "~callbacks.embeddings", "callbacks.filters.every_n_epochs=1")[
+        "callbacks"
+    ]
+    assert "embeddings" not in callbacks
+    from lightning.pytorch import Callback
+
+    assert target(callbacks["filters"], Callback)().every_n_epochs == 1
+    with pytest.raises(ValueError, match="every_n_epochs must be at least 1"):
+        Filters(0)
+
+
+@pytest.fixture(scope="module")
+def watched_run(tmp_path_factory):
+    """A run with everything switched on."""
+    output = tmp_path_factory.mktemp("outputs")
+    fit = ["trainer=cpu", "trainer.max_epochs=3", "model.activation=relu", "trainer.log_every_n_steps=10"]
+    return cnnlab.fit([*fit, "callbacks=inspect", "callbacks.filters.every_n_epochs=2", f"output_dir={output}"])
+
+
+def test_tensorboard_gets_pictures_histograms_curves_and_the_projector(watched_run):
+    events = EventAccumulator(str(watched_run.directory), size_guidance={"images": 0, "scalars": 0}).Reload()
+    tags = events.Tags()
+    pictures = {t for t in tags["images"] if t.startswith("filters/")}
+    assert {f"filters/{n}/activations" for n in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4", "head")} <= pictures
+    assert len(events.Images("filters/conv1/weights")) == 2  # after the second epoch and the last
+    assert len(events.Images("mistakes/confusion")) == 1
+    steps = [event.step for event in events.Scalars("health/conv1/gradient norm")]
+    assert steps == [s for s in range(max(steps) + 1) if s % 10 == 0]
+    assert all(0 < e.value < 1 for e in events.Scalars("health/fc3/update to weight"))
+    assert "health/conv2/weights" in tags["histograms"]
+    assert "mistakes/pr/3" in events.summary_metadata
+    assert (watched_run.directory / "projector_config.pbtxt").is_file()
+    assert len(list(watched_run.directory.glob("*/embeddings/sprite.png"))) == 1
+
+
+def test_tensorboard_shows_scalars_images_and_hparams_in_a_browser(watched_run, browser):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(watched_run.directory), "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    try:
+        page = browser.new_page()
+        for _ in range(60):
+            try:
+                page.goto(f"http://localhost:{port}/#scalars")
+                break
+            except Exception:
+                page.wait_for_timeout(500)
+        page.get_by_text("val", exact=True).filter(visible=True).first.wait_for(timeout=30_000)
+        page.goto(f"http://localhost:{port}/#images")
+        page.get_by_text("filters", exact=True).filter(visible=True).first.wait_for(timeout=30_000)
+        page.goto(f"http://localhost:{port}/#hparams")
+        page.get_by_text("final/test/acc").filter(visible=True).first.wait_for(timeout=30_000)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.mark.slow
+def test_two_processes_look_once(tmp_path):
+    options = ["trainer=ddp_cpu", "trainer.max_epochs=1", "callbacks=inspect", f"output_dir={tmp_path}"]
+    run = cnnlab.fit(["model=mlp", *options])
+    events = EventAccumulator(str(run.directory)).Reload()
+    assert len(events.Images("filters/fc1/weights")) == 1
+    assert len({path.name.split(".")[-2] for path in run.directory.glob("events.out.tfevents.*")}) == 1  # process
+
+
+def test_inspect_makes_a_page_from_a_finished_run(watched_run, tmp_path, browser):
+    from PIL import Image
+
+    from cnnlab.inspect import inspect
+
+    Image.new("L", (40, 40), 120).save(tmp_path / "mine.png")
+    lookers = load_lookers()
+    path = inspect(watched_run, lookers, [tmp_path / "mine.png"])
+    page = browser.new_page(offline=True)
+    page.goto(f"file://{path}")
+    sections = page.locator("section h2").all_inner_texts()
+    assert sections[:7] == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4", "head"]
+    assert {"mistakes", "saliency", "embeddings"} <= set(sections)
+    sizes = page.evaluate(
+        "Object.fromEntries([...document.images].map(i => [i.alt, [i.naturalWidth, i.naturalHeight]]))"
+    )
+    assert len(sizes) > 25
+    assert not {alt: size for alt, size in sizes.items() if min(size) < 6}
+    assert list((watched_run.directory / "inspect").glob("events.out.tfevents.*"))
+
+
+def load_lookers() -> dict:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(conf_dir() / "callbacks/inspect.yaml"))
