@@ -47,8 +47,10 @@ format: .venv/.ready  ## let ruff rewrite what it can
 tensorboard: .venv/.ready  ## look at all runs in a browser
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)
 
-bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as tables of ratios
+bench: .venv/.ready  ## speed and memory against plain PyTorch loops, cost of looking, of sweeps, as ratios
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
+	@$(BIN)/python benchmarks/looking.py | tail -2
+	@$(BIN)/python benchmarks/sweep.py
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
