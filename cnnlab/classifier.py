@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from cnnlab.data.loader import seed_of
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
 
 Batch = tuple[Tensor, Tensor]
+
+CHANCE = 1  # tells this stream from that of augmentation
 
 
 class Classifier(LightningModule):
@@ -115,6 +118,26 @@ class Classifier(LightningModule):
             self.live["grad_norm"] = norm.item()
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Dropout and all other chance of a step depends on (seed, epoch, step, process) alone, so that it resumes."""
+        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank, CHANCE))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Inside an epoch, keep the losses of its steps so far, of every process."""
+        losses = torch.stack(self._epoch_loss).cpu() if self._epoch_loss else torch.zeros(0)
+        so_far = torch.stack([losses.double(), torch.tensor(self._epoch_images, dtype=torch.float64)])
+        if self._trainer is not None and self.trainer.world_size > 1:
+            so_far = self.trainer.strategy.all_gather(so_far.to(self.device)).cpu()
+        checkpoint["epoch_so_far"] = so_far if so_far.ndim == 3 else so_far[None]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the losses again where as many processes go on."""
+        so_far = checkpoint.get("epoch_so_far", torch.zeros(0))
+        if self._trainer is not None and len(so_far) == self.trainer.world_size:
+            losses, images = so_far[self.trainer.global_rank]
+            self._epoch_loss = list(losses.to(self.device, torch.get_default_dtype()).unbind())
+            self._epoch_images = images.long().tolist()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Behind the last batch, log the mean loss over the epoch's images of all processes."""

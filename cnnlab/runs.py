@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy")
 # where and how a run was carried out, not what it computed
-NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "trusted_modules", "study")
+NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "checkpoint_every", "trusted_modules", "study")
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 

@@ -33,7 +33,9 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     from cnnlab.callbacks.graph import Graph
     from cnnlab.callbacks.history import History
     from cnnlab.callbacks.hparams import log_hyperparameters
+    from cnnlab.callbacks.last import LastCheckpoint
     from cnnlab.callbacks.progress import TrainingProgress
+    from cnnlab.checkpoints import WholeFiles, clear_parts
     from cnnlab.data.datamodule import DataModule
 
     _log_to(directory)
@@ -43,14 +45,10 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     classifier = build(config, data)
     trusted = config["trusted_modules"]
     history = History()
-    best = ModelCheckpoint(
-        directory / "checkpoints",
-        "best",
-        monitor="val/acc",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    checkpoints = directory / "checkpoints"
+    clear_parts(checkpoints)
+    best = ModelCheckpoint(checkpoints, "best", monitor="val/acc", mode="max", enable_version_counter=False)
+    last = LastCheckpoint(checkpoints / "last.ckpt", config["checkpoint_every"])
     extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c]
     if config["study"]["trial"] is not None:
         from cnnlab.callbacks.pruning import Pruning
@@ -62,7 +60,8 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         precision=resolve_precision(config["precision"], config["trainer"]["accelerator"]),  # type: ignore[arg-type]
         deterministic=config["deterministic"],
         logger=loggers,
-        callbacks=[Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best],
+        callbacks=[Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last],
+        plugins=[WholeFiles()],
         default_root_dir=directory,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # Batches shares out by itself
@@ -75,8 +74,8 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
             "world_size": trainer.world_size,
         }
         runs.write_json(directory / "run.json", info)
-    last = directory / "checkpoints" / "last.ckpt"
-    trainer.fit(classifier, data, ckpt_path=last if last.is_file() else None)
+    with last:
+        trainer.fit(classifier, data, ckpt_path=last.path if last.path.is_file() else None)
     metrics = _fit_metrics(classifier, history)
     if Path(best.best_model_path).is_file():
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]

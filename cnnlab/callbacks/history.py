@@ -27,6 +27,7 @@ class History(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started = perf_counter() - self.seconds
+        self.on_train_epoch_start(trainer, pl_module)  # which Lightning leaves out where it goes on inside an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""

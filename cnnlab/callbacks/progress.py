@@ -28,7 +28,7 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
         self._shown, self._steps, self._first = 0.0, 0, trainer.global_step
-        self._started = perf_counter()
+        self.on_train_epoch_start(trainer, pl_module)  # which Lightning leaves out where it goes on inside an epoch
         if not self._enabled or not self._console.is_terminal:
             return
         self._bar = Progress(

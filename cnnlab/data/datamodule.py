@@ -30,6 +30,8 @@ class DataModule(LightningDataModule):
         self.augment = augmentation(augment or {})
         self.shape, self.num_classes = facts(config)
         self.train: Images | None = None
+        self._batches_of_fit: Batches | None = None
+        self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split, once."""
@@ -51,9 +53,23 @@ class DataModule(LightningDataModule):
         draw, trainer = self.draw, self.trainer
         fresh = (lambda epoch: self._sized(draw(epoch))) if draw else None
         epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
-        return self._batches(
+        batches = self._batches(
             self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=fresh, epoch=epoch
         )
+        if self._taken_up is not None:
+            batches.load_state_dict(self._taken_up)
+        self._batches_of_fit = batches
+        return batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: how far the pass over the training images has come."""
+        return self._batches_of_fit.state_dict() if self._batches_of_fit else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint; Lightning does it for batches only where they are made after this."""
+        self._taken_up = state_dict
+        if self._batches_of_fit is not None:
+            self._batches_of_fit.load_state_dict(state_dict)
 
     def val_dataloader(self) -> Batches:
         """In order."""

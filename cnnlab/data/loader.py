@@ -39,6 +39,8 @@ class Batches:
     ) -> None:
         self.data, self.batch_size, self.seed, self.augment, self.draw = data, batch_size, seed, augment, draw
         self.epoch, self.rank, self.world_size = epoch, rank, world_size
+        self._given = 0  # batches of the current pass
+        self._start = 0  # of the next pass, where it goes on with one that was interrupted
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.data), self.batch_size)
@@ -56,7 +58,9 @@ class Batches:
                 fresh = self.draw(epoch)
                 data = Images(fresh.images.to(device), fresh.labels.to(device))
             order = torch.randperm(len(data), generator=keyed(self.seed, epoch)).to(device)
-        for step in range(len(self)):
+        start_at, self._start = self._start, 0
+        for step in range(start_at, len(self)):
+            self._given = step + 1
             size, start = self.global_size(step), step * self.batch_size
             # processes share a batch as evenly as it goes
             mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
@@ -66,10 +70,23 @@ class Batches:
                 images = self.augment(images, keyed(self.seed, epoch, step, self.rank, device=device))
             yield images, labels
 
+    def state_dict(self) -> dict[str, int]:
+        """How far the pass has come, for a checkpoint inside an epoch."""
+        return {"given": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next pass begin where the one of a checkpoint was; a finished one begins anew."""
+        self._start = state["given"] % len(self)
+
 
 def keyed(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator whose stream the key alone decides."""
+    return torch.Generator(device).manual_seed(seed_of(*key))
+
+
+def seed_of(*key: int) -> int:
+    """One number from several: distinct for seeds below 2^20 and epochs, steps, ranks that occur."""
     seed = 0
-    for part in key:  # distinct for seeds below 2^20 and epochs, steps, ranks that occur
+    for part in key:
         seed = (seed * 1_000_003 + part + 1) % (2**63)
-    return torch.Generator(device).manual_seed(seed)
+    return seed

@@ -1,0 +1,85 @@
+"""The last checkpoint: after every epoch, every so many steps, and when the run is asked to stop."""
+
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+ASKED_EVERY = 8  # steps between which several processes ask each other whether one of them is to stop
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt`, from which a run goes on as if it had never stopped.
+
+    Args:
+        path: the file.
+        every_n_steps: inside an epoch too; None leaves it at the ends of epochs.
+
+    Used as a context, the first SIGINT or SIGTERM in it waits for the end of the step, saves, and ends the fit with
+    KeyboardInterrupt or SystemExit(143) in all processes; a second one ends it at once.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int | None = None) -> None:
+        self.path, self.every_n_steps = path, every_n_steps
+        self._asked: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "LastCheckpoint":
+        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked is not None:
+            stop(number)
+        self._asked = number
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where it is time; all callbacks that keep something of the step come before this one."""
+        asked = self._asked
+        if trainer.world_size > 1:
+            if trainer.global_step % ASKED_EVERY:
+                asked = None
+            elif trainer.strategy.reduce_boolean_decision(asked is not None, all=False):
+                asked = asked or signal.SIGTERM
+            else:
+                asked = None
+        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        if (due or asked is not None) and not trainer.is_last_batch:  # the end of the epoch has its own
+            trainer.save_checkpoint(self.path)
+        if asked is not None and not trainer.is_last_batch:
+            stop(asked)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, validated."""
+        trainer.save_checkpoint(self.path)
+        if self._asked is not None and trainer.world_size == 1:
+            stop(self._asked)
+
+    def on_test_batch_end(self, *arguments: Any) -> None:
+        """Nothing is lost by stopping a test."""
+        if self._asked is not None:
+            stop(self._asked)
+
+    def state_dict(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Nothing: what it keeps is the file."""
+        return {}
+
+
+def stop(number: int) -> None:
+    """End as a signal does."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(143)

@@ -1,0 +1,203 @@
+"""A run that was stopped goes on as if it had never been."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+import cnnlab
+from cnnlab.runs import Run
+from cnnlab.train import resume
+
+RECIPE = (
+    "trainer=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "data.batch_size=256", "checkpoint_every=1",
+    "augment=digits", "model.dropout=0.5", "model.norm=batch", "scheduler=onecycle", "callbacks=ema",
+    "callbacks.ema.decay=0.5",
+)  # fmt: skip
+STEPS = 6  # of an epoch
+TIMES = ("fit_seconds", "train_images_per_second")
+
+
+class StopAt(Callback):
+    """Ends the process's run before a step, once."""
+
+    steps: list[int] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if self.steps and trainer.global_step == self.steps[0]:
+            self.steps.pop(0)
+            raise RuntimeError("stopped")
+
+
+def fitted(output: Path, *overrides: str, stops: tuple[int, ...] = ()) -> Run:
+    """A run, resumed after every stop."""
+    StopAt.steps = list(stops)
+    stop = "+callbacks.stop={_target_: test_resume.StopAt}"
+    try:
+        return cnnlab.fit([*RECIPE, stop, f"output_dir={output}", *overrides])
+    except RuntimeError as error:
+        assert str(error) == "stopped"  # noqa: PT017
+    (directory,) = (output / "runs").iterdir()
+    while StopAt.steps:
+        with pytest.raises(RuntimeError, match=r"^stopped$"):
+            resume(directory, [])
+    resume(directory, [])
+    return Run.load(directory)
+
+
+def same(one: object, other: object, where: str = "") -> None:
+    """Bit for bit, whatever is nested in it."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            same(*pair, f"{where}[{index}]")
+    elif not (isinstance(one, float) and math.isnan(one) and math.isnan(other)):
+        assert one == other, where
+
+
+def what_counts(run: Run) -> dict:
+    """Everything of a run's last checkpoint that training made, and its metrics."""
+    last = torch.load(run.directory / "checkpoints/last.ckpt", weights_only=True)
+    best = torch.load(run.directory / "checkpoints/best.ckpt", weights_only=True)
+    kept = {k: last[k] for k in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")}
+    ema = {k: v for k, v in last.items() if "averag" in k or "current_model" in k}
+    epochs = [{k: v for k, v in row.items() if "per_second" not in k} for row in last["callbacks"]["History"]["epochs"]]
+    metrics = {k: v for k, v in run.metrics.items() if k not in TIMES}
+    return {"last": kept, "ema": ema, "best": best["state_dict"], "epochs": epochs, "metrics": metrics}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return what_counts(fitted(tmp_path_factory.mktemp("whole")))
+
+
+@pytest.mark.parametrize("step", range(1, 2 * STEPS))
+def test_a_run_stopped_at_any_step_ends_bit_identical(uninterrupted, tmp_path, step):
+    same(what_counts(fitted(tmp_path, stops=(step,))), uninterrupted)
+
+
+def test_so_does_one_stopped_twice_within_an_epoch(uninterrupted, tmp_path):
+    same(what_counts(fitted(tmp_path, stops=(STEPS + 1, STEPS + 3))), uninterrupted)
+
+
+def test_the_comparison_would_notice(uninterrupted, tmp_path):
+    with pytest.raises(AssertionError, match="state_dict"):
+        same(what_counts(fitted(tmp_path, "seed=1")), uninterrupted)
+
+
+KILLS = 20
+
+
+def patient(output: Path, *extra: str) -> list[str]:
+    recipe = [r for r in RECIPE if not r.startswith(("trainer.max_epochs", "data.batch_size"))]
+    return [*recipe, "trainer.max_epochs=3", "data.batch_size=128", "hydra.run.dir=" + str(output), *extra]
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_changes_nothing(tmp_path):
+    """SIGKILL at random moments, every fourth while a checkpoint is being written."""
+    whole, stormy = tmp_path / "whole", tmp_path / "stormy"
+    command = [sys.executable, "-m", "cnnlab.train"]
+    subprocess.run([*command, *patient(whole)], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    expected = what_counts(Run.load(whole))
+    rng = random.Random(0)
+    begin = [*command, *patient(stormy)]
+    kills = in_a_save = 0
+    while kills < KILLS:
+        going_on = (stormy / "run.json").is_file()
+        process = subprocess.Popen(
+            [*command, f"resume={stormy}"] if going_on else begin,
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wants_save = kills % 4 == 0
+        deadline = time.time() + (60 if wants_save else rng.uniform(2.0, 9.0))
+        while time.time() < deadline and process.poll() is None:
+            if wants_save and list(stormy.glob("checkpoints/.*.part")):
+                break
+            time.sleep(0.0005 if wants_save else 0.02)
+        if process.poll() is not None:
+            break  # it got through
+        process.kill()
+        process.wait()
+        kills += 1
+        in_a_save += bool(list(stormy.glob("checkpoints/.*.part")))
+        for path in stormy.glob("checkpoints/*.ckpt"):
+            torch.load(path, weights_only=True)
+    if Run.load(stormy).status != "completed":
+        subprocess.run([*command, f"resume={stormy}"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert kills >= KILLS // 2
+    assert in_a_save >= 3
+    assert not list(stormy.glob("checkpoints/.*.part"))
+    same(what_counts(Run.load(stormy)), expected)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
+def test_a_signal_leaves_a_checkpoint_and_no_process(tmp_path, number, status, trainer):
+    recipe = [
+        f"trainer={trainer}",
+        "trainer.max_epochs=300",
+        "data.batch_size=64",
+        "hydra.run.dir=" + str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab.train", *recipe], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), start_new_session=True, text=True,
+    )  # fmt: skip
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    while not last.is_file():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    step = torch.load(last, weights_only=True)["global_step"]
+    asked = time.time()
+    process.send_signal(number)
+    assert process.wait(30) == status
+    assert time.time() - asked < 30
+    assert torch.load(last, weights_only=True)["global_step"] > step
+    run = Run.load(tmp_path / "run")
+    assert (run.status, run.info["cause"]) == ("interrupted", signal.Signals(number).name)
+    time.sleep(0.5)
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
+    assert str(tmp_path) not in listed
+    assert not [line for line in listed.splitlines() if "cnnlab.processes" in line and "/tmp/" in line]
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
+    recipe = [
+        "trainer=ddp_cpu",
+        "trainer.max_epochs=300",
+        "data.batch_size=64",
+        "hydra.run.dir=" + str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab.train", *recipe],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "run/checkpoints/last.ckpt").is_file():
+        assert process.poll() is None
+        time.sleep(0.1)
+    listed = subprocess.run(["pgrep", "-f", "cnnlab.processes"], capture_output=True, text=True).stdout.split()
+    workers = [int(p) for p in listed if (Path(f"/proc/{p}/cwd").resolve()) == tmp_path]
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert Run.load(tmp_path / "run").status == "interrupted"
+    assert not any(Path(f"/proc/{p}").exists() for p in workers)
