@@ -66,8 +66,10 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
 def _stop_signal(error: BaseException) -> str | None:
     """The signal behind an exception, if one is."""
-    if isinstance(error, SystemExit) and error.code == 143:
-        return "SIGTERM"
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    if isinstance(error, SIGTERMException) or (isinstance(error, SystemExit) and error.code == 143):
+        return "SIGTERM"  # the former in a test
     return (
         "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
     )

@@ -74,8 +74,7 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
             "world_size": trainer.world_size,
         }
         runs.write_json(directory / "run.json", info)
-    with last:
-        trainer.fit(classifier, data, ckpt_path=last.path if last.path.is_file() else None)
+    trainer.fit(classifier, data, ckpt_path=last.path if last.path.is_file() else None)
     metrics = _fit_metrics(classifier, history)
     if Path(best.best_model_path).is_file():
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]

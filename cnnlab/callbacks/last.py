@@ -20,7 +20,7 @@ class LastCheckpoint(Checkpoint):
         path: the file.
         every_n_steps: inside an epoch too; None leaves it at the ends of epochs.
 
-    Used as a context, the first SIGINT or SIGTERM in it waits for the end of the step, saves, and ends the fit with
+    While it trains, the first SIGINT or SIGTERM waits for the end of the step, saves, and ends the fit with
     KeyboardInterrupt or SystemExit(143) in all processes; a second one ends it at once.
     """
 
@@ -29,15 +29,20 @@ class LastCheckpoint(Checkpoint):
         self._asked: int | None = None
         self._handlers: dict[int, Any] = {}
 
-    def __enter__(self) -> "LastCheckpoint":
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals from Lightning, whose own answer to SIGTERM hangs where processes are mid-step."""
         if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._ask)
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give them back."""
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give them back."""
+        self.on_train_end(trainer, pl_module)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked is not None:
@@ -66,11 +71,6 @@ class LastCheckpoint(Checkpoint):
         """Save, validated."""
         trainer.save_checkpoint(self.path)
         if self._asked is not None and trainer.world_size == 1:
-            stop(self._asked)
-
-    def on_test_batch_end(self, *arguments: Any) -> None:
-        """Nothing is lost by stopping a test."""
-        if self._asked is not None:
             stop(self._asked)
 
     def state_dict(self) -> Mapping[str, Any]:  # type: ignore[override]
