@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab.config import conf_dir
+from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.runs import Run
 
 QUICK = ("model=softmax", "trainer.max_epochs=1", "data.val_size=0.2")
@@ -286,3 +288,21 @@ def test_the_report_works_offline_in_a_browser(study, browser):
     assert links
     assert all((cwd / "outputs/studies/leave_one_out" / link).is_dir() for link in links)
     assert not trouble
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("ablation", sorted(p.stem for p in (conf_dir() / "ablation").glob("*.yaml")))
+def test_every_shipped_study_can_be_and_has_seeds_enough_for_a_verdict(ablation, real_data_dir, tmp_path):
+    command = ["train", f"ablation={ablation}", "study.plan_only=true", "trainer=cpu", f"data_dir={real_data_dir}"]
+    done = cnnlab(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads((tmp_path / f"outputs/studies/{ablation}/plan.json").read_text())
+    assert len(plan["variants"]) > 3
+    assert all(v["params"] and v["seconds"] and not v["reason"] for v in plan["variants"])
+    seeds = {job["seed"] for job in plan["jobs"]}
+    assert len(plan["jobs"]) == len(seeds) * len(plan["variants"])
+    assert len(seeds) >= seeds_needed(len(plan["variants"]) - 1)
+    if ablation == "leave_one_out":
+        names = [v["name"] for v in plan["variants"]]
+        assert names == ["baseline", "no_conv1", "no_pool1", "no_conv2", "no_pool2", "no_fc3", "no_fc4"]
