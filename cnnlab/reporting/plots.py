@@ -25,13 +25,10 @@ def differences(study: Study) -> str:
         if difference.low is not None and difference.high is not None:
             axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2)
         axes.plot([100 * difference.mean], [y], "o", color=colour)
-        if comparison.lesion is not None:
-            axes.plot([100 * comparison.lesion], [y], "x", color="#999999")
     axes.axvline(0, color="#999999", linewidth=1)
     axes.set_yticks(range(len(shown)), [c.variant.name for c in reversed(shown)])
     axes.set_ylim(-0.6, max(1, len(shown)) - 0.4)
-    lesions = "; x: lesion without training again" if any(c.lesion is not None for c in shown) else ""
-    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % interval{lesions})")
+    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % interval)")
     return _svg(figure, "differences")
 
 
