@@ -21,7 +21,9 @@ class Embeddings(Look):
         images: the first so many validation images.
     """
 
-    def __init__(self, every_n_epochs: int = 5, images: int = 500) -> None:
+    needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 500) -> None:
         super().__init__(every_n_epochs)
         self.images = images
 

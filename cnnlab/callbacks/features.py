@@ -29,7 +29,9 @@ class Features(Look):
         steps: of gradient ascent.
     """
 
-    def __init__(self, every_n_epochs: int = 5, images: int = 1000, channels: int = 4, steps: int = 20) -> None:
+    needs = ("captum.attr", "torchvision.utils")
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 1000, channels: int = 4, steps: int = 20) -> None:
         super().__init__(every_n_epochs)
         self.images, self.channels, self.steps = images, channels, steps
 

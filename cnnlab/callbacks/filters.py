@@ -25,7 +25,7 @@ class Filters(Look):
         images: the first so many validation images, always the same.
     """
 
-    def __init__(self, every_n_epochs: int = 5, images: int = 4) -> None:
+    def __init__(self, every_n_epochs: int = 10, images: int = 4) -> None:
         super().__init__(every_n_epochs)
         self.images = images
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,7 +50,9 @@ class Look(Callback):
     To add a looker, write a class with a `look` of its own and name it in `conf/callbacks/inspect.yaml`.
     """
 
-    def __init__(self, every_n_epochs: int = 5) -> None:
+    needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit
+
+    def __init__(self, every_n_epochs: int = 10) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, not {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
@@ -57,6 +60,11 @@ class Look(Callback):
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
         """What there is to see; `data` has its validation images ready, and the network is in evaluation mode."""
         raise NotImplementedError
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Import what looking needs."""
+        for module in self.needs:
+            import_module(module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look, where it is time; Lightning has validated by now."""

@@ -24,7 +24,9 @@ class Mistakes(Look):
         errors: shown as pictures.
     """
 
-    def __init__(self, every_n_epochs: int = 5, errors: int = 18) -> None:
+    needs = ("matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.metrics", "torchmetrics.functional")
+
+    def __init__(self, every_n_epochs: int = 10, errors: int = 18) -> None:
         super().__init__(every_n_epochs)
         self.errors = errors
 

@@ -20,7 +20,9 @@ class Saliency(Look):
         images: the first so many validation images.
     """
 
-    def __init__(self, every_n_epochs: int = 5, images: int = 6) -> None:
+    needs = ("captum.attr", "matplotlib.figure", "matplotlib.backends.backend_agg")
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 6) -> None:
         super().__init__(every_n_epochs)
         self.images = images
 
