@@ -84,8 +84,8 @@ class Study:
         for key, override in swept.items():
             if not override.is_discrete_sweep():
                 raise ValueError(f"{key}: a study needs values to choose from, not an interval")
-        seeds = swept.pop("seed", None)
-        self.seeds = _seeds(seeds, config)
+        given = any(p.get_key_element() == "seed" for p in parsed)
+        self.seeds = _seeds(swept.pop("seed", None), config.study.seeds if not given else None, config.seed)
         self.axes = [[(_label(p, v), [f"{k}={v}"]) for v in p.sweep_string_iterator()] for k, p in swept.items()]
         named = [(name, list(overrides or [])) for name, overrides in (config.study.variants or {}).items()]
         if named:
@@ -184,8 +184,9 @@ class Study:
         return [*self.fixed, *variant.overrides, *own]
 
 
-def _seeds(swept: Override | None, config: DictConfig) -> list[int]:
-    given = list(swept.sweep_iterator()) if swept else list(config.study.seeds or [config.seed])
+def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
+    """What the command line sweeps, else what the study says, else the one seed there is."""
+    given = list(swept.sweep_iterator()) if swept else list(of_study or [single])
     seeds = [s for s in given if isinstance(s, int) and s >= 0]
     if len(seeds) < len(given):
         raise ValueError(f"seeds must be whole numbers of at least 0, not {given}")

@@ -1,0 +1,48 @@
+"""A study on paper."""
+
+import pytest
+
+from cnnlab.studies import Job, Plan, Variant, layers_to_leave_out, meta_network, width_for
+
+
+@pytest.mark.parametrize("measure", ["params", "macs"])
+def test_a_twins_width_meets_the_wanted_capacity(composed, measure):
+    whole = composed("model=alexnet_cifar", "data=cifar10")
+    less = composed("model=alexnet_cifar", "data=cifar10", "model.remove=[conv3,conv4]")
+    wanted = getattr(meta_network(whole), measure)
+    width = width_for(less, measure, wanted)
+    twin = meta_network({**less, "model": {**less["model"], "width": width}})
+    assert getattr(twin, measure) == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_capacity_that_no_width_gives_is_refused(composed):
+    with pytest.raises(ValueError, match=r"no model.width comes nearer than -?\+?[\d.]+%"):
+        width_for(composed("model=softmax"), "params", 10**6)
+    with pytest.raises(ValueError, match="known are params and macs"):
+        width_for(composed(), "flops", 10)
+
+
+def test_leaving_out_takes_globs_and_never_the_classifier(composed):
+    model = composed("model=lenet5")["model"]
+    assert layers_to_leave_out(model, ["*"]) == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4"]
+    assert layers_to_leave_out(model, ["fc*", "pool1"]) == ["pool1", "fc3", "fc4"]
+    assert layers_to_leave_out({**model, "remove": ["conv1"]}, ["conv*"]) == ["conv2"]
+    with pytest.raises(ValueError, match="matches none of conv1, pool1"):
+        layers_to_leave_out(model, ["head"])
+
+
+def plan(identity: str, *names: str) -> Plan:
+    jobs = [Job(name, 0, f"{name}-s0-x", "x") for name in names]
+    return Plan("p", names[0], identity, ["command"], [], [Variant(name, []) for name in names], jobs)
+
+
+def test_a_plan_is_extended_by_one_of_the_same_study_and_replaced_by_another(tmp_path):
+    plan("a", "baseline", "one").write(tmp_path)
+    plan("a", "baseline", "two").write(tmp_path)
+    assert [v.name for v in Plan.load(tmp_path).variants] == ["baseline", "two", "one"]
+    assert len(Plan.load(tmp_path).jobs) == 3
+    plan("b", "baseline", "three").write(tmp_path)
+    assert [v.name for v in Plan.load(tmp_path).variants] == ["baseline", "three"]
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        Plan.load(tmp_path)
