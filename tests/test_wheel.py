@@ -40,3 +40,9 @@ def test_the_wheel_composes_and_trains_from_an_empty_directory(tmp_path):
     done = subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert list(empty.glob("outputs/runs/*-mine-digits-*/metrics.json"))
+
+    done = subprocess.run(
+        [*command[:3], "-m", *command[3:], "seed=0,1"], cwd=empty, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(empty.glob("outputs/studies/sweep-*/report.html"))
