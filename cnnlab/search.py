@@ -87,14 +87,16 @@ def load(directory: Path, seed: int) -> "Study":
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=optuna.storages.JournalStorage(JournalFileBackend(str(directory / STORAGE))),
         study_name="search",
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         load_if_exists=True,
     )
+    # by the trials there are, or a search that goes on would ask the same again
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), constant_liar=True)
+    return study
 
 
 def distribution(override: Override) -> Any:

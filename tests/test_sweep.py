@@ -238,6 +238,7 @@ def test_a_search_prunes_resumes_and_survives_failing_trials(tmp_path):
     again = cnnlab(*command, "hydra.sweeper.trials=10", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert len(rows_of(tmp_path / "outputs/studies/search")) == 10
+    assert len({r["optimizer.lr"] for r in rows_of(tmp_path / "outputs/studies/search")}) == 10  # none asked twice
     best = [float(r["val/acc"]) for r in rows_of(tmp_path / "outputs/studies/search") if r["state"] == "complete"]
     assert best == sorted(best, reverse=True)
 
