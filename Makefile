@@ -49,7 +49,7 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, cost of looking, of sweeps, as ratios
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@$(BIN)/python benchmarks/looking.py | tail -2
+	@$(BIN)/python benchmarks/looking.py | tail -3
 	@$(BIN)/python benchmarks/sweep.py
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges

@@ -1,4 +1,5 @@
-"""What looking costs: a fit with `callbacks=inspect` at its default against the same fit without, interleaved.
+"""What looking costs: a fit with `callbacks=inspect` at its default against the same fit without, interleaved; and each
+looker's seconds for one look, with writing, beside those of an epoch.
 
 python benchmarks/looking.py [rounds]
 """
@@ -6,11 +7,30 @@ python benchmarks/looking.py [rounds]
 import sys
 import tempfile
 from statistics import median
+from time import perf_counter
+
+from torch.utils.tensorboard import SummaryWriter
 
 import cnnlab
+from cnnlab.callbacks.look import Look, looked
+from cnnlab.config import compose, plain, target
+from cnnlab.data.datamodule import DataModule
 
 FIT = ["data=mnist", "model=lenet5", "trainer.max_epochs=10"]
 CASES = {"without": [], "with": ["callbacks=inspect"]}
+
+
+def a_look(run: cnnlab.Run, options: dict) -> float:
+    """The median of three looks, in seconds."""
+    classifier, data = run.classifier(), DataModule(run.config["data"])
+    data.setup()
+    looker, times = target(options, Look)(), []
+    with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
+        for step in range(4):  # the first imports
+            started = perf_counter()
+            looked(looker.look, classifier, data).write(writer, step)
+            times.append(perf_counter() - started)
+    return median(times[1:])
 
 
 def main(rounds: int = 2) -> None:
@@ -20,6 +40,9 @@ def main(rounds: int = 2) -> None:
             for name, overrides in CASES.items():
                 run = cnnlab.fit([*FIT, *overrides, f"output_dir={output}"])
                 seconds[name].append(run.metrics["fit_seconds"])
+        print("a look, seconds: ", end="")
+        lookers = plain(compose("train", ["callbacks=inspect"])[0])["callbacks"]
+        print(", ".join(f"{name} {a_look(run, options):.2f}" for name, options in lookers.items()))
     print({name: [round(s, 1) for s in values] for name, values in seconds.items()})
     print(f"with / without: {median(seconds['with']) / median(seconds['without']):.3f}")
 
