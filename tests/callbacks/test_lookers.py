@@ -197,11 +197,11 @@ def test_tensorboard_shows_scalars_images_and_hparams_in_a_browser(watched_run, 
                 break
             except Exception:
                 page.wait_for_timeout(500)
-        page.get_by_text("val", exact=True).filter(visible=True).first.wait_for(timeout=30_000)
+        page.get_by_text("val", exact=True).filter(visible=True).first.wait_for(timeout=90_000)
         page.goto(f"http://localhost:{port}/#images")
-        page.get_by_text("filters", exact=True).filter(visible=True).first.wait_for(timeout=30_000)
+        page.get_by_text("filters", exact=True).filter(visible=True).first.wait_for(timeout=90_000)
         page.goto(f"http://localhost:{port}/#hparams")
-        page.get_by_text("final/test/acc").filter(visible=True).first.wait_for(timeout=30_000)
+        page.get_by_text("final/test/acc").filter(visible=True).first.wait_for(timeout=90_000)
     finally:
         server.terminate()
         server.wait(20)
