@@ -129,9 +129,8 @@ def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> 
     """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
     task = Survivor(len(jobs), os.getpid())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-    arguments = [[*job.overrides, f"hydra.sweep.subdir={job.directory.name}"] for job in jobs]
     place = quote(f"hydra.sweep.dir={jobs[0].directory.parent}")
-    arguments = [[*job, place] for job in arguments]
+    arguments = [[*job.overrides, place, f"hydra.sweep.subdir={job.directory.name}"] for job in jobs]
     try:
         if config.hydra.runtime.choices.get("hydra/launcher") == "submitit_local":
             _launch_in_slots(launcher, arguments)

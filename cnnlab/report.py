@@ -10,7 +10,8 @@ from cnnlab.config import command, plain
 from cnnlab.reporting.comparison import remarks, table
 from cnnlab.reporting.page import page
 from cnnlab.reporting.study import Study, assemble, read_study
-from cnnlab.runs import Run, config_hash, flatten
+from cnnlab.reporting.tables import Table
+from cnnlab.runs import Run, config_hash, differing, flatten
 from cnnlab.studies import Variant
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def report_runs(runs: Sequence[Run], output: Path) -> str:
         ValueError: two runs are the same config.
     """
     flats = [flatten({k: v for k, v in run.config.items() if k not in ("study", "seed")}) for run in runs]
-    paths = ("run_name", "output_dir", "data_dir", "data.dir", "resume")
-    varied = [k for k in dict.fromkeys(k for f in flats for k in f) if len({repr(f.get(k)) for f in flats}) > 1]
-    varied = [k for k in varied if k not in paths]
+    varied = differing(flats)
     variants: dict[str, Variant] = {}
     rows = []
     for run, flat in zip(runs, flats, strict=True):
@@ -67,7 +66,7 @@ def write(study: Study, directory: Path) -> str:
     parts = [f"# Study {study.name}", *lines, rows.markdown(), f"    {shlex.join(study.command)}", versions]
     (directory / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
-    text = "\n".join([str(type(rows)(shown)), "", *lines[1:]])
+    text = "\n".join([str(Table(shown)), "", *lines[1:]])
     return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
 
 

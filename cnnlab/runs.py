@@ -23,6 +23,7 @@ SCHEMA = 1
 PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy")
 # where and how a run was carried out, not what it computed
 NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "checkpoint_every", "trusted_modules", "study")
+PLACES = {"run_name", "output_dir", "data_dir", "data.dir", "resume"}
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 
@@ -146,12 +147,17 @@ def compare(runs: Sequence[Run | str | Path]) -> Any:
 
     loaded = [r if isinstance(r, Run) else Run.load(r) for r in runs]
     flats = [flatten(run.config) for run in loaded]
-    keys = sorted({k for flat in flats for k in flat} - {"run_name", "output_dir", "data_dir", "resume"})
-    varied = [k for k in keys if len({json.dumps(flat.get(k)) for flat in flats}) > 1]
+    varied = differing(flats)
     return Table(
         {"run": run.directory.name, **{k: flat.get(k) for k in varied}, **run.metrics}
         for run, flat in zip(loaded, flats, strict=True)
     )
+
+
+def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys, sorted, in which flattened configs differ; where a run lies is no difference."""
+    keys = sorted({k for flat in flats for k in flat} - PLACES)
+    return [k for k in keys if len({json.dumps(flat.get(k)) for flat in flats}) > 1]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,18 +28,14 @@ class Health(Look):
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
         assert data.val is not None
         found, outputs = Findings(), dict[str, Tensor]()
+        for name, weight in self._weights(classifier):
+            found.histograms[f"health/{name}/weights"] = weight.detach()
+            if weight.grad is not None:
+                found.histograms[f"health/{name}/gradients"] = weight.grad.detach()
+        hooks = []
         for name in layers_of(classifier):
-            unit = classifier.network.get_submodule(name)
-            weight = main_weight(unit)
-            if weight is not None:
-                found.histograms[f"health/{name}/weights"] = weight.detach()
-                if weight.grad is not None:
-                    found.histograms[f"health/{name}/gradients"] = weight.grad.detach()
-        hooks = [
-            part.register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out.detach()}))
-            for name in layers_of(classifier)
-            for part in [activation_of(classifier.network.get_submodule(name))]
-        ]
+            part = activation_of(classifier.network.get_submodule(name))
+            hooks.append(part.register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out.detach()})))
         classifier.network(data.val.images[:IMAGES].to(classifier.device))
         for hook in hooks:
             hook.remove()
