@@ -6,7 +6,7 @@ PLATFORM := $(shell uname -sm)
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help setup train test lint format tensorboard bench lock clean
+.PHONY: help setup train test lint format tensorboard bench lock audit clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,8 @@ endif
 train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist model=lenet5" passes overrides on
 	@$(BIN)/python -m cnnlab.train $(ARGS)
 
-test: .venv/.ready  ## all tests; ARGS="-k network" passes options on
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.ready  ## all tests, two files at a time; ARGS="-k network" passes options on
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.ready  ## format and style by ruff, types by mypy
 	@$(BIN)/ruff format --check .
@@ -55,6 +55,9 @@ bench: .venv/.ready  ## speed and memory against plain PyTorch loops, cost of lo
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
+
+audit: .venv/.ready  ## look up what is known to be wrong with the locked packages; needs the network
+	@$(BIN)/uv tool run pip-audit -r requirements.lock --disable-pip --require-hashes
 
 clean:  ## remove the virtual environment and caches, keep outputs and data
 	@rm -rf .venv dist build .*_cache; find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,10 @@
-"""Checkpoint files appear whole or not at all."""
+"""Checkpoint files appear whole or not at all, and are read as data."""
 
 import os
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,50 @@ class WholeFiles(TorchCheckpointIO):
             part.unlink(missing_ok=True)
             cause = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
             raise OSError(f"{target} cannot be written: {cause}") from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """See `read`."""
+        return read(Path(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
+
+    Raises:
+        ValueError: the file is missing, cut short, altered, or holds more than that.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if altered := archive.testzip():  # torch does not look at the checksums
+                raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
+            raise ValueError("it holds no state_dict and hyper_parameters")
+    except READ_ERRORS as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} is no checkpoint of cnnlab, or a damaged one: {cause}") from error
+    return content
+
+
+# what zipfile and torch raise for files that are not what they should be
+READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, ValueError,
+               RuntimeError, TypeError, AttributeError, NotImplementedError, zlib.error)  # fmt: skip
+
+
+def refuse_other_network(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+    """Compare names and shapes of two state dicts.
+
+    Raises:
+        ValueError: names the first difference.
+    """
+    for key in [*ours, *theirs]:
+        mine, yours = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
+        if mine != yours:
+            raise ValueError(
+                f"the checkpoint is of another network: {key} is {yours or 'not in it'}, here {mine or 'not'}"
+            )
 
 
 def clear_parts(folder: Path) -> None:

@@ -1,60 +1,231 @@
 """What a train config is refused for, before anything is made: late or obscure failures, said early and in one line."""
 
-from collections.abc import Callable
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf, isfinite
 from typing import Any
 
 from cnnlab import runs
 from cnnlab.config import target
+from cnnlab.names import hint
 
 Config = dict[str, Any]
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+# what a number may be: its type, the least, the most; behind a "?" the key may be null or absent
+NUMBERS: dict[str, tuple[type, float, float]] = {
+    "seed": (int, 0, 2**32 - 1),
+    "label_smoothing": (float, 0, 1),
+    "checkpoint_every?": (int, 1, inf),
+    "data.batch_size": (int, 1, inf),
+    "data.eval_batch_size": (int, 1, inf),
+    "data.train_size?": (int, 1, inf),
+    "data.test_size?": (int, 1, inf),
+    "data.split_seed": (int, 0, 2**63 - 1),
+    "trainer.max_epochs": (int, 1, inf),
+    "trainer.log_every_n_steps": (int, 1, inf),
+    "trainer.accumulate_grad_batches": (int, 1, inf),
+    "trainer.check_val_every_n_epoch": (int, 1, inf),
+    "trainer.gradient_clip_val?": (float, 0, inf),
+}
+FLAGS = (
+    "compile",
+    "deterministic",
+    "data.permute_pixels",
+    "model.strict_sizes",
+    "study.plan_only",
+    "study.skip_invalid",
+)
+# of Lightning's Trainer, what the fit itself decides
+OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
+        "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
+# what libraries raise where a value is of the wrong kind
+REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError)
 
 
 def check(config: Config) -> None:
-    """Refuse, before anything is made, what cannot work: the network on this data, classes, devices, numbers.
+    """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
+
+    What a library checks by itself is let do so, by making the thing and throwing it away.
 
     Raises:
         ValueError: names the thing and the remedy.
     """
+    _values(config)
+
     import torch
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
 
     from cnnlab.data.augment import augmentation
-    from cnnlab.data.sources import facts, load
+    from cnnlab.data.sources import facts
     from cnnlab.models.losses import training_loss
     from cnnlab.models.network import Network
-    from cnnlab.optim import schedule
 
-    trainer, data = config["trainer"], config["data"]
-    wanted = {"data.batch_size": 1, "data.eval_batch_size": 1, "trainer.max_epochs": 1, "seed": 0}
-    for key, least in wanted.items():
-        value = runs.flatten(config)[key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{key} must be a whole number of at least {least}, not {value!r}")
-    if config["precision"] not in PRECISIONS:
-        raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
-    present: dict[str, Callable[[], bool]] = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if trainer["accelerator"] in present and not present[trainer["accelerator"]]():
-        name = trainer["accelerator"].upper()
-        raise ValueError(
-            f"trainer={trainer['accelerator']}: this machine has no {name} that torch can use; take trainer=cpu or auto"
-        )
-    augmentation(config["augment"] or {})
-    shape, classes = facts(data)
+    _accelerator(config["trainer"]["accelerator"])
+    shape, classes = facts(config["data"])
     with torch.device("meta"):
-        Network(config["model"], shape, classes)
+        network = Network(config["model"], shape, classes)
     training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
-    optimizer = target(config["optimizer"], Optimizer, config["trusted_modules"])
-    try:
-        stepped = optimizer([torch.nn.Parameter(torch.zeros(2, 2))])  # torch checks the numbers
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"optimizer: {error}") from error
-    schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), stepped, trainer["max_epochs"], 1)
+    _memory(config, network.params, shape)
+    augment = augmentation(config["augment"] or {})
+    if augment is not None:
+        with _said_of("augment"):
+            augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
+    _optimizer(config)
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])
-    load(data)  # stays in memory for the fit
+    _trainer(config)
+
+
+def _values(config: Config) -> None:
+    """What needs no library to be seen."""
+    flat = runs.flatten(config)
+    for entry, (kind, least, most) in NUMBERS.items():
+        key = entry.rstrip("?")
+        value = flat.get(key)
+        if value is None and key != entry:
+            continue
+        fits = isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
+        if not fits:
+            wanted = "a whole number" if kind is int else "a number"
+            limits = f"of at least {least}" if most == inf else f"from {least} to {most:,}"
+            raise ValueError(f"{key} must be {wanted} {limits}, not {value!r}")
+    for key in FLAGS:
+        if not isinstance(flat.get(key, False), bool):
+            raise ValueError(f"{key} is true or false, not {flat[key]!r}")
+    for key, value in flat.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{key} is {value}, which is no number to compute with")
+    for group in ("data", "model", "optimizer", "scheduler", "trainer"):
+        if not isinstance(config.get(group), Mapping):
+            raise ValueError(f"{group}={config.get(group)}: a run needs one; --help lists the choices")
+    for key in ("data_dir", "output_dir"):
+        if not isinstance(config[key], str):
+            raise ValueError(f"{key} is the path of a folder, not {config[key]!r}")
+    if config["precision"] not in PRECISIONS:
+        raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
+    if not isinstance(config["trusted_modules"], list):
+        raise ValueError("trusted_modules is a list, such as [my_package]")
+
+
+def _accelerator(name: str) -> None:
+    import torch
+
+    present: dict[str, Callable[[], bool]] = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name in present and not present[name]():
+        raise ValueError(
+            f"trainer.accelerator={name}: this machine has no {name.upper()} torch can use; take trainer=cpu or auto"
+        )
+
+
+def _optimizer(config: Config) -> None:
+    """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end."""
+    import torch
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+    from cnnlab.optim import schedule
+
+    epochs = config["trainer"]["max_epochs"]
+    with _said_of("optimizer"):
+        make = target(config["optimizer"], Optimizer, config["trusted_modules"])
+        optimizer = make([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
+    with _said_of("scheduler"):
+        made = schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), optimizer, epochs, 1)
+        if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch misses the optimizer's own steps
+            for epoch in range(epochs):
+                rate = optimizer.param_groups[0]["lr"]
+                if not (isfinite(rate) and rate >= 0):
+                    raise ValueError(f"the learning rate becomes {rate} in epoch {epoch + 1}")
+                made["scheduler"].step()
+
+
+def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
+    """Weights and images have to find room."""
+    from cnnlab.data.splits import sizes
+
+    images = sum(sizes(config["data"]))  # loaded, they stay in memory for the fit
+    needed = 4 * params + images * shape[0] * shape[1] * shape[2]
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ValueError(
+            f"{params:,} weights and {images:,} images of {'x'.join(map(str, shape))} take {needed / 2**30:,.0f} GiB, "
+            f"and this machine has {there / 2**30:,.0f}; lessen model.width or data.resize"
+        )
+
+
+def _trainer(config: Config) -> None:
+    """Let Lightning look at its options and callbacks."""
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
+
+    known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
+    for key in config["trainer"]:
+        if key in OURS:
+            raise ValueError(f"trainer.{key} is decided by the run itself")
+        if key not in known:
+            raise ValueError(f"trainer.{key}: Lightning's Trainer has no such option{hint(key, known)}")
+    if config["trainer"].get("limit_train_batches") == 0:
+        raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
+    for group, base in (("callbacks", Callback), ("logger", Logger)):
+        for name, node in (config[group] or {}).items():
+            if not node:  # callbacks.ema=null
+                continue
+            with _said_of(f"{group}.{name}"):
+                make = target(node, base, config["trusted_modules"])
+                watched = getattr(make(), "monitor", None) if base is Callback else None
+                if watched is not None and watched not in METRICS:
+                    raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')
+    with _said_of("trainer"), _silent_lightning():
+        precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
+        Trainer(
+            **config["trainer"],
+            precision=precision,  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+
+
+METRICS = ("train/loss", "val/loss", "val/acc", "val/top5_acc")  # what a callback may watch
+
+
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """What a library refuses, in one line that says of which part of the config it speaks."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (*REFUSALS, *_lightnings())):
+            raise
+        raise ValueError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def _lightnings() -> tuple[type[Exception], ...]:
+    """Lightning's own error, once something has gone wrong: importing it takes long."""
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    return (MisconfigurationException,)
+
+
+@contextmanager
+def _silent_lightning() -> Iterator[None]:
+    """Its remarks are for the trainer of the fit."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from cnnlab.checkpoints import refuse_other_network
 from cnnlab.data.loader import seed_of
+from cnnlab.finite import explain, infinite_weight
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
@@ -79,6 +81,7 @@ class Classifier(LightningModule):
         images, labels = batch
         logits = self.network(images)
         loss = self.loss(logits.float(), labels)
+        self._step = (images, loss.detach())
         self._epoch_loss.append(loss.detach())
         self._epoch_images.append(len(labels))
         if self.global_step % self.log_every == 0:
@@ -90,6 +93,8 @@ class Classifier(LightningModule):
             # DDP averages over processes; the shares of a batch may differ by one image
             whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
             loss = loss * (len(labels) * self.trainer.world_size / whole)
+            # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
+            loss = loss * (1 + (loss.detach() - loss.detach()))
         return loss
 
     def configure_gradient_clipping(
@@ -98,33 +103,51 @@ class Classifier(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip to the norm `gradient_clip_val`; log the norm.
+        """Clip to the norm `gradient_clip_val`; log the norm; the last place before the optimizer's step.
 
         Raises:
-            FloatingPointError: clipping met a norm that is not finite.
+            FloatingPointError: the loss or a gradient is not finite, in any process.
         """
         step = self.trainer.global_step
-        logged = step % self.log_every == 0
-        if not gradient_clip_val and not logged:
-            return
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
         scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
-        limit = gradient_clip_val * scale if gradient_clip_val else float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit) / scale
-        if gradient_clip_val and scaler is None and not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient norm is {norm.item()} at step {step}; lower optimizer.lr")
-        if logged:
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
+        if gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
+        norm = norm / scale
+        if scaler is None:
+            self._refuse_infinite(norm, gradient_clip_val)
+        if step % self.log_every == 0:
             self.live["grad_norm"] = norm.item()
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
+
+    def _refuse_infinite(self, norm: Tensor, clip_to: float | None) -> None:
+        """Stop where the gradient norm is not finite, unless only the norm's own sum of squares has overflowed."""
+        images, loss = self._step
+        if torch.isfinite(norm + loss):
+            return
+        found = explain(self.network, images, loss)
+        if found or clip_to:
+            raise FloatingPointError(
+                f"epoch {self.current_epoch + 1}, step {self.trainer.global_step}: "
+                f"{found or f'the gradient norm is {norm.item()}'}; lower optimizer.lr"
+            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout and all other chance of a step depends on (seed, epoch, step, process) alone, so that it resumes."""
         torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank, CHANCE))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Inside an epoch, keep the losses of its steps so far, of every process."""
+        """Inside an epoch, keep the losses of its steps so far, of every process.
+
+        Raises:
+            FloatingPointError: a weight is not finite; the earlier checkpoint stays.
+        """
+        if layer := infinite_weight(self.network):
+            raise FloatingPointError(f"a weight of {layer} is not finite at step {checkpoint['global_step']}")
         losses = torch.stack(self._epoch_loss).cpu() if self._epoch_loss else torch.zeros(0)
         so_far = torch.stack([losses.double(), torch.tensor(self._epoch_images, dtype=torch.float64)])
         if self._trainer is not None and self.trainer.world_size > 1:
@@ -132,7 +155,12 @@ class Classifier(LightningModule):
         checkpoint["epoch_so_far"] = so_far if so_far.ndim == 3 else so_far[None]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the losses again where as many processes go on."""
+        """Take up the losses again where as many processes go on.
+
+        Raises:
+            ValueError: the checkpoint is of another network.
+        """
+        refuse_other_network(self.state_dict(), checkpoint["state_dict"])
         so_far = checkpoint.get("epoch_so_far", torch.zeros(0))
         if self._trainer is not None and len(so_far) == self.trainer.world_size:
             losses, images = so_far[self.trainer.global_rank]
@@ -180,7 +208,11 @@ class Classifier(LightningModule):
 
     def _report(self, stage: str) -> None:
         for name, metric in self._stage(stage):
-            self.log(f"{stage}/{name}", metric.compute())
+            value = metric.compute()  # over all processes, so that all stop
+            if not torch.isfinite(value):
+                step = self.trainer.global_step
+                raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; lower optimizer.lr")
+            self.log(f"{stage}/{name}", value)
             metric.reset()
 
     def _stage(self, stage: str) -> Any:

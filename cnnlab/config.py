@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +17,10 @@ from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
-from cnnlab.names import hint
+from cnnlab.names import check_options, hint
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
@@ -72,7 +74,16 @@ _register()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed config as plain containers, everything resolved, without Hydra's own part."""
+    """A composed config as plain containers, everything resolved, without Hydra's own part.
+
+    Raises:
+        ValueError: an unknown `augment` was chosen; the group is optional, so that Hydra does not mind.
+    """
+    if "hydra" in config and not config.get("augment"):
+        chosen = config.hydra.runtime.choices.get("augment")
+        if chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
+            known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
+            raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
     visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
@@ -112,8 +123,12 @@ def load_config(directory: Path, overrides: Sequence[str] = ()) -> dict[str, Any
     path = directory / ".hydra" / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError, OSError) as error:  # a tag of Python's too: it is data
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"{path} is damaged: it holds no mapping")
     for override in overrides:
         key, _, value = override.partition("=")
         if isinstance(OmegaConf.select(config, key), DictConfig):
@@ -134,7 +149,9 @@ def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> 
     Raises:
         ValueError: it is not there, not such a class, or does not take these arguments.
     """
-    name = str(node.get("_target_"))
+    name = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError(f"it needs a _target_, the {base.__name__} it is")
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(import_module(module), attribute)
@@ -147,21 +164,20 @@ def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> 
         )
     options = {k: v for k, v in node.items() if k != "_target_"}
     parameters = _parameters(found)
-    for option in options:
-        if parameters and option not in parameters:
-            raise ValueError(f'{name} has no option "{option}"{hint(option, parameters)}')
+    if parameters:
+        check_options(name, options, parameters)
     return functools.partial(found, **options)
 
 
-def _parameters(found: Any) -> list[str]:
-    """The keyword arguments of a class, those of its bases where it passes them on; empty where anything goes."""
-    names: list[str] = []
+def _parameters(found: Any) -> dict[str, Any]:
+    """A class's keyword arguments and defaults, its bases' where it passes them on; empty where anything goes."""
+    known: dict[str, Any] = {}
     for cls in found.__mro__ if isinstance(found, type) else [found]:
-        signature = inspect.signature(cls)
-        names += [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-            return names
-    return []
+        parameters = inspect.signature(cls).parameters.values()
+        known = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | known
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return known
+    return {}
 
 
 # --- commands
@@ -174,8 +190,12 @@ class CheckBeforeRun(Callback):
         """Leave by SystemExit, because Hydra turns a callback's exceptions into warnings."""
         from cnnlab.checks import check
 
-        with one_line_errors():
-            check(plain(config))
+        try:
+            with one_line_errors():
+                check(plain(config))
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
 
 
 def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -222,13 +242,28 @@ def explain(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
     text = " ".join(str(error).split())
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{key}=... has to be given"
     if key and isinstance(parent, DictConfig) and "not in struct" in str(cause):
-        return f"{key}: there is no such key{hint(str(key).rpartition('.')[2], map(str, parent))}"
+        deeper = [k for k in _dotted(parent) if k.endswith(f".{key}")]  # lr for optimizer.lr
+        known = deeper or [str(k) for k in parent]
+        return f"{key}: there is no such key{hint(deeper[0] if deeper else str(key).rpartition('.')[2], known)}"
     found = re.match(r"Could not override '([\w@./]+)'\. No match in the defaults list", text)
     if found:
         group = found[1].partition("@")[0]
         return f"{group}: there is no such group or key{hint(group, _root_names())}"
     return text.replace("To append to your config use", "; a new key is added with")
+
+
+def _dotted(config: DictConfig) -> list[str]:
+    """All keys of a config, from its root, but Hydra's own."""
+    found = []
+    for key in map(str, config):
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and key != "hydra" and not node._is_none() and not node._is_interpolation():
+            found += [f"{key}.{k}" for k in _dotted(node)]
+        found.append(key)
+    return found
 
 
 def _root_names() -> list[str]:

@@ -14,6 +14,28 @@ def hint(name: object, known: Iterable[object]) -> str:
     return f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(names) or 'none'}"
 
 
+def check_options(what: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse an option that is not known, and a value of another kind than a number or flag that is the default.
+
+    Args:
+        what: has the options; begins the message.
+        given: options with their values.
+        known: options with their defaults.
+
+    Raises:
+        ValueError: names the option, and the nearest known one.
+    """
+    for option, value in given.items():
+        if option not in known:
+            raise ValueError(f'{what} has no option "{option}"{hint(option, known)}')
+        default = known[option]
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{what}: {option} is true or false, not {value!r}")
+        elif isinstance(default, (int, float)) and (value is None or isinstance(value, str)):
+            raise ValueError(f"{what}: {option} is a number, such as {default}, not {value!r}")
+
+
 def pick(table: Mapping[str, Value], name: Any, what: str) -> Value:
     """table[name], or a ValueError that names the nearest entry."""
     if not isinstance(name, str) or name not in table:

@@ -24,6 +24,8 @@ PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy"
 # where and how a run was carried out, not what it computed
 NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "checkpoint_every", "trusted_modules", "study")
 PLACES = {"run_name", "output_dir", "data_dir", "data.dir", "resume"}
+RECORDED = ("status", "config_hash", "variant", "removed", "overrides", "seed", "git", "versions")  # in run.json
+EXACT_WITH = ("device", "threads", "world_size", "versions")  # a resume is bit-identical where these are the same
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 
@@ -38,13 +40,13 @@ class Run:
     directory: Path
 
     @classmethod
-    def load(cls, directory: str | Path) -> "Run":
+    def load(cls, directory: str | Path | None) -> "Run":
         """The run of a directory.
 
         Raises:
             ValueError: there is no run in it.
         """
-        path = Path(directory)
+        path = Path(directory or "")
         if not (path / "run.json").is_file():
             raise ValueError(f"{path} is no run directory: it has no run.json")
         return cls(path)
@@ -53,6 +55,8 @@ class Run:
     def info(self) -> dict[str, Any]:
         """What `run.json` says; `status` is interrupted where the process that was running is gone."""
         info = read_json(self.directory / "run.json")
+        if lacking := [key for key in RECORDED if key not in info]:
+            raise ValueError(f"{self.directory / 'run.json'} is damaged: it has no {lacking[0]}")
         if info.get("status") == "running" and not locked(self.directory):
             info["status"] = "interrupted"
         return info
@@ -114,27 +118,15 @@ def load_classifier(checkpoint: Path) -> "Classifier":
     Raises:
         ValueError: the file is missing, damaged, or holds more than tensors and plain containers.
     """
-    import pickle
-    import zipfile
-
+    from cnnlab.checkpoints import READ_ERRORS, read
     from cnnlab.classifier import Classifier
 
-    if not checkpoint.is_file():
-        raise ValueError(f"there is no checkpoint {checkpoint}")
+    content = read(checkpoint)
     try:
-        classifier = Classifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise ValueError(
-            f"{checkpoint} is no checkpoint of cnnlab, or a damaged one: {str(error).splitlines()[0]}"
-        ) from error
+        classifier = Classifier(**content["hyper_parameters"])
+        classifier.load_state_dict(content["state_dict"])
+    except READ_ERRORS as error:
+        raise ValueError(f"{checkpoint} holds no network of cnnlab: {str(error).partition(chr(10))[0]}") from error
     return classifier.eval()
 
 

@@ -46,6 +46,8 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
     space: dict[str, BaseDistribution] = {p.get_key_element(): distribution(p) for p in parsed if p.is_sweep_override()}
     if not space:
         raise ValueError("nothing to search: give a range, such as 'optimizer.lr=tag(log, interval(0.001, 0.1))'")
+    if not isinstance(wanted, int) or wanted < 1 or not isinstance(parallel, int) or parallel < 1:
+        raise ValueError(f"hydra.sweeper.trials={wanted} and parallel={parallel} must be whole numbers of at least 1")
     base = plain(config)
     check(base)
     with open_dict(config):

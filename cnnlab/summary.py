@@ -28,6 +28,10 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
 
     shape: Sequence[int] | None = config["input_shape"]
     classes = config["num_classes"]
+    if shape is not None and not (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise ValueError(f"input_shape is a list of whole numbers of at least 1, such as [3,227,227], not {shape!r}")
+    if classes is not None and not (isinstance(classes, int) and classes > 0):
+        raise ValueError(f"num_classes is a whole number of at least 1, not {classes!r}")
     if shape is None or classes is None:
         data_shape, data_classes = facts(config["data"])
         shape, classes = shape or data_shape, classes or data_classes

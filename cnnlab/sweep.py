@@ -1,6 +1,7 @@
 """What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from cnnlab.config import EXPECTED, explain, plain, safe
 from cnnlab.jobs import Task, carry_out, completed
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import (
+    MEASURES,
     Job,
     Plan,
     Variant,
@@ -98,6 +100,10 @@ class Study:
         with open_dict(config):
             chosen = config.hydra.runtime.choices.get("ablation")
             config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", str(config.study.name)):
+            raise ValueError(f"study.name={config.study.name} becomes a folder: letters, digits, '.', '_' and '-' only")
+        if config.study.match not in (None, *MEASURES):
+            raise ValueError(f"study.match={config.study.match}: known are {' and '.join(MEASURES)}")
         self.directory = Path(str(config.hydra.sweep.dir))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -186,10 +192,10 @@ class Study:
 
 def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
     """What the command line sweeps, else what the study says, else the one seed there is."""
-    given = list(swept.sweep_iterator()) if swept else list(of_study or [single])
-    seeds = [s for s in given if isinstance(s, int) and s >= 0]
-    if len(seeds) < len(given):
-        raise ValueError(f"seeds must be whole numbers of at least 0, not {given}")
+    given = list(swept.sweep_iterator()) if swept else [single] if of_study is None else of_study
+    seeds = [s for s in given if isinstance(s, int) and s >= 0] if isinstance(given, Sequence) else []
+    if not seeds or len(seeds) < len(given):
+        raise ValueError(f"study.seeds is a list of whole numbers of at least 0, not {given}")
     return list(dict.fromkeys(seeds))
 
 

@@ -43,6 +43,8 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
     directory.mkdir(parents=True, exist_ok=True)
     with runs.lock(directory):
         info = runs.provenance(config, overrides)
+        if (directory / "checkpoints/last.ckpt").is_file():
+            info["resumed"] = {k: v for k, v in runs.Run.load(directory).info.items() if k in runs.EXACT_WITH}
         runs.write_json(directory / "run.json", info)
         try:
             metrics = fit_and_test(config, directory, info)
@@ -113,14 +115,16 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
 def resume(directory: Path, overrides: Sequence[str]) -> None:
     """Go on with a run where its last checkpoint left it; only `trainer.max_epochs` may change.
 
+    What modules are trusted is not taken from the run, which may be somebody else's, but from the overrides.
+
     Raises:
         ValueError: it is no run, or another key is given.
     """
     for override in overrides:
-        if not override.startswith("trainer.max_epochs="):
+        if not override.startswith(("trainer.max_epochs=", "trusted_modules=")):
             raise ValueError(f"{override}: a resumed run keeps its config; only trainer.max_epochs may change")
     run = runs.Run.load(directory)
-    config = load_config(directory, overrides)
+    config = load_config(directory, ["trusted_modules=[]", *overrides])
     if run.status == "completed" and run.metrics.get("epochs", 0) >= config["trainer"]["max_epochs"]:
         print(f"nothing to do: {directory} is completed")
         return
@@ -136,7 +140,7 @@ def _task(composed: "DictConfig") -> None:
 
 def main() -> None:
     """The command."""
-    asked = [a for a in sys.argv[1:] if a.startswith("resume=") and a not in ("resume=", "resume=null")]
+    asked = [a for a in sys.argv[1:] if a.startswith("resume=") and a != "resume=null"]
     if asked:
         with one_line_errors():
             resume(Path(asked[-1].partition("=")[2]), [a for a in sys.argv[1:] if not a.startswith("resume=")])

@@ -35,7 +35,7 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     from cnnlab.callbacks.hparams import log_hyperparameters
     from cnnlab.callbacks.last import LastCheckpoint
     from cnnlab.callbacks.progress import TrainingProgress
-    from cnnlab.checkpoints import WholeFiles, clear_parts
+    from cnnlab.checkpoints import WholeFiles, clear_parts, read
     from cnnlab.data.datamodule import DataModule
 
     _log_to(directory)
@@ -74,11 +74,13 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
             "world_size": trainer.world_size,
         }
         runs.write_json(directory / "run.json", info)
+        before = info.get("resumed", {})
+        if changed := [key for key in runs.EXACT_WITH if before.get(key, info[key]) != info[key]]:
+            print("resume: not exact, because other than before: " + ", ".join(changed))
     trainer.fit(classifier, data, ckpt_path=last.path if last.path.is_file() else None)
     metrics = _fit_metrics(classifier, history)
     if Path(best.best_model_path).is_file():
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        classifier.load_state_dict(state)
+        classifier.load_state_dict(read(Path(best.best_model_path))["state_dict"])
     if data.test is not None:
         tested = trainer.test(classifier, data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}

@@ -1,7 +1,10 @@
 """Fixtures that several rooms share."""
 
+import importlib
 import os
 import shutil
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,38 @@ def composed():
         return plain(compose("train", overrides)[0])
 
     return compose_train
+
+
+@dataclass
+class Done:
+    """What a command left of itself."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """A cnnlab command as from a shell in an empty folder, but in this process, which has torch already."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    def run(name: str, *arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", [f"cnnlab.{name}", *arguments])
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("CNNLAB_DATA_DIR", "data")
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        GlobalHydra.instance().clear()
+        status: object = 0
+        try:
+            importlib.import_module(f"cnnlab.{name}").main()
+        except SystemExit as end:
+            status = end.code
+        if isinstance(status, str):  # as the interpreter does
+            print(status, file=sys.stderr)
+        return Done(status if isinstance(status, int) else 1, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ RULES = {
     "data/xo.py": TOP,
     "data/augment.py": TOP,
     "data/loader.py": TOP,
+    "data/splits.py": TOP,
     "data/datamodule.py": TOP | {"lightning"},
     "optim.py": TOP,
     "classifier.py": TOP | {"lightning", "torchmetrics"},
@@ -29,7 +30,7 @@ RULES = {
     "train.py": {"omegaconf"},
     "training.py": set(),
     "checks.py": set(),
-    "config.py": {"hydra", "omegaconf"},
+    "config.py": {"hydra", "omegaconf", "yaml"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 

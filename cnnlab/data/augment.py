@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from cnnlab.names import hint, pick
+from cnnlab.names import check_options, pick
 
 
 def flip(images: Tensor, generator: Generator) -> Tensor:
@@ -88,10 +88,10 @@ def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[[Te
         if options is None:  # augment.cutout=null
             continue
         function = pick(AUGMENTATIONS, name, "augmentation")
-        known = list(inspect.signature(function).parameters)[2:]
-        for option in options:
-            if option not in known:
-                raise ValueError(f'augment.{name} has no option "{option}"{hint(option, known)}')
+        known = {p.name: p.default for p in list(inspect.signature(function).parameters.values())[2:]}
+        if not isinstance(options, Mapping):
+            raise ValueError(f"augment.{name} is a mapping of options, perhaps {{}}, not {options!r}")
+        check_options(f"augment.{name}", options, known)
         steps.append(partial(function, **options))
     if not steps:
         return None

@@ -4,6 +4,7 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 """
 
 import contextlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from cnnlab.data import folder, xo
 from cnnlab.data.verify import MNIST_FILES, verify_mnist
-from cnnlab.names import pick
+from cnnlab.names import check_options, pick
 
 Config = Mapping[str, Any]
 
@@ -148,6 +149,12 @@ def _xo(config: Config) -> Splits:
     )
 
 
+def _xo_facts(config: Config) -> tuple[tuple[int, int, int], int]:
+    known = {p.name: p.default for p in inspect.signature(xo.draw).parameters.values()}
+    check_options("data.draw", config["draw"], known)
+    return (1, xo.SIZE, xo.SIZE), 2
+
+
 def _folder(config: Config) -> Splits:
     _folder_facts(config)  # refuses what load would trip over
     classes, splits = folder.load(config["path"], config["channels"], config["resize"])
@@ -168,7 +175,7 @@ SOURCES: dict[str, Source] = {
     "cifar10": Source(lambda c: _cifar(c, "CIFAR10"), lambda c: ((3, 32, 32), 10)),
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
-    "xo": Source(_xo, lambda c: ((1, xo.SIZE, xo.SIZE), 2)),
+    "xo": Source(_xo, _xo_facts),
     "image_folder": Source(_folder, _folder_facts),
 }
 

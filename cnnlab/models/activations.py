@@ -138,7 +138,7 @@ def activation(choice: str | Mapping[str, Any], channels: int) -> nn.Module:
     Raises:
         ValueError: an unknown name or option, with the nearest known one.
     """
-    options = {"kind": choice} if isinstance(choice, str) else dict(choice)
+    options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
     kind = options.pop("kind", None)
     make = pick(ACTIVATIONS, kind, "activation")
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from cnnlab.models.modules import FixedFilter2d, RBFOutput, SparseConv2d, TrainablePool2d
-from cnnlab.names import hint, pick
+from cnnlab.names import check_options, pick
 
 Shape = tuple[int, ...]
 Size = int | tuple[int, ...]
@@ -52,28 +52,32 @@ def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module
         ValueError: an unknown kind or option, or one that the module refuses.
     """
     entry = pick(KINDS, kind, "kind")
+    parameters = list(inspect.signature(entry.make).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters}
+    check_options(f"kind {kind}", options, {k: None if k in LEAST else v for k, v in defaults.items()})
     for option, value in options.items():
-        if option not in entry.options:
-            raise ValueError(f'kind {kind} has no option "{option}"{hint(option, entry.options)}')
-        if option in POSITIVE and not _positive(value):
-            raise ValueError(f"{option} must be a whole number of at least 1, not {value!r}")
-    missing = [
-        p.name
-        for p in list(inspect.signature(entry.make).parameters.values())[1:]
-        if p.default is p.empty and p.name not in options
-    ]
+        if option not in LEAST or (value is None and defaults[option] is None):
+            continue
+        if not _at_least(LEAST[option], value):
+            raise ValueError(f"{option} must be a whole number of at least {LEAST[option]}, not {value!r}")
+        if isinstance(value, (list, tuple)) and len(value) != len(shape) - 1:
+            raise ValueError(f"{option}={list(value)} for {len(shape) - 1} axes")
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options]
     if missing:
         raise ValueError(f"kind {kind} needs {' and '.join(missing)}")
     return entry.make(shape, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
 
 
-POSITIVE = {"channels", "features", "kernel_size", "stride", "dilation", "groups", "output_size"}
+SIZES = ("channels", "features", "kernel_size", "stride", "dilation", "groups", "output_size")
+LEAST = {**dict.fromkeys(SIZES, 1), "padding": 0}
 
 
-def _positive(value: Any) -> bool:
+def _at_least(least: int, value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        return bool(value) and all(_positive(v) for v in value)
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+        return bool(value) and all(_at_least(least, v) for v in value)
+    return (least == 0 and value in ("same", "valid")) or (
+        isinstance(value, int) and not isinstance(value, bool) and value >= least
+    )
 
 
 def _by_rank(shape: Shape, *modules: type[nn.Module]) -> Any:

@@ -115,6 +115,8 @@ def arrange(layers: Mapping[str, Any]) -> dict[str, Spec]:
     Raises:
         ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor.
     """
+    if not isinstance(layers, Mapping):
+        raise ValueError(f"model.layers is a mapping of names to layers, not {layers!r}")
     specs: dict[str, Spec] = {}
     for name, spec in layers.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or name == "input" or hasattr(nn.Sequential, name):
@@ -144,6 +146,8 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
     Raises:
         ValueError: a pattern that matches nothing, or the classifier.
     """
+    if not isinstance(patterns, (str, list, tuple)):
+        raise ValueError(f"model.remove is a list of names, such as [conv2], not {patterns!r}")
     patterns = [patterns] if isinstance(patterns, str) else [str(p) for p in patterns]
     for pattern in patterns:
         matched = [name for name in layers if fnmatchcase(name, pattern)]

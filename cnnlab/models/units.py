@@ -1,6 +1,7 @@
 """A layer of a network with what it carries: flatten, the kind itself, norm, activation, dropout."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
             wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
         full = {**wide, **spec}
         width = model.get("width", 1)
-        if width <= 0:
-            raise ValueError(f"model.width must be above 0, not {width}")
+        if not isinstance(width, (int, float)) or not 0 < width < inf:
+            raise ValueError(f"model.width must be a number above 0, not {width!r}")
         for size in ("channels", "features"):
             if isinstance(full.get(size), int) and width != 1:
                 groups = full.get("groups", 1)
@@ -56,6 +57,8 @@ def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
         unit.add_module("norm", make_layer(norm, (channels, *shape[1:]), {}))
     if spec.get("activation"):
         unit.add_module("activation", activation(spec["activation"], channels))
+    if isinstance(spec.get("dropout"), str):
+        raise ValueError(f"dropout is a share from 0 to 1, not {spec['dropout']!r}")
     if spec.get("dropout"):
         unit.add_module("dropout", nn.Dropout(spec["dropout"]))
     return unit

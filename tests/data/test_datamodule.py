@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.data.datamodule import DataModule, split, statistics
+from cnnlab.data.datamodule import DataModule
 from cnnlab.data.sources import Images
+from cnnlab.data.splits import split, statistics
 
 
 def numbered(count):

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from cnnlab.data import sources
-from cnnlab.data.datamodule import DataModule, statistics
+from cnnlab.data.datamodule import DataModule
+from cnnlab.data.splits import statistics
 
 
 def load(name, directory):

@@ -1,0 +1,47 @@
+"""Training images and those held out, how many of each there are, and their mean and deviation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from cnnlab.data.sources import Images, load
+
+
+def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
+    """Training and validation images: a permutation that `split_seed` alone decides; `val_size` images or a fraction.
+
+    Raises:
+        ValueError: a size that leaves nothing for one of them.
+    """
+    size = config["val_size"]
+    if not isinstance(size, (int, float)) or (isinstance(size, float) and size >= 1):
+        raise ValueError(f"data.val_size is a whole number of images or a fraction below 1, not {size!r}")
+    held_out = round(size * len(data)) if size < 1 else int(size)
+    if not 0 < held_out < len(data):
+        raise ValueError(f"data.val_size={size} of {len(data)} training images leaves none for training or validation")
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config["split_seed"]))
+    return data[order[held_out:].sort().values], data[order[:held_out].sort().values]
+
+
+def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """How many training, validation and test images a data config has."""
+    splits = load(config)
+    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
+    return len(train), len(val), len(splits.test) if splits.test else 0
+
+
+def statistics(data: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every channel, on the scale 0 to 1; a deviation of 0 counts as 1."""
+    # byte counts are exact whatever the number of images, where float sums are not
+    mean, std = [], []
+    values = torch.arange(256, dtype=torch.float64) / 255
+    for channel in range(data.images.shape[1]):
+        counts = torch.zeros(256, dtype=torch.float64)
+        for part in data.images[:, channel].split(4096):
+            counts += torch.bincount(part.flatten(), minlength=256)
+        share = counts / counts.sum()
+        m = float((share * values).sum())
+        mean.append(m)
+        std.append(float((share * (values - m) ** 2).sum().sqrt()) or 1.0)
+    return mean, std

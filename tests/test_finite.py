@@ -1,0 +1,95 @@
+"""Where something stops being finite, all processes stop before the optimizer's step and say which layer and step."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+import cnnlab
+from cnnlab.finite import explain
+from cnnlab.runs import Run
+
+QUICK = ("data.val_size=0.5", "trainer.max_epochs=2", "data.batch_size=120", "checkpoint_every=1", "augment=none")
+STEP = 8  # the third of the second epoch
+
+
+class Spoil(Callback):
+    """Makes something infinite in a step, in one process: an image's weight, a gradient, the loss, a metric."""
+
+    def __init__(self, what: str, rank: int = 0) -> None:
+        self.what, self.rank = what, rank
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step != STEP or trainer.global_rank != self.rank:
+            return
+        network = pl_module.network
+        if self.what == "weight":
+            network.conv2.conv.weight.data[0] = torch.inf
+        elif self.what == "value":
+            network.fc3.register_forward_hook(lambda module, args, output: output * torch.nan)
+        elif self.what == "gradient":
+            network.conv2.conv.weight.register_hook(lambda gradient: gradient / 0)
+        elif self.what == "loss":
+            pl_module.loss = lambda logits, labels: logits.sum() * 0 + torch.inf
+
+    def on_validation_start(self, trainer, pl_module):
+        if self.what == "metric" and trainer.global_step > STEP and trainer.global_rank == self.rank:
+            pl_module.network.head.register_forward_hook(lambda module, args, output: output * torch.nan)
+
+
+SAID = {
+    "weight": f"epoch 2, step {STEP}: a weight of conv2 is not finite",
+    "value": f"epoch 2, step {STEP}: fc3 gives values that are not finite",
+    "gradient": f"epoch 2, step {STEP}: a gradient of conv2 is not finite",
+    "loss": f"epoch 2, step {STEP}: the loss is inf",
+    "metric": "val/loss is nan after step 12",
+}
+
+
+def finite(run: Run) -> bool:
+    names = ("best", "last")
+    states = [torch.load(run.directory / f"checkpoints/{n}.ckpt", weights_only=True)["state_dict"] for n in names]
+    return all(torch.isfinite(v).all() for state in states for v in state.values())
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_a_run_stops_at_the_step_names_the_layer_and_keeps_finite_checkpoints(tmp_path, what):
+    spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}}}"
+    with pytest.raises(FloatingPointError) as caught:
+        cnnlab.fit([*QUICK, "trainer=cpu", spoil, f"output_dir={tmp_path}"])
+    assert SAID[what] in str(caught.value)
+    (directory,) = (tmp_path / "runs").iterdir()
+    run = Run.load(directory)
+    assert run.status == "failed"
+    assert SAID[what] in run.info["cause"]
+    last = torch.load(directory / "checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == (STEP if what != "metric" else 11)  # nothing was learnt from the step
+    assert finite(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "said"), [("gradient", "conv2"), ("loss", f"step {STEP}")])
+def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
+    spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}, rank: 1}}"
+    command = [sys.executable, "-m", "cnnlab.train", *QUICK, "trainer=ddp_cpu", spoil, f"output_dir={tmp_path}"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert Run.load(directory).status == "failed"
+    assert torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEP
+    assert finite(Run.load(directory))
+
+
+def test_large_but_finite_gradients_are_no_reason_to_stop():
+    network = nn.Sequential()
+    network.add_module("fc", nn.Linear(3, 2))
+    loss = (network(torch.ones(1, 3)) * 1e30).sum()
+    loss.backward()
+    assert not torch.isfinite(torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]))
+    assert explain(network, torch.ones(1, 3), loss) is None
