@@ -1,10 +1,15 @@
 """The network's graph in TensorBoard."""
 
+import json
 import warnings
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+
+# the last one: the runs of a sweep share it seed by seed, and each trace leaves types in torch that are never freed
+_drawn: dict[str, Any] = {}
 
 
 class Graph(Callback):
@@ -14,13 +19,23 @@ class Graph(Callback):
         """Trace the network on one black image."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-                shape = pl_module.hparams["input_shape"]
-                image = torch.zeros(1, *shape, dtype=torch.uint8, device=pl_module.device)
-                network = pl_module.get_submodule("network")
-                training = network.training
-                with (
-                    warnings.catch_warnings()
-                ):  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
-                    warnings.simplefilter("ignore")
-                    logger.experiment.add_graph(network.eval(), image)
-                network.train(training)
+                logger.experiment._get_file_writer().add_graph(drawn(pl_module))
+
+
+def drawn(classifier: LightningModule) -> Any:
+    """The graph of a classifier's network, as TensorBoard's writer takes it."""
+    from torch.utils.tensorboard._pytorch_graph import graph
+
+    facts = classifier.hparams
+    key = json.dumps([facts["model"], facts["input_shape"], facts["classes"], facts["mean"], str(classifier.device)])
+    if key not in _drawn:
+        network = classifier.get_submodule("network")
+        training = network.training
+        image = torch.zeros(1, *facts["input_shape"], dtype=torch.uint8, device=classifier.device)
+        with warnings.catch_warnings():  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
+            warnings.simplefilter("ignore")
+            profile = graph(network.eval(), image, False, True)
+        network.train(training)
+        _drawn.clear()
+        _drawn[key] = profile
+    return _drawn[key]

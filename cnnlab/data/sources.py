@@ -18,7 +18,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from cnnlab.data import folder, xo
-from cnnlab.data.verify import MNIST_FILES, verify_mnist
+from cnnlab.data.verify import verify_mnist
 from cnnlab.names import check_options, pick
 
 Config = Mapping[str, Any]
@@ -68,9 +68,11 @@ def _mnist(config: Config, name: str) -> Splits:
     dataset = getattr(datasets, name)
     raw = Path(config["dir"]) / name / "raw"
     with _found_or_fetched(config, f"{name}/raw/*-ubyte"):
-        if not all((raw / file).is_file() for file in MNIST_FILES):
+        try:
+            verify_mnist(raw, name)
+        except (OSError, ValueError):  # missing, or another process is just unpacking them
             _fetch(config, name, dataset)
-        verify_mnist(raw, name)
+            verify_mnist(raw, name)
         parts = {
             part: Images(
                 mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
