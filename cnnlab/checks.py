@@ -25,6 +25,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "data.eval_batch_size": (int, 1, inf),
     "data.train_size?": (int, 1, inf),
     "data.test_size?": (int, 1, inf),
+    "data.stream?": (int, 1, inf),
     "data.split_seed": (int, 0, 2**63 - 1),
     "trainer.max_epochs": (int, 1, inf),
     "trainer.log_every_n_steps": (int, 1, inf),
@@ -150,7 +151,8 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
     """Weights and images have to find room."""
     from cnnlab.data.splits import sizes
 
-    images = sum(sizes(config["data"]))  # loaded, they stay in memory for the fit
+    counts = sizes(config["data"])  # loaded, they stay in memory for the fit
+    images = sum(counts[1:] if config["data"].get("stream") else counts)
     needed = 4 * params + images * shape[0] * shape[1] * shape[2]
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:

@@ -17,15 +17,46 @@ from typing import Any
 
 from cnnlab.runs import read_json
 
-# set by whoever starts the processes of a run: Lightning itself, torchrun, SLURM
-LAUNCHED = ("LOCAL_RANK", "TORCHELASTIC_RUN_ID", "CNNLAB_PROCESS_GROUP")
+# set in the processes of a run that cnnlab or Lightning has started
+LAUNCHED = ("LOCAL_RANK", "CNNLAB_PROCESS_GROUP")
+_kept: list[Any] = []  # stores, which end with the object
 
 
 def needs_launch(trainer: Mapping[str, Any]) -> bool:
     """Whether a trainer config wants processes that nobody has started yet."""
-    if any(name in os.environ for name in LAUNCHED) or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        return False
-    return device_count(trainer) > 1
+    return not joined() and not any(name in os.environ for name in LAUNCHED) and device_count(trainer) > 1
+
+
+def joined() -> bool:
+    """Whether torchrun or SLURM has started this process, with others, by repeating the command."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def first() -> bool:
+    """Whether this process is the first of its run, or the only one."""
+    rank = next((os.environ[k] for k in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if k in os.environ), "0")
+    return int(rank) == 0
+
+
+def agree(directory: Path | None) -> Path:
+    """The run directory of the first process, which gives it; the others, which do not, wait to be told.
+
+    They meet where torch.distributed will: at MASTER_ADDR and MASTER_PORT, as torchrun or Lightning's reading of SLURM
+    has them.
+    """
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from torch.distributed import rendezvous
+
+    elastic = "TORCHELASTIC_RUN_ID" in os.environ
+    environment = TorchElasticEnvironment() if elastic else SLURMEnvironment()
+    os.environ |= {"MASTER_ADDR": environment.main_address, "MASTER_PORT": str(environment.main_port)}
+    rank, size = environment.global_rank(), environment.world_size()
+    store, *_ = next(rendezvous("env://", rank, size))
+    _kept.append(store)
+    key = f"cnnlab/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    if directory is not None:
+        store.set(key, str(directory.absolute()))
+    return Path(store.get(key).decode())
 
 
 def device_count(trainer: Mapping[str, Any]) -> int:

@@ -30,15 +30,15 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         ValueError: the config asks for what cannot be.
         FloatingPointError: the training diverged.
     """
-    from cnnlab.processes import launch, needs_launch
+    from cnnlab.processes import agree, first, joined, launch, needs_launch
 
     check(config)
     if needs_launch(config["trainer"]):
         launch(config, directory, overrides)
         return runs.Run.load(directory).metrics
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # another process of the same run, which leaves the directory to the first
+    if joined():
+        directory = agree(directory if first() else None)
+    if not first():  # another process of the same run, which leaves the directory to the first
         return fit_and_test(config, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with runs.lock(directory):
@@ -140,10 +140,16 @@ def _task(composed: "DictConfig") -> None:
 
 def main() -> None:
     """The command."""
+    from cnnlab.processes import first, joined
+
     asked = [a for a in sys.argv[1:] if a.startswith("resume=") and a != "resume=null"]
     if asked:
         with one_line_errors():
             resume(Path(asked[-1].partition("=")[2]), [a for a in sys.argv[1:] if not a.startswith("resume=")])
+    elif joined() and not first():  # Hydra would make it a directory of its own
+        with one_line_errors():
+            composed, directory = compose("train", sys.argv[1:])
+            train(plain(composed), directory)
     else:
         command("train", _task)()
 

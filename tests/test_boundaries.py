@@ -16,6 +16,7 @@ RULES = {
     "data/xo.py": TOP,
     "data/augment.py": TOP,
     "data/loader.py": TOP,
+    "data/stream.py": TOP,
     "data/splits.py": TOP,
     "data/datamodule.py": TOP | {"lightning"},
     "optim.py": TOP,

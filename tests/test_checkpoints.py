@@ -35,33 +35,58 @@ def test_what_a_killed_save_left_is_cleared(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-@pytest.mark.slow
-def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of six megabytes; `mount` may mount it anew, with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["mount", *options, str(folder)], capture_output=True)
+
+    if mount("-t", "tmpfs", "-o", "size=6m", "tmpfs").returncode:
         pytest.skip("no right to mount a small file system")
-    try:
-        command = [sys.executable, "-m", "cnnlab.train", "model=softmax", f"hydra.run.dir={disk}/run"]
-        first = subprocess.run([*command, "trainer.max_epochs=1"], cwd=tmp_path, capture_output=True, text=True)
-        assert first.returncode == 0, first.stderr
-        last = disk / "run/checkpoints/last.ckpt"
-        before = hashlib.sha256(last.read_bytes()).hexdigest()
-        with (disk / "ballast").open("wb", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(4096))
-            file.truncate(file.tell() - 15 * 4096)  # room for what is small
-        again = [sys.executable, "-m", "cnnlab.train", f"resume={disk}/run", "trainer.max_epochs=5"]
-        second = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
-        assert second.returncode == 1
-        assert "No space left on device" in second.stderr
-        assert "Traceback" not in second.stderr
-        assert hashlib.sha256(last.read_bytes()).hexdigest() == before
-        (disk / "ballast").unlink()
-        third = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
-        assert third.returncode == 0, third.stderr
-        assert Run.load(disk / "run").metrics["epochs"] == 5
-    finally:
-        subprocess.run(["umount", "-l", str(disk)])
+    yield folder, mount
+    subprocess.run(["umount", "-l", str(folder)])
+
+
+@pytest.mark.slow
+def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(disk, tmp_path):
+    folder, mount = disk
+    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", "trainer.max_epochs=1"]
+    done = subprocess.run([*command, f"hydra.run.dir={folder}/run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert mount("-o", "remount,ro").returncode == 0
+    for arguments in ([f"output_dir={folder}"], [f"resume={folder}/run", "trainer.max_epochs=2"]):
+        done = subprocess.run([*command[:3], *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "Read-only file system" in done.stderr
+        assert str(folder) in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(disk, tmp_path):
+    folder, _ = disk
+    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", f"hydra.run.dir={folder}/run"]
+    first = subprocess.run([*command, "trainer.max_epochs=1"], cwd=tmp_path, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    last = folder / "run/checkpoints/last.ckpt"
+    before = hashlib.sha256(last.read_bytes()).hexdigest()
+    with (folder / "ballast").open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(file.tell() - 15 * 4096)  # room for what is small
+    again = [sys.executable, "-m", "cnnlab.train", f"resume={folder}/run", "trainer.max_epochs=5"]
+    second = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "No space left on device" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert hashlib.sha256(last.read_bytes()).hexdigest() == before
+    (folder / "ballast").unlink()
+    third = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    assert third.returncode == 0, third.stderr
+    assert Run.load(folder / "run").metrics["epochs"] == 5

@@ -67,6 +67,44 @@ def test_a_process_group_is_wanted_for_several_devices_only(monkeypatch):
     assert not needs_launch(two)
 
 
+def torchrun(*command: str, cwd: Path) -> list[str]:
+    """Standard output of one torchrun with two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*start, "-m", *command], cwd=cwd, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def slurm(*command: str, cwd: Path) -> list[str]:
+    """The same as srun would start it, on this machine."""
+    port = 10_000 + os.getpid() % 5_000
+    common = {"SLURM_JOB_ID": str(port), "SLURM_JOB_NAME": "study", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    common |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=cwd, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **common, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return "".join(outputs).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [torchrun, slurm])
+def test_processes_that_a_cluster_starts_make_one_run(tmp_path, launcher):
+    command = ["cnnlab.train", "trainer=ddp_cpu", "model=softmax", "trainer.max_epochs=2"]
+    lines = launcher(*command, cwd=tmp_path)
+    assert sum("test/acc" in line for line in lines) == 1
+    (directory,) = (tmp_path / "outputs/runs").iterdir()
+    run = Run.load(directory)
+    assert (run.status, run.info["world_size"]) == ("completed", 2)
+    one = cnnlab.fit([*command[2:], "trainer=cpu", f"output_dir={tmp_path}/one"])
+    assert run.metrics["test/acc"] == pytest.approx(one.metrics["test/acc"], abs=0.01)
+
+
 def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     command = [
         *COMMON,
@@ -80,4 +118,4 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     assert "Traceback" not in done.stderr
     (run,) = Path(tmp_path, "runs").iterdir()
     assert Run.load(run).status == "failed"
-    assert "gradient norm" in Run.load(run).info["cause"]
+    assert "not finite" in Run.load(run).info["cause"]

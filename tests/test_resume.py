@@ -100,6 +100,21 @@ def test_the_comparison_would_notice(uninterrupted, tmp_path):
         same(what_counts(fitted(tmp_path, "seed=1")), uninterrupted)
 
 
+def test_a_resume_with_other_threads_says_that_it_is_not_exact(tmp_path, capsys):
+    run = fitted(tmp_path)
+    threads = torch.get_num_threads()
+    resume(run.directory, ["trainer.max_epochs=3"])
+    assert "not exact" not in capsys.readouterr().out
+    torch.set_num_threads(threads + 1)
+    try:
+        resume(run.directory, ["trainer.max_epochs=4"])
+    finally:
+        torch.set_num_threads(threads)
+    assert "resume: not exact, because other than before: threads" in capsys.readouterr().out
+    assert run.info["resumed"]["threads"] == threads
+    assert run.info["threads"] == threads + 1
+
+
 KILLS = 20
 
 
@@ -206,4 +221,5 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
     os.kill(workers[1], signal.SIGTERM)
     assert process.wait(60) == 143
     assert Run.load(tmp_path / "run").status == "interrupted"
-    assert not any(Path(f"/proc/{p}").exists() for p in workers)
+    time.sleep(0.5)
+    assert not workers_in(tmp_path)  # by their folder: what nobody has waited for yet is no process any more

@@ -1,6 +1,7 @@
 """The one LightningDataModule: a source's tensors, split, resized, on the device, in batches."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from cnnlab.data.images import prepare
 from cnnlab.data.loader import Batches
 from cnnlab.data.sources import Images, facts, load
 from cnnlab.data.splits import split, statistics
+from cnnlab.data.stream import Files
 
 
 class DataModule(LightningDataModule):
@@ -30,7 +32,7 @@ class DataModule(LightningDataModule):
         self.config, self.seed = dict(config), seed
         self.augment = augmentation(augment or {})
         self.shape, self.num_classes = facts(config)
-        self.train: Images | None = None
+        self.train: Images | Files | None = None
         self._batches_of_fit: Batches | None = None
         self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
 
@@ -39,23 +41,20 @@ class DataModule(LightningDataModule):
         if self.train is not None:
             return
         splits = load(self.config)
-        self.classes, self.draw = splits.classes, splits.draw
+        self.classes = splits.classes
         train, val = (splits.train, splits.val) if splits.val else split(splits.train, self.config)
-        self.train, self.val, self.test = self._sized(train), self._sized(val), splits.test and self._sized(splits.test)
+        sized = partial(prepare, size=self.shape[1:], config=self.config)
+        self.train, self.val, self.test = train.map(sized), val.map(sized), splits.test and splits.test.map(sized)
+        self.draw = (lambda epoch: draw(epoch).map(sized)) if (draw := splits.draw) else None
         self.mean, self.std = statistics(self.train)
-
-    def _sized(self, data: Images) -> Images:
-        _, height, width = self.shape
-        return Images(prepare(data.images, (height, width), self.config), data.labels)
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""
         assert self.train is not None
-        draw, trainer = self.draw, self.trainer
-        fresh = (lambda epoch: self._sized(draw(epoch))) if draw else None
+        trainer = self.trainer
         epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
         batches = self._batches(
-            self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=fresh, epoch=epoch
+            self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=self.draw, epoch=epoch
         )
         if self._taken_up is not None:
             batches.load_state_dict(self._taken_up)
@@ -86,11 +85,11 @@ class DataModule(LightningDataModule):
             raise ValueError(f"data={self.config['name']} has no test images")
         return self._batches(self.test, self.config["eval_batch_size"])
 
-    def _batches(self, data: Images, batch_size: int, **options: Any) -> Batches:
+    def _batches(self, data: Images | Files, batch_size: int, **options: Any) -> Batches:
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if batch_size < world_size:
             raise ValueError(f"data.batch_size={batch_size} is over all processes, and there are {world_size}")
-        on_device = Images(data.images.to(device), data.labels.to(device))
-        return Batches(on_device, batch_size, rank=rank, world_size=world_size, **options)
+        on_device = data.to(device) if isinstance(data, Images) else data
+        return Batches(on_device, batch_size, device=device, rank=rank, world_size=world_size, **options)

@@ -25,34 +25,41 @@ def classes_in(path: str | None) -> list[str]:
     return classes
 
 
-def load(path: str, channels: int, size: int) -> tuple[list[str], dict[str, tuple[Tensor, Tensor]]]:
-    """Class names, and for each of train, val and test that exists its images (N, C, size, size) and labels (N,).
+def find(path: str) -> tuple[list[str], dict[str, tuple[list[Path], Tensor]]]:
+    """Class names, and for each of train, val and test that exists its picture files and their labels (N,).
 
     Raises:
-        ValueError: a class without images, a class that train does not have, a file that is no picture.
+        ValueError: a class without images, or a class that train does not have.
     """
-    if channels not in (1, 3):
-        raise ValueError(f"data.channels is 1 (grey) or 3 (RGB), not {channels}")
     classes = classes_in(path)
     splits = {}
     for split in ("train", "val", "test"):
         root = Path(path) / split
         if not root.is_dir():
             continue
-        images, labels = [], []
+        files: list[Path] = []
+        labels: list[int] = []
         for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
             if folder.name not in classes:
                 raise ValueError(f"{folder.absolute()}: train has no class of this name ({', '.join(classes)})")
-            files = find_images(folder)
-            if not files and split == "train":
+            found = find_images(folder)
+            if not found and split == "train":
                 raise ValueError(f"{folder.absolute()} holds no image; remove the folder or add images")
-            for file in files:
-                try:
-                    images.append(resize(read_image(file, channels)[None], size))
-                except (OSError, ValueError) as error:
-                    raise ValueError(f"{file.absolute()}: {error}") from error
-                labels.append(classes.index(folder.name))
-        if not images:
+            files += found
+            labels += [classes.index(folder.name)] * len(found)
+        if not files:
             raise ValueError(f"{root.absolute()} holds no images in class folders; remove it or fill it")
-        splits[split] = torch.cat(images), torch.tensor(labels)
+        splits[split] = files, torch.tensor(labels)
     return classes, splits
+
+
+def read(path: Path, channels: int, size: int) -> Tensor:
+    """A picture as images (1, channels, size, size).
+
+    Raises:
+        ValueError: names the file, which is no picture.
+    """
+    try:
+        return resize(read_image(path, channels)[None], size)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.absolute()}: {error}") from error

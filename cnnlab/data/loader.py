@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.sources import Images
+from cnnlab.data.stream import Files
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -14,20 +15,21 @@ class Batches:
     """Iterate (images, labels), images (n, C, H, W) as bytes, on the device the tensors are on.
 
     Args:
-        data: all images, on the device they are to be used on.
+        data: all images, on the device, or files that are read on the way to it.
         batch_size: over all processes together; each gets its part of every batch.
         seed: of order and augmentation; None keeps the order of the data.
         augment: for training images, given a generator that (seed, epoch, step, rank) decides.
         draw: fresh data for an epoch, where the source has no end.
         epoch: says which pass this is, when one begins.
         rank, world_size: this process among how many.
+        device: where the batches are to be.
 
     With a seed, a last batch of fewer than two images a process is left out: batch norm has nothing to average there.
     """
 
     def __init__(
         self,
-        data: Images,
+        data: Images | Files,
         batch_size: int,
         *,
         seed: int | None = None,
@@ -36,7 +38,9 @@ class Batches:
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.data, self.batch_size, self.seed, self.augment, self.draw = data, batch_size, seed, augment, draw
         self.epoch, self.rank, self.world_size = epoch, rank, world_size
         self._given = 0  # batches of the current pass
@@ -52,23 +56,23 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         data, order, epoch = self.data, None, self.epoch()
-        device = data.images.device
         if self.seed is not None:
-            if self.draw is not None:
-                fresh = self.draw(epoch)
-                data = Images(fresh.images.to(device), fresh.labels.to(device))
-            order = torch.randperm(len(data), generator=keyed(self.seed, epoch)).to(device)
-        start_at, self._start = self._start, 0
-        for step in range(start_at, len(self)):
+            data = self.draw(epoch).to(self.device) if self.draw else data
+            order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
+            order = order.to(self.device) if isinstance(data, Images) else order
+        steps, self._start = range(self._start, len(self)), 0
+        for step, (images, labels) in zip(steps, data.batches(self._share(s, order) for s in steps), strict=True):
             self._given = step + 1
-            size, start = self.global_size(step), step * self.batch_size
-            # processes share a batch as evenly as it goes
-            mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
-            index = mine if order is None else order[mine]
-            images, labels = data.images[index], data.labels[index]
+            images, labels = images.to(self.device), labels.to(self.device)
             if self.augment is not None and self.seed is not None:
-                images = self.augment(images, keyed(self.seed, epoch, step, self.rank, device=device))
+                images = self.augment(images, keyed(self.seed, epoch, step, self.rank, device=self.device))
             yield images, labels
+
+    def _share(self, step: int, order: Tensor | None) -> Tensor | slice:
+        """The numbers of this process's images of a batch; processes share it as evenly as it goes."""
+        size, start = self.global_size(step), step * self.batch_size
+        mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
+        return mine if order is None else order[mine]
 
     def state_dict(self) -> dict[str, int]:
         """How far the pass has come, for a checkpoint inside an epoch."""

@@ -6,9 +6,9 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 import contextlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from cnnlab.data import folder, xo
+from cnnlab.data.stream import Files
 from cnnlab.data.verify import verify_mnist
 from cnnlab.names import check_options, pick
 
@@ -34,8 +35,22 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> "Images":
+    def part(self, index: Tensor) -> "Images":
+        """Those of these numbers."""
         return Images(self.images[index], self.labels[index])
+
+    def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels for each index."""
+        for index in indices:
+            yield self.images[index], self.labels[index]
+
+    def map(self, step: Callable[[Tensor], Tensor]) -> "Images":
+        """The same after one more step."""
+        return Images(step(self.images), self.labels)
+
+    def to(self, device: torch.device) -> "Images":
+        """The same on a device."""
+        return Images(self.images.to(device), self.labels.to(device))
 
 
 @dataclass
@@ -46,7 +61,7 @@ class Splits:
     """
 
     classes: list[str]
-    train: Images
+    train: Images | Files
     test: Images | None
     val: Images | None = None
     draw: Callable[[int], Images] | None = None
@@ -70,9 +85,14 @@ def _mnist(config: Config, name: str) -> Splits:
     with _found_or_fetched(config, f"{name}/raw/*-ubyte"):
         try:
             verify_mnist(raw, name)
-        except (OSError, ValueError):  # missing, or another process is just unpacking them
+        except FileNotFoundError:
             _fetch(config, name, dataset)
             verify_mnist(raw, name)
+        except ValueError:  # altered, or another process is just unpacking them
+            if not _lock(config, name).exists():
+                raise
+            with FileLock(_lock(config, name)):
+                verify_mnist(raw, name)
         parts = {
             part: Images(
                 mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
@@ -106,8 +126,12 @@ def _fetch(config: Config, name: str, dataset: Callable[..., Any]) -> None:
     """Let torchvision download and check; of several processes one does, the others wait and find the files."""
     directory = Path(config["dir"])
     directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / f".{name}.lock"):
+    with FileLock(_lock(config, name)):
         dataset(directory, download=True)
+
+
+def _lock(config: Config, name: str) -> Path:
+    return Path(config["dir"]) / f".{name}.lock"
 
 
 @contextlib.contextmanager
@@ -134,7 +158,7 @@ def _digits(config: Config) -> Splits:
     labels = torch.from_numpy(data.target).long()
     train, test = train_test_split(torch.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     everything = Images(images, labels)
-    return Splits([str(d) for d in range(10)], everything[train], everything[test])
+    return Splits([str(d) for d in range(10)], everything.part(train), everything.part(test))
 
 
 def _xo(config: Config) -> Splits:
@@ -159,12 +183,18 @@ def _xo_facts(config: Config) -> tuple[tuple[int, int, int], int]:
 
 def _folder(config: Config) -> Splits:
     _folder_facts(config)  # refuses what load would trip over
-    classes, splits = folder.load(config["path"], config["channels"], config["resize"])
-    parts = {name: Images(*part) for name, part in splits.items()}
-    return Splits(classes, parts["train"], parts.get("test"), parts.get("val"))
+    classes, found = folder.find(config["path"])
+    read, workers = partial(folder.read, channels=config["channels"], size=config["resize"]), config["stream"]
+    files = {split: Files(*part, read, workers or 0) for split, part in found.items()}
+    parts = {
+        split: Images(part.images(), part.labels) for split, part in files.items() if split != "train" or not workers
+    }
+    return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
 
 
 def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
+    if config["channels"] not in (1, 3):
+        raise ValueError(f"data.channels is 1 (grey) or 3 (RGB), not {config['channels']}")
     size = config["resize"]
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"data=image_folder: data.resize must be the height and width all images get, not {size!r}")

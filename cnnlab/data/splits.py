@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from cnnlab.data.sources import Images, load
+from cnnlab.data.stream import Files
 
 
-def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
+def split(data: Images | Files, config: Mapping[str, Any]) -> tuple[Images | Files, Images]:
     """Training and validation images: a permutation that `split_seed` alone decides; `val_size` images or a fraction.
 
     Raises:
@@ -21,7 +22,11 @@ def split(data: Images, config: Mapping[str, Any]) -> tuple[Images, Images]:
     if not 0 < held_out < len(data):
         raise ValueError(f"data.val_size={size} of {len(data)} training images leaves none for training or validation")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config["split_seed"]))
-    return data[order[held_out:].sort().values], data[order[:held_out].sort().values]
+    return data.part(order[held_out:].sort().values), _in_memory(data.part(order[:held_out].sort().values))
+
+
+def _in_memory(data: Images | Files) -> Images:
+    return data if isinstance(data, Images) else Images(data.images(), data.labels)
 
 
 def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -31,14 +36,15 @@ def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
     return len(train), len(val), len(splits.test) if splits.test else 0
 
 
-def statistics(data: Images) -> tuple[list[float], list[float]]:
+def statistics(data: Images | Files) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of every channel, on the scale 0 to 1; a deviation of 0 counts as 1."""
     # byte counts are exact whatever the number of images, where float sums are not
     mean, std = [], []
     values = torch.arange(256, dtype=torch.float64) / 255
-    for channel in range(data.images.shape[1]):
+    images = data.images if isinstance(data, Images) else data.sample()
+    for channel in range(images.shape[1]):
         counts = torch.zeros(256, dtype=torch.float64)
-        for part in data.images[:, channel].split(4096):
+        for part in images[:, channel].split(4096):
             counts += torch.bincount(part.flatten(), minlength=256)
         share = counts / counts.sum()
         m = float((share * values).sum())

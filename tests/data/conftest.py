@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnnlab.data import sources
+from cnnlab.data.verify import MNIST_FILES
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def small_mnist(tmp_path, monkeypatch):
                 (raw / f"{part}-{kind}-ubyte").write_bytes(idx(array))
         if name == "MNIST":
             for file in raw.iterdir():
-                monkeypatch.setitem(sources.MNIST_FILES, file.name, hashlib.md5(file.read_bytes()).hexdigest())
+                monkeypatch.setitem(MNIST_FILES, file.name, hashlib.md5(file.read_bytes()).hexdigest())
         return raw, arrays
 
     return write

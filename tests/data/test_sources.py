@@ -11,6 +11,7 @@ from PIL import Image
 from cnnlab.data import sources
 from cnnlab.data.datamodule import DataModule
 from cnnlab.data.splits import statistics
+from cnnlab.data.verify import MNIST_FILES
 
 
 def load(name, directory):
@@ -99,7 +100,7 @@ def test_a_cifar_batch_that_was_altered_is_never_unpickled(small_cifar, tmp_path
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
-@pytest.mark.parametrize("file", sorted(sources.MNIST_FILES))
+@pytest.mark.parametrize("file", sorted(MNIST_FILES))
 def test_damaged_idx_files_are_named(name, file, small_mnist, tmp_path):
     raw, _ = small_mnist(name)
     whole = (raw / file).read_bytes()

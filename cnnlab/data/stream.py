@@ -1,0 +1,74 @@
+"""Pictures that do not fit in memory together: read when they are needed, by torch's DataLoader workers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+SAMPLE = 2048  # pictures whose mean and deviation stand for all
+
+
+@dataclass
+class Files(Dataset[tuple[Tensor, Tensor]]):
+    """Picture files with labels, for the training what Images is.
+
+    Args:
+        files: of the pictures.
+        labels: (N,) as int64.
+        read: gives the images (1, C, H, W) of a file, or raises ValueError.
+        workers: processes that read ahead.
+        steps: what is done with images that were read, one after the other.
+    """
+
+    files: list[Path]
+    labels: Tensor
+    read: Callable[[Path], Tensor]
+    workers: int
+    steps: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """One image (C, H, W) and its label."""
+        images = self.read(self.files[index])
+        for step in self.steps:
+            images = step(images)
+        return images[0], self.labels[index]
+
+    def part(self, index: Tensor) -> "Files":
+        """Those of these numbers."""
+        return replace(self, files=[self.files[i] for i in index.tolist()], labels=self.labels[index])
+
+    def map(self, step: Callable[[Tensor], Tensor]) -> "Files":
+        """The same with one more step, done when they are read."""
+        return replace(self, steps=(*self.steps, step))
+
+    def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (n, C, H, W) and labels (n,) for each index, in that order.
+
+        Raises:
+            ValueError: a picture cannot be read.
+        """
+        everything = torch.arange(len(self))
+        sampler: Any = (everything[index].tolist() for index in indices)
+        try:
+            yield from DataLoader(self, batch_sampler=sampler, num_workers=self.workers)
+        except ValueError as error:  # of a worker: its traceback as text, the message last
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+
+    def sample(self) -> Tensor:
+        """At most SAMPLE images (n, C, H, W), the same ones every time, for mean and deviation."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        return self._read(order)
+
+    def images(self) -> Tensor:
+        """All images (N, C, H, W), for the few that are held out."""
+        return self._read(torch.arange(len(self)))
+
+    def _read(self, index: Tensor) -> Tensor:
+        return torch.cat([images for images, _ in self.batches(index.split(64))])
