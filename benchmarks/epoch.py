@@ -1,7 +1,8 @@
-"""One training epoch through cnnlab.train, everything on, against plain PyTorch loops on the same tensors and threads.
+"""One training epoch through cnnlab.train, everything on, against plain PyTorch loops on the same images and threads.
 
     python benchmarks/epoch.py                  LeNet-5 on MNIST
-    python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch
+    python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch; cnnlab flips, crops and
+                                                cuts out, the usual pipeline flips and crops, the others do neither
 
 Rounds are interleaved, so that a busy machine slows all of them; the table shows medians and ratios. Peak memory is
 that of a process which does nothing else.
@@ -15,13 +16,16 @@ import resource
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
-import yardsticks
+from torchvision import datasets, transforms
+from yardsticks import networks, plain, tuned, usual
 
-from cnnlab.config import compose, plain
+from cnnlab.config import compose
+from cnnlab.config import plain as containers
 from cnnlab.data.datamodule import DataModule
 from cnnlab.runs import Run
 from cnnlab.train import train
@@ -30,7 +34,13 @@ CASES = {
     "lenet5": (["data=mnist", "model=lenet5", "precision=32-true"], torch.float32),
     # a fifth of an epoch, so that it ends in minutes
     "alexnet_cifar": (
-        ["data=cifar10", "model=alexnet_cifar", "precision=auto", "+trainer.limit_train_batches=70"],
+        [
+            "data=cifar10",
+            "model=alexnet_cifar",
+            "precision=auto",
+            "augment=flip_crop_cutout",
+            "+trainer.limit_train_batches=70",
+        ],
         torch.bfloat16,
     ),
 }
@@ -41,7 +51,7 @@ def cnnlab_epoch(overrides: list[str], images: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         config, _ = compose("train", [*overrides, "optimizer=sgd", "trainer=cpu", f"trainer.max_epochs={EPOCHS}"])
         with contextlib.redirect_stdout(io.StringIO()):
-            train(plain(config), Path(folder))
+            train(containers(config), Path(folder))
         return images / Run.load(folder).metrics["train_images_per_second"]
 
 
@@ -50,16 +60,25 @@ def measures(case: str) -> dict:
     if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
         dtype = torch.float32
     config, _ = compose("train", overrides)
-    data = DataModule(plain(config)["data"])
+    data = DataModule(containers(config)["data"])
     data.setup()
-    size, steps = plain(config)["data"]["batch_size"], plain(config)["trainer"].get("limit_train_batches")
+    size, steps = containers(config)["data"]["batch_size"], containers(config)["trainer"].get("limit_train_batches")
     share = slice(size * steps if steps else None)
     images, labels = data.train.images[share], data.train.labels[share]
-    network = getattr(yardsticks, case)
+    network = getattr(networks, case)
+    folder = containers(config)["data_dir"]
+    dataset, augment = {
+        "lenet5": (partial(datasets.MNIST, folder), []),
+        "alexnet_cifar": (
+            partial(datasets.CIFAR10, folder),
+            [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, 4, padding_mode="reflect")],
+        ),
+    }[case]
     return {
         "cnnlab": lambda: cnnlab_epoch(overrides, len(images)),
-        "plain loop": lambda: yardsticks.plain_epoch(network, images, labels, size),
-        "tuned loop": lambda: yardsticks.tuned_epoch(network, images, labels, size, dtype),
+        "plain loop": lambda: plain.epoch(network, images, labels, size),
+        "tuned loop": lambda: tuned.epoch(network, images, labels, size, dtype),
+        "usual pipeline": lambda: usual.epoch(network, dataset, augment, len(images), size),
     }
 
 

@@ -34,6 +34,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "trainer.gradient_clip_val?": (float, 0, inf),
 }
 FLAGS = (
+    "test_flip",
     "compile",
     "deterministic",
     "data.permute_pixels",

@@ -31,6 +31,7 @@ class Classifier(LightningModule):
         mean, std: of the training images, per channel on the scale 0 to 1.
         seed: of the initial weights.
         label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
+        test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
         scheduler: makes the schedule from the optimizer.
 
@@ -46,13 +47,14 @@ class Classifier(LightningModule):
         std: Sequence[float],
         seed: int = 0,
         label_smoothing: float = 0.0,
+        test_flip: bool = False,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.classes = list(classes)
+        self.classes, self.test_flip = list(classes), test_flip
         self.loss_name = model.get("loss") or "cross_entropy"
         self.loss = training_loss(self.loss_name, label_smoothing)
         network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
@@ -70,9 +72,9 @@ class Classifier(LightningModule):
         return self.trainer.log_every_n_steps  # type: ignore[attr-defined]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1."""
+        """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
         logits: Tensor = self.network(images)
-        return logits
+        return (logits + self.network(images.flip(-1))) / 2 if self.test_flip else logits
 
     # --- training
 
@@ -199,7 +201,7 @@ class Classifier(LightningModule):
 
     def _count(self, stage: str, batch: Batch) -> None:
         images, labels = batch
-        logits = self.network(images).float()
+        logits = (self(images) if stage == "test" else self.network(images)).float()
         for name, metric in self._stage(stage):
             if name == "loss":
                 metric.update(LOSSES[self.loss_name](logits, labels), len(labels))
@@ -241,7 +243,7 @@ class Classifier(LightningModule):
     def logits(self, images: Tensor, batch_size: int = 500) -> Tensor:
         """Logits (N, classes), on the CPU, of any number of images in evaluation mode; bytes or floats from 0 to 1."""
         self.eval()
-        parts = [self.network(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
+        parts = [self(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
         return torch.cat(parts)
 
 

@@ -97,6 +97,7 @@ def build(config: Config, data: "DataModule") -> "Classifier":
     from torch.optim.lr_scheduler import LRScheduler
 
     from cnnlab.classifier import Classifier
+    from cnnlab.data.splits import sample
 
     trusted = config["trusted_modules"]
     classifier = Classifier(
@@ -107,9 +108,12 @@ def build(config: Config, data: "DataModule") -> "Classifier":
         data.std,
         seed=config["seed"],
         label_smoothing=config["label_smoothing"],
+        test_flip=config["test_flip"],
         optimizer=target(config["optimizer"], Optimizer, trusted),
         scheduler=target(config["scheduler"], LRScheduler, trusted),
     )
+    assert data.train is not None
+    classifier.network.fit_to(sample(data.train)[:5000])
     if config["init_from"] is not None:
         _init_from(classifier, config["init_from"])
     if config["compile"]:

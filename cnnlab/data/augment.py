@@ -17,9 +17,13 @@ from torch import Generator, Tensor
 from cnnlab.names import check_options, pick
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror every second image, by chance, left to right."""
-    chosen = _uniform(images, generator) < 0.5
+def flip(images: Tensor, generator: Generator, alternate: bool = False, turn: Tensor | None = None) -> Tensor:
+    """Mirror every second image, by chance, left to right.
+
+    With `alternate` an image is mirrored every other time, so that two epochs hold it both ways (Jordan 2024, "94% on
+    CIFAR-10 in 3.29 seconds"); `turn` (N,) counts the times, from 0 or 1 by chance.
+    """
+    chosen = turn % 2 == 0 if alternate and turn is not None else _uniform(images, generator) < 0.5
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
@@ -77,7 +81,7 @@ def _uniform(images: Tensor, generator: Generator) -> Tensor:
 AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {"affine": affine, "crop": crop, "cutout": cutout, "flip": flip}
 
 
-def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[[Tensor, Generator], Tensor] | None:
+def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[..., Tensor] | None:
     """One function from what an augment config lists, in its order; None where it lists nothing.
 
     Raises:
@@ -89,16 +93,17 @@ def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[[Te
             continue
         function = pick(AUGMENTATIONS, name, "augmentation")
         known = {p.name: p.default for p in list(inspect.signature(function).parameters.values())[2:]}
+        takes_turn = known.pop("turn", ...) is None
         if not isinstance(options, Mapping):
             raise ValueError(f"augment.{name} is a mapping of options, perhaps {{}}, not {options!r}")
         check_options(f"augment.{name}", options, known)
-        steps.append(partial(function, **options))
+        steps.append((partial(function, **options), takes_turn))
     if not steps:
         return None
 
-    def run(images: Tensor, generator: Generator) -> Tensor:
-        for step in steps:
-            images = step(images, generator)
+    def run(images: Tensor, generator: Generator, turn: Tensor | None = None) -> Tensor:
+        for step, takes_turn in steps:
+            images = step(images, generator, turn=turn) if takes_turn else step(images, generator)
         return images
 
     return run

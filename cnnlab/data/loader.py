@@ -8,7 +8,8 @@ from torch import Tensor
 from cnnlab.data.sources import Images
 from cnnlab.data.stream import Files
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+TURNS = -2  # tells the stream of first turns from those of epochs
+Augment = Callable[..., Tensor]  # of images, a generator, and each image's turn
 
 
 class Batches:
@@ -18,7 +19,8 @@ class Batches:
         data: all images, on the device, or files that are read on the way to it.
         batch_size: over all processes together; each gets its part of every batch.
         seed: of order and augmentation; None keeps the order of the data.
-        augment: for training images, given a generator that (seed, epoch, step, rank) decides.
+        augment: for training images, given a generator that (seed, epoch, step, rank) decides, and each image's turn:
+            the epoch plus 0 or 1, as the seed decides.
         draw: fresh data for an epoch, where the source has no end.
         epoch: says which pass this is, when one begins.
         rank, world_size: this process among how many.
@@ -60,12 +62,14 @@ class Batches:
             data = self.draw(epoch).to(self.device) if self.draw else data
             order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
             order = order.to(self.device) if isinstance(data, Images) else order
+            turns = torch.randint(2, (len(data),), generator=keyed(self.seed, TURNS), device="cpu").to(self.device)
         steps, self._start = range(self._start, len(self)), 0
         for step, (images, labels) in zip(steps, data.batches(self._share(s, order) for s in steps), strict=True):
             self._given = step + 1
             images, labels = images.to(self.device), labels.to(self.device)
             if self.augment is not None and self.seed is not None:
-                images = self.augment(images, keyed(self.seed, epoch, step, self.rank, device=self.device))
+                generator = keyed(self.seed, epoch, step, self.rank, device=self.device)
+                images = self.augment(images, generator, turn=turns[self._share(step, order)] + epoch)
             yield images, labels
 
     def _share(self, step: int, order: Tensor | None) -> Tensor | slice:

@@ -187,7 +187,7 @@ def _folder(config: Config) -> Splits:
     read, workers = partial(folder.read, channels=config["channels"], size=config["resize"]), config["stream"]
     files = {split: Files(*part, read, workers or 0) for split, part in found.items()}
     parts = {
-        split: Images(part.images(), part.labels) for split, part in files.items() if split != "train" or not workers
+        split: Images(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
     }
     return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
 

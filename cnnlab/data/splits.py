@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cnnlab.data.sources import Images, load
 from cnnlab.data.stream import Files
+
+SAMPLE = 2048
 
 
 def split(data: Images | Files, config: Mapping[str, Any]) -> tuple[Images | Files, Images]:
@@ -25,8 +28,15 @@ def split(data: Images | Files, config: Mapping[str, Any]) -> tuple[Images | Fil
     return data.part(order[held_out:].sort().values), _in_memory(data.part(order[:held_out].sort().values))
 
 
+def sample(data: Images | Files) -> Tensor:
+    """Images (n, C, H, W) that stand for all: all of those in memory, SAMPLE of files, the same ones every time."""
+    if isinstance(data, Images):
+        return data.images
+    return data.part(torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:SAMPLE]).load()
+
+
 def _in_memory(data: Images | Files) -> Images:
-    return data if isinstance(data, Images) else Images(data.images(), data.labels)
+    return data if isinstance(data, Images) else Images(data.load(), data.labels)
 
 
 def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -41,7 +51,7 @@ def statistics(data: Images | Files) -> tuple[list[float], list[float]]:
     # byte counts are exact whatever the number of images, where float sums are not
     mean, std = [], []
     values = torch.arange(256, dtype=torch.float64) / 255
-    images = data.images if isinstance(data, Images) else data.sample()
+    images = sample(data)
     for channel in range(images.shape[1]):
         counts = torch.zeros(256, dtype=torch.float64)
         for part in images[:, channel].split(4096):

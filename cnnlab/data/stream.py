@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-SAMPLE = 2048  # pictures whose mean and deviation stand for all
-
 
 @dataclass
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -61,14 +59,6 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         except ValueError as error:  # of a worker: its traceback as text, the message last
             raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
 
-    def sample(self) -> Tensor:
-        """At most SAMPLE images (n, C, H, W), the same ones every time, for mean and deviation."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-        return self._read(order)
-
-    def images(self) -> Tensor:
-        """All images (N, C, H, W), for the few that are held out."""
-        return self._read(torch.arange(len(self)))
-
-    def _read(self, index: Tensor) -> Tensor:
-        return torch.cat([images for images, _ in self.batches(index.split(64))])
+    def load(self) -> Tensor:
+        """All images (N, C, H, W)."""
+        return torch.cat([images for images, _ in self.batches(torch.arange(len(self)).split(64))])

@@ -18,6 +18,12 @@ def _lecun(weight: Tensor, *, uniform: bool) -> None:
     nn.init.uniform_(weight, -sqrt(3) * std, sqrt(3) * std) if uniform else nn.init.normal_(weight, std=std)
 
 
+def _dirac(weight: Tensor) -> None:
+    """The first filters pass each map on as it is, the others as torch draws them (Jordan 2024, airbench)."""
+    if weight.ndim > 2:
+        nn.init.dirac_(weight[: weight.shape[1]])
+
+
 SCHEMES: dict[str, Callable[[Tensor], object]] = {
     "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # He et al. 2015
     "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
@@ -25,6 +31,7 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
     "xavier_uniform": nn.init.xavier_uniform_,
     "lecun_normal": partial(_lecun, uniform=False),
     "lecun_uniform": partial(_lecun, uniform=True),
+    "dirac": _dirac,
     "orthogonal": nn.init.orthogonal_,  # Saxe et al. 2014
 }
 

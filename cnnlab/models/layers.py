@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnlab.models.modules import FixedFilter2d, RBFOutput, SparseConv2d, TrainablePool2d
+from cnnlab.models.modules import FixedFilter2d, RBFOutput, Scale, SparseConv2d, TrainablePool2d, Whiten2d
 from cnnlab.names import check_options, pick
 
 Shape = tuple[int, ...]
@@ -109,6 +109,15 @@ def conv(
     return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
 
 
+@layer(unit=True)
+def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
+    """A convolution that whitens patches of the training images and is not trained, but for its biases.
+
+    It gives the patches' principal components, scaled to unit deviation, each with both signs (Page 2018; Jordan 2024).
+    """
+    return Whiten2d(shape[0], kernel_size, eps)
+
+
 @layer(unit=True, dense=True)
 def linear(shape: Shape, features: int, bias: bool = True) -> nn.Module:
     """Dense layer."""
@@ -197,6 +206,12 @@ def dropout(shape: Shape, p: float = 0.5) -> nn.Module:
 def channel_dropout(shape: Shape, p: float = 0.5) -> nn.Module:
     """Dropout of whole maps (Tompson et al. 2015)."""
     return _by_rank(shape, nn.Dropout1d, nn.Dropout2d)(p)
+
+
+@layer()
+def scale(shape: Shape, factor: float = 1.0) -> nn.Module:
+    """Times a constant; behind the classifier, 1/9 keeps logits small at first (Jordan 2024)."""
+    return Scale(factor)
 
 
 @layer()

@@ -10,6 +10,42 @@ from torch import Tensor, nn
 from cnnlab.names import pick
 
 
+class Scale(nn.Module):
+    """Times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return x * self.factor
+
+
+class Whiten2d(nn.Conv2d):
+    """A convolution with fixed filters that whiten what comes in; `fit` sets them, until then they are as torch draws.
+
+    Args:
+        in_channels, kernel_size: as torch's; there are 2 * in_channels * kernel_size^2 filters.
+        eps: added to each component's variance.
+    """
+
+    def __init__(self, in_channels: int, kernel_size: int, eps: float) -> None:
+        super().__init__(in_channels, 2 * in_channels * kernel_size**2, kernel_size)
+        self.eps = eps
+        self.weight.requires_grad_(False)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Take the components of all patches of images (N, C, H, W)."""
+        size = self.kernel_size[0]
+        patches = F.unfold(images.double(), size).transpose(1, 2).reshape(-1, self.in_channels * size**2)
+        variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (components / (variances + self.eps).sqrt()).T.flip(0).reshape(-1, *self.weight.shape[1:])
+        self.weight.copy_(torch.cat([filters, -filters]))
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+
 class SparseConv2d(nn.Module):
     """A convolution whose filters see some of the maps only: exactly the weights of these connections, and biases.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnlab.models.initialisation import layer_rng
 from cnnlab.models.layers import KINDS
+from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
 from cnnlab.models.units import Spec, complete_spec, make_unit
 from cnnlab.names import hint, pick
@@ -101,6 +102,24 @@ class Network(nn.Sequential):
     def macs(self) -> int:
         """Multiply-adds for one image."""
         return sum(row.macs for row in self.table)
+
+    @torch.no_grad()
+    def fit_to(self, images: Tensor) -> None:
+        """Set what training images decide before the training: the filters of whitening layers.
+
+        Args:
+            images: (N, C, H, W) as the network takes them; a few thousand are enough.
+        """
+        layers = list(self.children())
+        whitening = [i for i, layer in enumerate(layers) if any(isinstance(m, Whiten2d) for m in layer.children())]
+        values, training = images, self.training
+        self.eval()
+        for layer in layers[: whitening[-1] + 1] if whitening else []:
+            for module in layer.children():
+                if isinstance(module, Whiten2d):
+                    module.fit(values)
+            values = layer(values)
+        self.train(training)
 
     def _cause(self, layers: Mapping[str, Spec], name: str, written: Mapping[str, Any]) -> str:
         """The removals that came before a layer, for the message that it does not fit."""

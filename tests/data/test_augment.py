@@ -124,3 +124,14 @@ def test_unknown_names_get_a_hint():
         augmentation({"flop": {}})
     with pytest.raises(ValueError, match=r'augment\.crop has no option "padd"; did you mean "pad"'):
         augmentation({"crop": {"padd": 2}})
+
+
+def test_alternating_flip_shows_each_image_both_ways_in_two_epochs():
+    images = noise(1000)
+    first = torch.randint(2, (1000,), generator=seeded(3))
+    one, two = (flip(images, seeded(epoch), alternate=True, turn=first + epoch) for epoch in (0, 1))
+    mirrored = (one == images.flip(-1)).flatten(1).all(1)
+    assert torch.equal(mirrored, first == 0)
+    assert torch.equal(two[mirrored], images[mirrored])
+    assert torch.equal(two[~mirrored], images[~mirrored].flip(-1))
+    assert torch.equal(flip(images, seeded(), turn=first), flip(images, seeded()))  # only where asked for

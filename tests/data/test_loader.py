@@ -66,7 +66,7 @@ def test_augmentation_is_keyed_by_seed_epoch_step_and_rank():
     def drawn(seed, epoch, rank):
         numbers = []
 
-        def augment(images, generator):
+        def augment(images, generator, turn):
             numbers.append(torch.rand(1, generator=generator).item())
             return images
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from cnnlab.models.initialisation import SCHEMES
@@ -10,6 +11,8 @@ MAPS = (4, 8, 8)
 # every kind with options that suit maps of 4x8x8, and the shape that comes out
 SHAPES = {
     "conv": ({"channels": 6, "kernel_size": 3, "dilation": 2, "groups": 2, "padding": "same"}, (6, 8, 8)),
+    "whiten": ({}, (32, 7, 7)),
+    "scale": ({"factor": 0.5}, (4, 8, 8)),
     "linear": ({"features": 5}, (5,)),
     "classifier": ({"num_classes": 3}, (3,)),
     "maxpool": ({"kernel_size": 3}, (4, 2, 2)),
@@ -44,7 +47,7 @@ def test_every_kind_gives_the_shape_it_should(kind):
     out = module(torch.rand(2, *shape))
     assert tuple(out.shape[1:]) == expected
     out.sum().backward() if out.requires_grad else None
-    assert all(p.grad is not None for p in module.parameters())
+    assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(
@@ -124,3 +127,33 @@ def test_what_a_layer_refuses_names_it(spec, message):
     with pytest.raises(ValueError, match=message) as caught:
         Network({"layers": {"odd": spec, "head": {"kind": "classifier"}}}, MAPS, 3)
     assert str(caught.value).startswith("odd: ")
+
+
+def test_whitening_makes_patches_white():
+    from cnnlab.models.modules import Whiten2d
+
+    smooth = F.avg_pool2d(torch.rand(200, 3, 12, 12, generator=torch.Generator().manual_seed(0)), 3, 1) - 0.5
+    layer = Whiten2d(3, 2, eps=0.0)
+    layer.fit(smooth)
+    answers = layer(smooth).detach().transpose(0, 1).flatten(1).double()
+    half = len(answers) // 2
+    assert torch.allclose(answers[:half], -answers[half:], atol=1e-4)
+    products = answers[:half] @ answers[:half].T / answers.shape[1]
+    assert torch.allclose(products, torch.eye(half, dtype=torch.float64), atol=1e-3)
+
+
+def test_whitening_is_fitted_where_it_stands_and_never_trained():
+    layers = {
+        "pool": {"kind": "avgpool", "kernel_size": 2},
+        "whiten": {"kind": "whiten"},
+        "head": {"kind": "classifier"},
+    }
+    network = Network({"layers": layers}, (3, 8, 8), 2, mean=[0.5] * 3, std=[0.25] * 3)
+    images = torch.randint(0, 256, (500, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    network.fit_to(images)
+    with torch.no_grad():
+        answers = network.whiten(network.pool(network.input(images))).transpose(0, 1).flatten(1)
+    assert answers.square().mean(1) == pytest.approx(1, abs=0.02)
+    assert not network.whiten.whiten.weight.requires_grad
+    assert network.params == 24 + network.head.classifier.weight.numel() + 2
+    assert network.training
