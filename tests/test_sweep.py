@@ -119,15 +119,15 @@ def test_a_report_of_a_half_finished_study_says_what_is_missing(study, tmp_path)
     assert "not completed: no_conv1 s1 interrupted; no_fc3 s1 pending" in done.stdout
 
 
-def test_an_impossible_variant_stops_the_study_before_it_begins_unless_it_may_be_skipped(tmp_path):
-    command = ["train", "-m", "data=xo", "model=xo_cnn", "data.train_size=64", "data.test_size=64"]
-    command += ["model.remove=[],[pool1],[conv9]", "trainer.max_epochs=1"]
-    done = cnnlab(*command, cwd=tmp_path)
-    assert done.returncode == 1
+def test_an_impossible_variant_stops_the_study_before_it_begins_unless_it_may_be_skipped(command, tmp_path):
+    request = ["train", "-m", "data=xo", "model=xo_cnn", "data.train_size=64", "data.test_size=64"]
+    request += ["model.remove=[],[pool1],[conv9]", "trainer.max_epochs=1"]
+    done = command(*request)
+    assert done.status == 1
     assert 'variant no_conv9 cannot be: model.remove: no layer is called "conv9"' in done.stderr
     assert not list(tmp_path.glob("outputs/**/run.json"))
-    done = cnnlab(*command, "study.skip_invalid=true", "study.plan_only=true", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = command(*request, "study.skip_invalid=true", "study.plan_only=true")
+    assert done.status == 0, done.stderr
     (plan,) = tmp_path.glob("outputs/studies/*/plan.json")
     reasons = {v["name"]: v["reason"] for v in json.loads(plan.read_text())["variants"]}
     assert reasons["no_conv9"]
@@ -194,32 +194,31 @@ def test_a_job_of_several_processes_works_inside_a_sweep(tmp_path):
     assert [(run.status, run.info["world_size"]) for run in runs] == [("completed", 2)] * 2
 
 
-def test_a_twin_has_the_capacity_of_the_baseline(tmp_path):
-    command = ["train", "-m", "model.remove=[],[conv2]", "study.match=params", "study.plan_only=true"]
-    done = cnnlab(*command, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_twin_has_the_capacity_of_the_baseline(command, tmp_path):
+    done = command("train", "-m", "model.remove=[],[conv2]", "study.match=params", "study.plan_only=true")
+    assert done.status == 0, done.stderr
     (plan,) = tmp_path.glob("outputs/studies/*/plan.json")
     params = {v["name"]: v["params"] for v in json.loads(plan.read_text())["variants"]}
     assert list(params) == ["baseline", "no_conv2", "no_conv2-same_params"]
     assert params["no_conv2-same_params"] == pytest.approx(params["baseline"], rel=0.02)
 
 
-def test_names_of_plain_sweeps_say_what_varies(tmp_path):
-    command = ["train", "-m", "model=mlp,softmax", "optimizer.lr=0.1,0.01", "data.permute_pixels=true"]
-    done = cnnlab(*command, "study.plan_only=true", "study.name=mine", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_names_of_plain_sweeps_say_what_varies(command, tmp_path):
+    request = ["train", "-m", "model=mlp,softmax", "optimizer.lr=0.1,0.01", "data.permute_pixels=true"]
+    done = command(*request, "study.plan_only=true", "study.name=mine")
+    assert done.status == 0, done.stderr
     variants = json.loads((tmp_path / "outputs/studies/mine/plan.json").read_text())["variants"]
     assert [v["name"] for v in variants] == ["mlp-lr_0.1", "mlp-lr_0.01", "softmax-lr_0.1", "softmax-lr_0.01"]
 
 
-def test_runs_that_no_study_made_are_compared(tmp_path):
+def test_runs_that_no_study_made_are_compared(command, tmp_path):
     for seed in (0, 1):
         for rate in (0.1, 0.001):
-            done = cnnlab("train", *QUICK, f"seed={seed}", f"optimizer.lr={rate}", cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
+            done = command("train", *QUICK, f"seed={seed}", f"optimizer.lr={rate}")
+            assert done.status == 0, done.stderr
     runs = ",".join(str(p) for p in sorted((tmp_path / "outputs/runs").iterdir()))
-    done = cnnlab("report", f"runs=[{runs}]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = command("report", f"runs=[{runs}]")
+    assert done.status == 0, done.stderr
     rows = rows_of(tmp_path / "outputs/reports")
     assert len(rows) == 4
     assert len({r["variant"] for r in rows}) == 2
@@ -294,10 +293,9 @@ def test_the_report_works_offline_in_a_browser(study, browser):
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("ablation", sorted(p.stem for p in (conf_dir() / "ablation").glob("*.yaml")))
-def test_every_shipped_study_can_be_and_has_seeds_enough_for_a_verdict(ablation, real_data_dir, tmp_path):
-    command = ["train", f"ablation={ablation}", "study.plan_only=true", "trainer=cpu", f"data_dir={real_data_dir}"]
-    done = cnnlab(*command, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_every_shipped_study_can_be_and_has_seeds_enough_for_a_verdict(ablation, real_data_dir, command, tmp_path):
+    done = command("train", f"ablation={ablation}", "study.plan_only=true", "trainer=cpu", f"data_dir={real_data_dir}")
+    assert done.status == 0, done.stderr
     plan = json.loads((tmp_path / f"outputs/studies/{ablation}/plan.json").read_text())
     assert len(plan["variants"]) > 3
     assert all(v["params"] and v["seconds"] and not v["reason"] for v in plan["variants"])
