@@ -8,8 +8,11 @@ import sys
 import pytest
 import torch
 
+import cnnlab
 from cnnlab.checkpoints import WholeFiles, clear_parts
-from cnnlab.runs import Run
+from cnnlab.train import resume
+
+COMMAND = [sys.executable, "-m", "cnnlab.train"]
 
 
 def test_a_save_that_fails_leaves_the_earlier_file_and_says_which(tmp_path, monkeypatch):
@@ -53,13 +56,11 @@ def disk(tmp_path):
 @pytest.mark.slow
 def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(disk, tmp_path):
     folder, mount = disk
-    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", "trainer.max_epochs=1"]
-    done = subprocess.run([*command, f"hydra.run.dir={folder}/run"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    cnnlab.fit(["model=softmax", "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"])
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert mount("-o", "remount,ro").returncode == 0
     for arguments in ([f"output_dir={folder}"], [f"resume={folder}/run", "trainer.max_epochs=2"]):
-        done = subprocess.run([*command[:3], *arguments], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1
         assert "Read-only file system" in done.stderr
         assert str(folder) in done.stderr
@@ -70,9 +71,7 @@ def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(dis
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(disk, tmp_path):
     folder, _ = disk
-    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", f"hydra.run.dir={folder}/run"]
-    first = subprocess.run([*command, "trainer.max_epochs=1"], cwd=tmp_path, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
+    run = cnnlab.fit(["model=softmax", "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"])
     last = folder / "run/checkpoints/last.ckpt"
     before = hashlib.sha256(last.read_bytes()).hexdigest()
     with (folder / "ballast").open("wb", buffering=0) as file:
@@ -80,13 +79,12 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(d
             while True:
                 file.write(bytes(4096))
         file.truncate(file.tell() - 15 * 4096)  # room for what is small
-    again = [sys.executable, "-m", "cnnlab.train", f"resume={folder}/run", "trainer.max_epochs=5"]
-    second = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    again = [f"resume={folder}/run", "trainer.max_epochs=5"]
+    second = subprocess.run([*COMMAND, *again], cwd=tmp_path, capture_output=True, text=True)
     assert second.returncode == 1
     assert "No space left on device" in second.stderr
     assert "Traceback" not in second.stderr
     assert hashlib.sha256(last.read_bytes()).hexdigest() == before
     (folder / "ballast").unlink()
-    third = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
-    assert third.returncode == 0, third.stderr
-    assert Run.load(folder / "run").metrics["epochs"] == 5
+    resume(run.directory, again[1:])
+    assert run.metrics["epochs"] == 5

@@ -188,10 +188,10 @@ def test_two_identical_sweeps_at_once_run_every_job_once(tmp_path):
 
 
 def test_a_job_of_several_processes_works_inside_a_sweep(tmp_path):
-    done = cnnlab("train", "-m", *QUICK, "trainer=ddp_cpu", "seed=0,1", cwd=tmp_path)
+    done = cnnlab("train", "-m", *QUICK, "trainer=ddp_cpu", "seed=0", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = runs_in(next(tmp_path.glob("outputs/studies/*"))).values()
-    assert [(run.status, run.info["world_size"]) for run in runs] == [("completed", 2)] * 2
+    assert [(run.status, run.info["world_size"]) for run in runs] == [("completed", 2)]
 
 
 def test_a_twin_has_the_capacity_of_the_baseline(command, tmp_path):

@@ -98,7 +98,7 @@ def test_width_keeps_groups_dividing(composed):
         (["model.activation=rellu"], IMAGE, 'conv1: unknown activation "rellu"; did you mean "relu"?'),
         (["model.norm=bach"], IMAGE, 'unknown norm "bach"; did you mean "batch"?'),
         (["model.init=he"], IMAGE, 'unknown init "he"'),
-        (["model.width=0"], IMAGE, "model.width must be above 0"),
+        (["model.width=0"], IMAGE, "model.width must be a number above 0"),
         (["+model.layers.x={kind: dropout, after: conv7}"], IMAGE, 'there is no layer "conv7"'),
         (["+model.layers.forward={kind: dropout}"], IMAGE, 'a layer cannot be called "forward"'),
         (["+model.layers.x=3"], IMAGE, "x: a layer is a mapping with a kind"),
