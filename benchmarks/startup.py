@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-ROUNDS = 5
+ROUNDS = 3
 STUDY = ["-m", "model=softmax,mlp", "seed=0,1", "trainer.max_epochs=1", "study.name=small"]
 FIRST_STEP = """
 import os

@@ -56,7 +56,8 @@ def disk(tmp_path):
 @pytest.mark.slow
 def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(disk, tmp_path):
     folder, mount = disk
-    cnnlab.fit(["model=softmax", "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"])
+    start = ["model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"]
+    subprocess.run([*COMMAND, *start], cwd=tmp_path, check=True, capture_output=True)  # no file stays open
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert mount("-o", "remount,ro").returncode == 0
     for arguments in ([f"output_dir={folder}"], [f"resume={folder}/run", "trainer.max_epochs=2"]):

@@ -51,12 +51,21 @@ def seeds_needed(comparisons: int) -> int:
     return seeds
 
 
-def verdicts(differences: Sequence[Difference]) -> list[tuple[float | None, str]]:
-    """Holm-corrected p (Holm 1979) and a verdict for each: worse or better where it is under 0.05."""
-    from statsmodels.stats.multitest import multipletests
+def holm(ps: Sequence[float]) -> list[float]:
+    """P values corrected for their number, step by step from the smallest (Holm 1979).
 
-    tested = [d.p for d in differences if d.p is not None]
-    corrected = iter(multipletests(tested, LEVEL, method="holm")[1].tolist() if tested else [])
+    statsmodels has it too, but takes longer to import than a report may.
+    """
+    corrected, floor = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        floor = max(floor, min(1.0, ps[index] * (len(ps) - rank)))
+        corrected[index] = floor
+    return corrected
+
+
+def verdicts(differences: Sequence[Difference]) -> list[tuple[float | None, str]]:
+    """Holm-corrected p and a verdict for each: worse or better where it is under 0.05."""
+    corrected = iter(holm([d.p for d in differences if d.p is not None]))
     answers: list[tuple[float | None, str]] = []
     for difference in differences:
         p = next(corrected) if difference.p is not None else None

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cnnlab.reporting.statistics import Difference, paired_difference, seeds_needed, verdicts
+from cnnlab.reporting.statistics import Difference, holm, paired_difference, seeds_needed, verdicts
 
 
 def test_the_p_value_is_that_of_all_sign_flips():
@@ -54,3 +54,12 @@ def test_verdicts_count_all_comparisons_and_need_seeds():
     assert [v for _, v in found] == ["worse", "better", "inconclusive", "inconclusive"]
     assert [p for p, _ in found] == pytest.approx([4 * 0.0078, 4 * 0.0078, 0.06, 0.9])
     assert verdicts([difference(-0.1, 0.03, seeds=5)])[0][1] == "too few seeds"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm_is_that_of_statsmodels(seed):
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(seed)
+    ps = rng.choice([0.001, 0.01, 0.03, 0.2, 0.9, 1.0], rng.integers(1, 14)).tolist()
+    assert holm(ps) == pytest.approx(multipletests(ps, 0.05, method="holm")[1].tolist(), abs=1e-12)
