@@ -114,7 +114,7 @@ class Classifier(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
         scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
-        parameters = [p for p in self.parameters() if p.grad is not None]
+        parameters = [p for p in self._trained if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
         if gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
@@ -138,9 +138,19 @@ class Classifier(LightningModule):
                 f"{found or f'the gradient norm is {norm.item()}'}; lower optimizer.lr"
             )
 
+    def on_train_start(self) -> None:
+        """Look the parameters up once: it takes as long as their norm."""
+        self._trained = list(self.parameters())
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout and all other chance of a step depends on (seed, epoch, step, process) alone, so that it resumes."""
-        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank, CHANCE))
+        seed = seed_of(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank, CHANCE)
+        # not torch.manual_seed, which takes a millisecond where there is a GPU that is not in use
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inside an epoch, keep the losses of its steps so far, of every process.
