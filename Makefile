@@ -49,8 +49,7 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, cost of looking, of sweeps, as ratios
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@$(BIN)/python benchmarks/looking.py | tail -3
-	@$(BIN)/python benchmarks/sweep.py
+	@for part in evaluation startup looking sweep scaling; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
