@@ -17,6 +17,7 @@ from cnnlab import runs
 from cnnlab.checks import check
 from cnnlab.config import EXPECTED, explain, plain, safe
 from cnnlab.jobs import Task, carry_out, completed
+from cnnlab.processes import joined
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import (
     MEASURES,
@@ -47,6 +48,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         ValueError: a variant cannot be.
         SystemExit: a job failed.
     """
+    if joined():
+        raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
     study = Study(context, config, arguments)
     plan, invalid = study.plan()
     print(plan_table(plan), flush=True)

@@ -105,6 +105,15 @@ def test_processes_that_a_cluster_starts_make_one_run(tmp_path, launcher):
     assert run.metrics["test/acc"] == pytest.approx(one.metrics["test/acc"], abs=0.01)
 
 
+def test_a_sweep_under_torchrun_is_refused(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("RANK", "0")
+    done = command("train", "-m", "seed=0,1")
+    assert done.status == 1
+    assert "without torchrun" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     command = [
         *COMMON,
