@@ -27,9 +27,9 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     import torch
     from lightning.pytorch import Callback as LightningCallback
     from lightning.pytorch import Trainer, seed_everything
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import Logger
 
+    from cnnlab.callbacks.best import BestCheckpoint
     from cnnlab.callbacks.graph import Graph
     from cnnlab.callbacks.history import History
     from cnnlab.callbacks.hparams import log_hyperparameters
@@ -47,7 +47,7 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     history = History()
     checkpoints = directory / "checkpoints"
     clear_parts(checkpoints)
-    best = ModelCheckpoint(checkpoints, "best", monitor="val/acc", mode="max", enable_version_counter=False)
+    best = BestCheckpoint(checkpoints)
     last = LastCheckpoint(checkpoints / "last.ckpt", config["checkpoint_every"])
     extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c]
     if config["study"]["trial"] is not None:
@@ -142,7 +142,7 @@ def _init_from(classifier: "Classifier", source: str) -> None:
 
 def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, float]:
     """What a fit says of itself; validation figures are those of the best checkpoint's epoch."""
-    best = max(history.epochs, key=lambda row: row.get("val/acc", 0.0), default={})
+    best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
     return {
         "train/loss": history.epochs[-1]["train/loss"] if history.epochs else float("nan"),
         **{k: v for k, v in best.items() if k.startswith("val/")},

@@ -145,6 +145,16 @@ def test_ema_is_what_is_validated_and_kept(tmp_path):
     assert torch.equal(run.network("last").state_dict()["fc1.linear.weight"], averaged["network.fc1.linear.weight"])
 
 
+def test_of_equally_good_epochs_the_latest_is_kept(tmp_path):
+    run = fit(tmp_path, "trainer.max_epochs=4", "optimizer.lr=0.01", "data.batch_size=20")
+    with (run.directory / "csv/version_0/metrics.csv").open() as file:
+        epochs = {int(row["epoch"]): float(row["val/acc"]) for row in csv.DictReader(file) if row["val/acc"]}
+    equals = [epoch for epoch, accuracy in epochs.items() if accuracy == max(epochs.values())]
+    assert len(equals) > 1
+    best = torch.load(run.directory / "checkpoints/best.ckpt", weights_only=True)
+    assert best["epoch"] == equals[-1]
+
+
 def test_early_stopping_stops(tmp_path):
     run = fit(
         tmp_path,

@@ -48,14 +48,16 @@ def panel(classifier: "Classifier", images: Tensor, labels: Tensor | None = None
         hook.remove()
     loss = F.cross_entropy(logits, logits.argmax(1) if labels is None else labels)
     weights = {n: w for n in outputs if (w := main_weight(network.get_submodule(n))) is not None}
-    gradients = torch.autograd.grad(loss, [*outputs.values(), *weights.values()], allow_unused=True)
-    of_outputs = dict(zip(outputs, gradients[: len(outputs)], strict=True))
-    of_weights = dict(zip(weights, gradients[len(outputs) :], strict=True))
+    outputs_trained, weights_trained = ({n: t for n, t in d.items() if t.requires_grad} for d in (outputs, weights))
+    asked = [*outputs_trained.values(), *weights_trained.values()]
+    gradients = torch.autograd.grad(loss, asked, allow_unused=True)
+    of_outputs = dict(zip(outputs_trained, gradients, strict=False))
+    of_weights = dict(zip(weights_trained, gradients[len(outputs_trained) :], strict=True))
     found = Findings()
     for row in network.table:
         name = row.name
         found.texts[f"filters/{name}"] = describe(network.get_submodule(name), row.output_shape, row.params)
-        for what, values in (("activation", outputs[name]), ("gradient", of_outputs[name])):
+        for what, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
             if values is None:
                 continue
             found.scalars[f"filters/{name}/{what} max"] = float(values.detach().max())

@@ -190,8 +190,8 @@ def sees(network: Network, image: torch.Tensor) -> list[int]:
 def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model):
     (channels, height, _), classes = usual_input(model)
     convolutional = any(s["kind"] == "conv" for s in composed(f"model={model}")["model"]["layers"].values())
-    # about twice as large where that is possible, so that the border cuts off nothing the table counts
-    size = height + (224 if height > 100 else height) if convolutional else height
+    # twice or three times as large where that is possible, so that the border cuts off nothing the table counts
+    size = height + (224 if height > 100 else 2 * height) if convolutional else height
     shape = (channels, size, size)
     narrow = ["model.width=0.25"] if height > 100 else []  # what a value sees does not depend on the width
     network = built(composed, shape, classes, f"model={model}", *narrow, device="cpu").eval()

@@ -1,0 +1,19 @@
+"""The best checkpoint: of the epoch with the highest validation accuracy."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt` in a folder; of equally good epochs the latest: few images often tie."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "best", monitor="val/acc", mode="max", enable_version_counter=False)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Whether an accuracy is the best so far."""
+        equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
+        return equal or super().check_monitor_top_k(trainer, current)
