@@ -208,6 +208,7 @@ def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]
             with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
                 task(config)
 
+        _run_id.cache_clear()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
         sys.argv[1:] = [quote(a) if "=" in a and not a.startswith("-") else a for a in sys.argv[1:]]
         with one_line_errors():
