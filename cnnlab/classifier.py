@@ -66,6 +66,13 @@ class Classifier(LightningModule):
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Pass the name of the running hook, which Lightning notes forty times a step, by nn.Module's bookkeeping."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     def log_every(self) -> int:
         """Steps between what is logged while an epoch goes on."""
@@ -115,7 +122,7 @@ class Classifier(LightningModule):
         # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
         scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
         parameters = [p for p in self._trained if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
+        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters])).norm()
         if gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
         norm = norm / scale
@@ -137,6 +144,11 @@ class Classifier(LightningModule):
                 f"epoch {self.current_epoch + 1}, step {self.trainer.global_step}: "
                 f"{found or f'the gradient norm is {norm.item()}'}; lower optimizer.lr"
             )
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients, without the detour by profiling hooks that every Optimizer.zero_grad makes."""
+        for parameter in self._trained:
+            parameter.grad = None
 
     def on_train_start(self) -> None:
         """Look the parameters up once: it takes as long as their norm."""

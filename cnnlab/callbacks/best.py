@@ -13,6 +13,11 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "best", monitor="val/acc", mode="max", enable_version_counter=False)
 
+    @property
+    def state_key(self) -> str:
+        """Lightning asks at every hook of every step, and ModelCheckpoint spells out its options each time."""
+        return "BestCheckpoint"
+
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Whether an accuracy is the best so far."""
         equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
