@@ -21,6 +21,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "seed": (int, 0, 2**32 - 1),
     "label_smoothing": (float, 0, 1),
     "checkpoint_every?": (int, 1, inf),
+    "study.pack": (int, 1, inf),
     "data.batch_size": (int, 1, inf),
     "data.eval_batch_size": (int, 1, inf),
     "data.train_size?": (int, 1, inf),

@@ -88,8 +88,19 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of the batch over all processes, once they are averaged."""
         images, labels = batch
-        logits = self.network(images)
-        loss = self.loss(logits.float(), labels)
+        loss = self.judge(self.network(images), batch)
+        if self.trainer.world_size > 1:
+            # DDP averages over processes; the shares of a batch may differ by one image
+            whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
+            loss = loss * (len(labels) * self.trainer.world_size / whole)
+            # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
+            loss = loss * (1 + (loss.detach() - loss.detach()))
+        return loss
+
+    def judge(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of a batch's logits (N, classes); it is remembered for the epoch, and for when it is not finite."""
+        images, labels = batch
+        loss: Tensor = self.loss(logits.float(), labels)
         self._step = (images, loss.detach())
         self._epoch_loss.append(loss.detach())
         self._epoch_images.append(len(labels))
@@ -97,13 +108,6 @@ class Classifier(LightningModule):
             with torch.no_grad():
                 accuracy = (logits.argmax(1) == labels).float().mean()
             self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
-            self.live["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-        if self.trainer.world_size > 1:
-            # DDP averages over processes; the shares of a batch may differ by one image
-            whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
-            loss = loss * (len(labels) * self.trainer.world_size / whole)
-            # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
-            loss = loss * (1 + (loss.detach() - loss.detach()))
         return loss
 
     def configure_gradient_clipping(
@@ -122,19 +126,23 @@ class Classifier(LightningModule):
         # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
         scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
         parameters = [p for p in self._trained if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters])).norm()
+        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters])).norm()  # type: ignore[misc]
         if gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
         norm = norm / scale
         if scaler is None:
-            self._refuse_infinite(norm, gradient_clip_val)
+            self.refuse_infinite(norm, gradient_clip_val)
         if step % self.log_every == 0:
-            self.live["grad_norm"] = norm.item()
+            self.live |= {"lr": optimizer.param_groups[0]["lr"], "grad_norm": norm.item()}
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
 
-    def _refuse_infinite(self, norm: Tensor, clip_to: float | None) -> None:
-        """Stop where the gradient norm is not finite, unless only the norm's own sum of squares has overflowed."""
+    def refuse_infinite(self, norm: Tensor, clip_to: float | None) -> None:
+        """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
+
+        Raises:
+            FloatingPointError: names epoch, step and layer.
+        """
         images, loss = self._step
         if torch.isfinite(norm + loss):
             return
@@ -195,49 +203,59 @@ class Classifier(LightningModule):
         """Behind the last batch, log the mean loss over the epoch's images of all processes."""
         if not self.trainer.is_last_batch:
             return
+        total = self.trainer.strategy.reduce(self.epoch_total(), reduce_op="sum")
+        self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
+
+    def epoch_total(self) -> Tensor:
+        """Sum of the losses of this process's images since the epoch began, and their number; forgets them."""
         losses = torch.stack(self._epoch_loss)
         images = torch.tensor(self._epoch_images, device=losses.device)
-        total = torch.stack([(losses * images).sum(), images.sum().to(losses.dtype)])
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
         self._epoch_loss.clear()
         self._epoch_images.clear()
+        return torch.stack([(losses * images).sum(), images.sum().to(losses.dtype)])
 
     # --- validation and test: each image of all processes counts once, whatever the batch size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
-        self._count("val", batch)
+        self.count("val", self.network(batch[0]), batch[1])
 
     def on_validation_epoch_end(self) -> None:
         """Log over all images of all processes."""
-        self._report("val")
+        self.log_dict(self.counted("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
-        self._count("test", batch)
+        self.count("test", self(batch[0]), batch[1])
 
     def on_test_epoch_end(self) -> None:
         """Log over all images of all processes."""
-        self._report("test")
+        self.log_dict(self.counted("test"))
 
-    def _count(self, stage: str, batch: Batch) -> None:
-        images, labels = batch
-        logits = (self(images) if stage == "test" else self.network(images)).float()
+    def count(self, stage: str, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch's logits (N, classes) to the metrics of a stage, "val" or "test"."""
+        logits = logits.float()
         for name, metric in self._stage(stage):
             if name == "loss":
                 metric.update(LOSSES[self.loss_name](logits, labels), len(labels))
             else:
                 metric.update(logits, labels)
 
-    def _report(self, stage: str) -> None:
+    def counted(self, stage: str) -> dict[str, Tensor]:
+        """The metrics of a stage over all that was counted in all processes; the next count begins anew.
+
+        Raises:
+            FloatingPointError: one is not finite.
+        """
+        values = {}
         for name, metric in self._stage(stage):
             value = metric.compute()  # over all processes, so that all stop
             if not torch.isfinite(value):
                 step = self.trainer.global_step
                 raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; lower optimizer.lr")
-            self.log(f"{stage}/{name}", value)
+            values[f"{stage}/{name}"] = value
             metric.reset()
+        return values
 
     def _stage(self, stage: str) -> Any:
         return self.metrics[stage].items()  # type: ignore[operator]

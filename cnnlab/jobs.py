@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import runs
-from cnnlab.config import plain, quote
+from cnnlab.config import load_config, plain, quote, write_composed
 from cnnlab.studies import shown_seconds
 
 
@@ -27,13 +27,15 @@ class Task:
 
     overrides: list[str]
     directory: Path
+    kin: str | None = None  # tasks of which it is the same can be trained together
 
 
 @dataclass
 class Survivor:
     """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
 
-    total: int
+    names: list[str]  # of all directories
+    mates: dict[str, list[Path]]  # to be trained together with the job of a name
     sweeper: int  # its process
 
     def __call__(self, composed: DictConfig) -> None:
@@ -45,27 +47,38 @@ class Survivor:
         if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
             threading.Thread(target=_end_with_parent, daemon=True).start()
         hydra = HydraConfig.get()
-        directory, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
-        config = plain(composed)
-        if completed(directory):  # by another process at work on the same study
-            return
+        directory = Path(hydra.runtime.output_dir)
+        configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
+        # without what another process at work on the same study has done
+        configs = {directory: config for directory, config in configs.items() if not completed(directory)}
+        overrides = {d: list(OmegaConf.load(d / ".hydra/overrides.yaml")) for d in configs}
+        outcomes: Sequence[Mapping[str, float] | BaseException]
         started = time.time()
-        where = f"[{hydra.job.num + 1}/{self.total}] {config['study']['variant']} s{config['seed']}"
         try:
-            metrics = train(config, directory, overrides)
+            if len(configs) > 1:
+                from cnnlab.pack import Job, train_together
+
+                outcomes = train_together([Job(config, d, overrides[d]) for d, config in configs.items()])
+            else:
+                outcomes = [train(config, d, overrides[d]) for d, config in configs.items()]
         except KeyboardInterrupt:
             raise
-        except runs.InUseError:
-            _say(f"{where}  is run by another process")
         except BaseException as error:  # SystemExit too, which would end the sweep
             if isinstance(error, SystemExit) and error.code in (130, 143):
                 raise
-            if not _begun(directory, started):
-                runs.record_failure(directory, config, overrides, error)
-            _say(f"{where}  failed: {' '.join(str(error).split()) or type(error).__name__}")
-        else:
-            accuracy = metrics.get("test/acc", metrics.get("val/acc", 0.0))
-            _say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(metrics['fit_seconds'])}")
+            outcomes = [error] * len(configs)
+        for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
+            number = f"[{self.names.index(place.name) + 1}/{len(self.names)}]"
+            where = f"{number} {config['study']['variant']} s{config['seed']}"
+            if isinstance(outcome, runs.InUseError):
+                _say(f"{where}  is run by another process")
+            elif isinstance(outcome, BaseException):
+                if not _begun(place, started):
+                    runs.record_failure(place, config, overrides[place], outcome)
+                _say(f"{where}  failed: {' '.join(str(outcome).split()) or type(outcome).__name__}")
+            else:
+                accuracy = outcome.get("test/acc", outcome.get("val/acc", 0.0))
+                _say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(outcome['fit_seconds'])}")
 
 
 def _say(text: str) -> None:
@@ -125,12 +138,31 @@ def _exit_code(crash: Exception) -> str:
     return found[1] if found else runs.cause(crash)
 
 
+def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
+    """Jobs in packs of at most a size that are trained together; what goes on from a checkpoint does so alone."""
+    packs: list[list[Task]] = []
+    filling: dict[str, list[Task]] = {}
+    for job in jobs:
+        if job.kin is None or (job.directory / "checkpoints/last.ckpt").is_file():
+            packs.append([job])
+        elif len(pack := filling.get(job.kin, [])) in (0, size):
+            filling[job.kin] = [job]
+            packs.append(filling[job.kin])
+        else:
+            pack.append(job)
+    return packs
+
+
 def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> Exception | None:
     """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
-    task = Survivor(len(jobs), os.getpid())
+    packs = packed(jobs, config.study.pack)
+    mates = {first.directory.name: [job.directory for job in others] for first, *others in packs}
+    for job in (job for _, *others in packs for job in others):  # what Hydra does for those it is given
+        write_composed(context.config_loader.load_sweep_config(config, job.overrides), job.directory, job.overrides)
+    task = Survivor([job.directory.name for job in jobs], mates, os.getpid())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     place = quote(f"hydra.sweep.dir={jobs[0].directory.parent}")
-    arguments = [[*job.overrides, place, f"hydra.sweep.subdir={job.directory.name}"] for job in jobs]
+    arguments = [[*job.overrides, place, f"hydra.sweep.subdir={job.directory.name}"] for job, *_ in packs]
     try:
         if config.hydra.runtime.choices.get("hydra/launcher") == "submitit_local":
             _launch_in_slots(launcher, arguments)

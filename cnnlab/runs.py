@@ -171,7 +171,12 @@ def config_hash(config: Mapping[str, Any]) -> str:
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
     identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return digest(identity)
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of plain containers."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -58,7 +58,10 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
             "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
             + "; study.skip_invalid=true goes on without"
         )
-    tasks = [Task(study.arguments(plan, job), study.directory / job.run_dir) for job in plan.jobs]
+    kinship = study.kinship(plan) if config.study.pack > 1 else {}
+    tasks = [
+        Task(study.arguments(plan, job), study.directory / job.run_dir, kinship.get(job.variant)) for job in plan.jobs
+    ]
     plan.write(study.directory)
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
@@ -184,6 +187,12 @@ class Study:
         except ValueError as error:
             return Variant(name, variant.overrides, variant.removed, reason=str(error))
         return Variant(name, [*variant.overrides, f"model.width={width}"])
+
+    def kinship(self, plan: Plan) -> dict[str, str | None]:
+        """For each variant, what those have in common that can be trained together with it."""
+        from cnnlab.pack import kin
+
+        return {v.name: kin(plain(self.compose(v.overrides))) for v in plan.variants if not v.reason}
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""

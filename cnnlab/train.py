@@ -42,28 +42,43 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         return fit_and_test(config, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with runs.lock(directory):
-        info = runs.provenance(config, overrides)
-        if (directory / "checkpoints/last.ckpt").is_file():
-            info["resumed"] = {k: v for k, v in runs.Run.load(directory).info.items() if k in runs.EXACT_WITH}
-        runs.write_json(directory / "run.json", info)
+        info = begin(config, directory, overrides)
         try:
             metrics = fit_and_test(config, directory, info)
-            runs.write_json(directory / "metrics.json", metrics)
-            info["status"] = "completed"
+            end(directory, info, metrics)
         except BaseException as error:
-            stopped = _stop_signal(error)
-            info |= {"status": "interrupted" if stopped else "failed", "cause": stopped or runs.cause(error)}
+            stopped = end(directory, info, error)
             if stopped == "SIGTERM":
                 raise SystemExit(143) from error
             if stopped == "SIGINT":
                 raise KeyboardInterrupt from error  # Lightning turns it into SystemExit(1)
             raise
-        finally:
-            info["ended"] = runs.now()
-            runs.write_json(directory / "run.json", info)
     if not config["study"]["variant"]:
         _print_result(metrics, directory)
     return metrics
+
+
+def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
+    """Write the `run.json` of a run that starts, or goes on; returns what it says."""
+    info = runs.provenance(config, overrides)
+    if (directory / "checkpoints/last.ckpt").is_file():
+        info["resumed"] = {k: v for k, v in runs.Run.load(directory).info.items() if k in runs.EXACT_WITH}
+    runs.write_json(directory / "run.json", info)
+    return info
+
+
+def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseException) -> str | None:
+    """Write what became of a run, its metrics or an error; returns the signal that stopped it, if one did."""
+    stopped = None
+    if isinstance(outcome, BaseException):
+        stopped = _stop_signal(outcome)
+        info |= {"status": "interrupted" if stopped else "failed", "cause": stopped or runs.cause(outcome)}
+    else:
+        runs.write_json(directory / "metrics.json", outcome)
+        info["status"] = "completed"
+    info["ended"] = runs.now()
+    runs.write_json(directory / "run.json", info)
+    return stopped
 
 
 def _stop_signal(error: BaseException) -> str | None:

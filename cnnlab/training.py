@@ -1,6 +1,7 @@
 """The fit itself: what a config describes, built and trained, and what is to be said of it."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,28 @@ from cnnlab.checks import resolve_precision
 from cnnlab.config import target
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from cnnlab.callbacks.best import BestCheckpoint
     from cnnlab.callbacks.history import History
     from cnnlab.classifier import Classifier
     from cnnlab.data.datamodule import DataModule
 
 Config = dict[str, Any]
+
+
+@dataclass
+class Fit:
+    """What a config describes, made and ready to be trained."""
+
+    config: Config
+    directory: Path
+    data: "DataModule"
+    classifier: "Classifier"
+    trainer: "Trainer"
+    history: "History"
+    best: "BestCheckpoint"
+    last: Path
 
 
 def fit_and_test(config: Config, directory: Path, info: Config | None = None) -> dict[str, float]:
@@ -24,24 +42,39 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         directory: the run directory; where it holds a last checkpoint, the fit goes on from it.
         info: what `run.json` says so far, to which device, threads and world size are added.
     """
-    import torch
+    log_to(directory)
+    fit = prepare(config, directory, load_data(config))
+    if info is not None:
+        note_place(fit, info)
+    fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
+    return finish(fit)
+
+
+def load_data(config: Config) -> "DataModule":
+    """The data of a config, loaded; torch's own chance is seeded."""
+    from lightning.pytorch import seed_everything
+
+    from cnnlab.data.datamodule import DataModule
+
+    seed_everything(config["seed"], verbose=False)
+    data = DataModule(config["data"], config["augment"], config["seed"])
+    data.setup()
+    return data
+
+
+def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
+    """Make classifier, trainer, callbacks and loggers."""
     from lightning.pytorch import Callback as LightningCallback
-    from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import Logger
 
     from cnnlab.callbacks.best import BestCheckpoint
     from cnnlab.callbacks.graph import Graph
     from cnnlab.callbacks.history import History
-    from cnnlab.callbacks.hparams import log_hyperparameters
     from cnnlab.callbacks.last import LastCheckpoint
     from cnnlab.callbacks.progress import TrainingProgress
-    from cnnlab.checkpoints import WholeFiles, clear_parts, read
-    from cnnlab.data.datamodule import DataModule
+    from cnnlab.checkpoints import WholeFiles, clear_parts
 
-    _log_to(directory)
-    seed_everything(config["seed"], verbose=False)
-    data = DataModule(config["data"], config["augment"], config["seed"])
-    data.setup()
     classifier = build(config, data)
     trusted = config["trusted_modules"]
     history = History()
@@ -56,37 +89,57 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         extras.append(Pruning(directory.parent, config["study"]["trial"]))
     loggers = [target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c]
     trainer = Trainer(
-        **config["trainer"],
-        precision=resolve_precision(config["precision"], config["trainer"]["accelerator"]),  # type: ignore[arg-type]
-        deterministic=config["deterministic"],
+        **trainer_options(config),
         logger=loggers,
         callbacks=[Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last],
         plugins=[WholeFiles()],
         default_root_dir=directory,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # Batches shares out by itself
-        enable_model_summary=False,
     )
-    if info is not None:
-        info |= {
-            "device": str(trainer.strategy.root_device),
-            "threads": torch.get_num_threads(),
-            "world_size": trainer.world_size,
-        }
-        runs.write_json(directory / "run.json", info)
-        before = info.get("resumed", {})
-        if changed := [key for key in runs.EXACT_WITH if before.get(key, info[key]) != info[key]]:
-            print("resume: not exact, because other than before: " + ", ".join(changed))
-    trainer.fit(classifier, data, ckpt_path=last.path if last.path.is_file() else None)
-    metrics = _fit_metrics(classifier, history)
-    if Path(best.best_model_path).is_file():
-        classifier.load_state_dict(read(Path(best.best_model_path))["state_dict"])
-    if data.test is not None:
-        tested = trainer.test(classifier, data, verbose=False)[0]
+    return Fit(config, directory, data, classifier, trainer, history, best, last.path)
+
+
+def trainer_options(config: Config) -> dict[str, Any]:
+    """What Lightning's Trainer is told in every run."""
+    return {
+        **config["trainer"],
+        "precision": resolve_precision(config["precision"], config["trainer"]["accelerator"]),
+        "deterministic": config["deterministic"],
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # Batches shares out by itself
+        "enable_model_summary": False,
+    }
+
+
+def note_place(fit: Fit, info: Config) -> None:
+    """Add device, threads and world size to `run.json`, and say where they are others than before a resume."""
+    import torch
+
+    info |= {
+        "device": str(fit.trainer.strategy.root_device),
+        "threads": torch.get_num_threads(),
+        "world_size": fit.trainer.world_size,
+    }
+    runs.write_json(fit.directory / "run.json", info)
+    before = info.get("resumed", {})
+    if changed := [key for key in runs.EXACT_WITH if before.get(key, info[key]) != info[key]]:
+        print("resume: not exact, because other than before: " + ", ".join(changed))
+
+
+def finish(fit: Fit) -> dict[str, float]:
+    """Test the best checkpoint of a fit that is over; returns what `metrics.json` says."""
+    from cnnlab.callbacks.hparams import log_hyperparameters
+    from cnnlab.checkpoints import read
+
+    trainer = fit.trainer
+    metrics = _fit_metrics(fit.classifier, fit.history)
+    if Path(fit.best.best_model_path).is_file():
+        fit.classifier.load_state_dict(read(Path(fit.best.best_model_path))["state_dict"])
+    if fit.data.test is not None:
+        tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
     for logger in trainer.loggers:
         if trainer.is_global_zero:
-            log_hyperparameters(logger, config, metrics)
+            log_hyperparameters(logger, fit.config, metrics)
         logger.finalize("success")
     return metrics
 
@@ -154,14 +207,15 @@ def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, floa
     }
 
 
-def _log_to(directory: Path) -> None:
-    """Lightning's remarks and all warnings go to the run's log; the terminal is for what people look at."""
-    handler = logging.FileHandler(directory / "train.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def log_to(*directories: Path) -> None:
+    """Lightning's remarks and all warnings go to the logs of the runs; the terminal is for what people look at."""
+    handlers: list[logging.Handler] = [logging.FileHandler(directory / "train.log") for directory in directories]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     for name in ("lightning.pytorch", "lightning.fabric", "py.warnings"):
         logger = logging.getLogger(name)
         for old in logger.handlers:  # Lightning's own to the terminal, or an earlier run's of this process
             old.close()
-        logger.handlers = [handler]
+        logger.handlers = handlers.copy()
         logger.propagate = False

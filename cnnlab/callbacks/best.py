@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, tensor
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -22,3 +22,13 @@ class BestCheckpoint(ModelCheckpoint):
         """Whether an accuracy is the best so far."""
         equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
         return equal or super().check_monitor_top_k(trainer, current)
+
+    def takes(self, accuracy: float | None) -> bool:
+        """Whether an epoch's accuracy is the best so far, which is then noted; for whoever saves it himself."""
+        if accuracy is None or (self.best_model_score is not None and accuracy < self.best_model_score):
+            return False
+        path = str(Path(self.dirpath or "") / "best.ckpt")
+        self.current_score = self.best_model_score = self.kth_value = tensor(accuracy)
+        self.best_model_path = self.kth_best_model_path = path
+        self.best_k_models = {path: self.current_score}
+        return True

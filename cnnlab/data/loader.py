@@ -1,5 +1,6 @@
 """Batches of tensors by slicing: a seeded order, a share for each process, no workers."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import torch
@@ -51,6 +52,12 @@ class Batches:
     def __len__(self) -> int:
         whole, rest = divmod(len(self.data), self.batch_size)
         return whole + (rest >= (1 if self.seed is None or not whole else 2 * self.world_size))
+
+    def like(self, seed: int, augment: Augment | None) -> "Batches":
+        """The same images in another order and augmentation."""
+        other = copy.copy(self)
+        other.seed, other.augment = seed, augment
+        return other
 
     def global_size(self, step: int) -> int:
         """Images of a batch over all processes."""

@@ -1,0 +1,77 @@
+"""Seeds of one network trained together (study.pack) against the same seeds one after the other.
+
+    python benchmarks/pack.py                     MLP and LeNet-5 on MNIST, 8 members
+    python benchmarks/pack.py --members 8 32      on a GPU, say
+
+Rounds are interleaved; times are of the training steps of the median epoch, over all members.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from cnnlab.config import compose, plain
+from cnnlab.pack import Job, train_together
+from cnnlab.runs import Run
+from cnnlab.train import train
+
+CASES = {
+    "mlp": ["data=mnist", "model=mlp"],
+    "lenet5, batches of 128": ["data=mnist", "model=lenet5"],
+    "lenet5, batches of 16": ["data=mnist", "model=lenet5", "data.batch_size=16", "+trainer.limit_train_batches=400"],
+}
+
+
+def configs(overrides: list[str], members: int) -> list[dict]:
+    trainer = "gpu" if torch.cuda.is_available() else "cpu"
+    common = [*overrides, "optimizer=sgd", f"trainer={trainer}", "trainer.max_epochs=3", "study.variant=measured"]
+    return [plain(compose("train", [*common, f"seed={seed}"])[0]) for seed in range(members)]
+
+
+def seconds(directory: Path, config: dict) -> float:
+    """Of the median epoch's training steps."""
+    images = config["data"]["batch_size"] * config["trainer"].get("limit_train_batches", 430)
+    return images / Run.load(directory).metrics["train_images_per_second"]
+
+
+def alone(overrides: list[str], members: int) -> float:
+    """One run; the others take as long."""
+    (config,) = configs(overrides, 1)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        train(config, Path(folder))
+        return seconds(Path(folder), config)
+
+
+def together(overrides: list[str], members: int) -> float:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        jobs = [Job(config, Path(folder) / str(m), []) for m, config in enumerate(configs(overrides, members))]
+        for outcome in train_together(jobs):
+            if isinstance(outcome, Exception):
+                raise outcome
+        return members * seconds(jobs[0].directory, jobs[0].config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, nargs="+", default=[8])
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    print(f"{place}, torch {torch.__version__}, {args.rounds} interleaved rounds\n")
+    print("| | members | one alone, s | all together, s | times one | times one after the other |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, overrides in CASES.items():
+        for members in args.members:
+            pairs = [(alone(overrides, members), together(overrides, members)) for _ in range(args.rounds)]
+            one, all_ = (median(times) for times in zip(*pairs, strict=True))
+            ratio = median(t / a for a, t in pairs)
+            print(f"| {name} | {members} | {one:.2f} | {all_:.2f} | {ratio:.2f} | {ratio / members:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

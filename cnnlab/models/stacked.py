@@ -1,0 +1,129 @@
+"""Networks of one structure as one: their weights lie stacked, and one call computes all of them."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+
+
+class Stacked:
+    """Computes M networks of one structure at once (torch.func.vmap: matrix products become batched ones, convolutions
+    grouped ones).
+
+    Args:
+        networks: which keep their parameters and buffers, as parts of the stacked ones, so that whatever changes the
+            ones changes the others; a structure as `structure` says.
+        reseed: called with m before the dropout of network m is drawn, so that it is what it would be alone.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], reseed: Callable[[int], None]) -> None:
+        self.networks, self._reseed = list(networks), reseed
+        self._parameters = {
+            name: torch.stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
+            for name, own in networks[0].named_parameters()
+        }
+        self._buffers = {
+            name: torch.stack([n.get_buffer(name) for n in networks])
+            for name, _ in networks[0].named_buffers()
+            if not name.startswith("input.")
+        }
+        state = self._parameters | self._buffers
+        for m, network in enumerate(networks):
+            for name, own in [*network.named_parameters(), *network.named_buffers()]:
+                if name in state:
+                    own.data = state[name].detach()[m]
+        self._template = copy.deepcopy(networks[0]).to("meta")
+        self._template.set_submodule("input", nn.Identity())  # bytes to floats, the same for all, comes before
+        self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
+        for name in self._dropouts:
+            self._template.set_submodule(name, Masked())
+        self._shapes: dict[
+            torch.Size, dict[str, torch.Size]
+        ] = {}  # what reaches each dropout, by the shape of the images
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
+        own = images.ndim == 5
+        training = self.networks[0].training
+        self._template.train(training)
+        floats = self.networks[0].get_submodule("input")(images.flatten(0, 1) if own else images)
+        floats = floats.unflatten(0, images.shape[:2]) if own else floats
+        state = self._parameters | self._buffers
+        if training and self._dropouts:
+            state |= self._masks(floats)
+
+        def one(state: dict[str, Tensor], images: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self._template, state, (images,))
+            return logits
+
+        return vmap(one, in_dims=(0, 0 if own else None))(state, floats)
+
+    def hand_out(self) -> None:
+        """Give each network its part of the gradients, and keep none."""
+        for name, stacked in self._parameters.items():
+            if stacked.grad is not None:
+                for network, gradient in zip(self.networks, stacked.grad, strict=True):
+                    network.get_parameter(name).grad = gradient
+                stacked.grad = None
+
+    def _masks(self, images: Tensor) -> dict[str, Tensor]:
+        """What each network's dropouts will multiply by, drawn in the order in which it would draw alone."""
+        shapes = self._reaching(images)
+        masks: dict[str, list[Tensor]] = {name: [] for name in shapes}
+        for m, network in enumerate(self.networks):
+            self._reseed(m)
+            for name, shape in shapes.items():
+                masks[name].append(network.get_submodule(name)(torch.ones(shape, device=images.device)))
+        return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
+
+    def _reaching(self, images: Tensor) -> dict[str, torch.Size]:
+        """The shape of what reaches each dropout of one network, in the order of its computation."""
+        shape = images.shape[1:]
+        if shape not in self._shapes:
+            found: dict[str, torch.Size] = {}
+            hooks = [
+                self._template.get_submodule(name).register_forward_pre_hook(
+                    lambda part, given, name=name: found.update({name: given[0].shape})
+                )
+                for name in self._dropouts
+            ]
+            self._template.eval()(torch.empty(shape, device="meta"))
+            self._template.train()
+            for hook in hooks:
+                hook.remove()
+            self._shapes[shape] = found
+        return self._shapes[shape]
+
+
+class Masked(nn.Module):
+    """A dropout whose mask is given."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.empty(0, device="meta"))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values times mask in training; as they are otherwise."""
+        return values * self.mask if self.training else values
+
+
+def structure(network: nn.Module) -> str | None:
+    """What networks must have in common to be stacked: everything but the values of weights and the rates of dropout.
+
+    None where a network draws by other chance than dropout, or has parts that torch.func is not known to take.
+    """
+    parts = []
+    for name, part in network.named_modules():
+        known = type(part).__module__.startswith(("torch.nn.modules", "cnnlab."))
+        if not known or isinstance(part, nn.RReLU):
+            return None
+        options = "" if isinstance(part, DROPOUTS) or list(part.children()) else part.extra_repr()
+        parts.append(f"{name}: {type(part).__name__}({options})")
+    shapes = [f"{name}: {tuple(values.shape)}" for name, values in network.state_dict().items()]
+    return "\n".join(parts + shapes)

@@ -1,0 +1,205 @@
+"""Runs trained together leave what each would have left alone."""
+
+import csv
+import os
+import signal
+
+import pytest
+import torch
+
+from cnnlab import pack
+from cnnlab.checkpoints import read
+from cnnlab.jobs import Task, packed
+from cnnlab.pack import Job, kin, train_together
+from cnnlab.runs import Run
+from cnnlab.train import train
+
+SHORT = ("trainer=cpu", "trainer.max_epochs=2", "data.val_size=0.75", "data.batch_size=64")
+DENSE = ("model=mlp", "model.dropout=0.3", "model.norm=batch")
+CONVOLUTIONS = ("model=lenet5", "+model.layers.conv1.norm=batch", "model.dropout=0.2")
+TIMES = {"fit_seconds", "train_images_per_second"}
+
+
+@pytest.fixture
+def both(composed, tmp_path):
+    """Runs of the same configs, trained alone and together."""
+
+    def train_both(common: tuple[str, ...], *own: tuple[str, ...]) -> list[tuple[Run, Run]]:
+        configs = [composed(*SHORT, *common, *overrides) for overrides in own]
+        places = [(tmp_path / f"alone{m}", tmp_path / f"together{m}") for m in range(len(configs))]
+        for config, (alone, _) in zip(configs, places, strict=True):
+            train(config, alone)
+        assert len({kin(config) for config in configs}) == 1
+        outcomes = train_together([Job(c, p[1], []) for c, p in zip(configs, places, strict=True)])
+        assert not [o for o in outcomes if isinstance(o, Exception)]
+        return [(Run.load(alone), Run.load(together)) for alone, together in places]
+
+    return train_both
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    """What the CSV logger has of each step and epoch, times left out, one dict for each step."""
+    by_step: dict[str, dict[str, float]] = {}
+    with (run.directory / "csv/version_0/metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            known = {k: float(v) for k, v in row.items() if v and k != "train/images_per_second"}
+            by_step[row["step"]] = by_step.get(row["step"], {}) | known
+    return list(by_step.values())
+
+
+def assert_alike(alone: Run, together: Run, **tolerance: float) -> None:
+    assert together.status == "completed"
+    for name in ("best", "last"):
+        ours, theirs = (read(run.directory / f"checkpoints/{name}.ckpt") for run in (together, alone))
+        assert ours.keys() == theirs.keys()
+        assert ours["callbacks"].keys() == theirs["callbacks"].keys()
+        assert ours["hyper_parameters"] == theirs["hyper_parameters"]
+        for key, value in theirs["state_dict"].items():
+            torch.testing.assert_close(ours["state_dict"][key], value, **tolerance)
+        torch.testing.assert_close(ours["optimizer_states"], theirs["optimizer_states"], **tolerance)
+        assert ours["lr_schedulers"] == theirs["lr_schedulers"]
+        assert ours["global_step"] == theirs["global_step"]
+    measured = {k: v for k, v in together.metrics.items() if k not in TIMES}
+    assert measured == pytest.approx({k: v for k, v in alone.metrics.items() if k not in TIMES}, rel=1e-3, abs=1e-5)
+    for ours, theirs in zip(rows(together), rows(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    assert {p.name.split(".")[0] for p in together.directory.iterdir()} >= {
+        p.name.split(".")[0] for p in alone.directory.iterdir()
+    }
+
+
+def test_convolutions_on_a_cpu_are_bit_equal(both):
+    own = [("seed=0",), ("seed=1", "optimizer.lr=0.01"), ("seed=1", "model.dropout=0.4", "model.init=he_normal")]
+    for alone, together in both(CONVOLUTIONS, *own):
+        assert_alike(alone, together, rtol=0, atol=0)
+
+
+def test_dense_networks_are_computed_as_one(both, monkeypatch):
+    made = []
+    monkeypatch.setattr(pack, "Stacked", lambda *a, real=pack.Stacked: made.append(real(*a)) or made[-1])
+    own = [("seed=0",), ("seed=0", "model.dropout=0.5"), ("seed=3", "optimizer.lr=0.01"), ("seed=1", "augment=none")]
+    for alone, together in both(("precision=64-true", *DENSE), *own):
+        assert_alike(alone, together, rtol=1e-7, atol=1e-9)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "model", ["model=lenet5", "model=alexnet_cifar model.width=0.1 data.resize=32", "model=xo_cnn"]
+)
+def test_convolutions_computed_as_one(both, monkeypatch, model):
+    monkeypatch.setattr(pack, "stacks", lambda *_: True)
+    common = ("precision=64-true", "trainer.max_epochs=1", "optimizer=sgd", *model.split())
+    for alone, together in both(common, ("seed=0",), ("seed=1", "label_smoothing=0.1")):
+        assert_alike(alone, together, rtol=1e-6, atol=1e-8)
+
+
+def test_channels_dropped_as_one(both, monkeypatch):
+    monkeypatch.setattr(pack, "stacks", lambda *_: True)
+    dropout = "+model.layers.drop={kind: channel_dropout, p: 0.5, after: pool1}"
+    common = ("precision=64-true", "trainer.max_epochs=1", *CONVOLUTIONS, dropout)
+    for alone, together in both(common, ("seed=0",), ("seed=1",)):
+        assert_alike(alone, together, rtol=1e-6, atol=1e-8)
+
+
+def test_who_diverges_fails_and_leaves_the_others_alone(composed, tmp_path):
+    configs = [
+        composed(*SHORT, "optimizer=sgd", "model.activation=relu", f"optimizer.lr={lr}") for lr in (0.01, 1e30, 0.02)
+    ]
+    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
+    failed = Run.load(tmp_path / "1")
+    assert failed.status == "failed"
+    assert "epoch 1, step 1" in failed.info["cause"]
+    train(configs[2], tmp_path / "alone")
+    assert_alike(Run.load(tmp_path / "alone"), Run.load(tmp_path / "2"), rtol=0, atol=0)
+
+
+def test_where_all_diverge_all_fail(composed, tmp_path):
+    configs = [composed(*SHORT, "optimizer=sgd", "model.activation=relu", f"optimizer.lr={lr}") for lr in (1e30, 1e35)]
+    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    assert [type(o) for o in outcomes] == [FloatingPointError, FloatingPointError]
+    assert {Run.load(tmp_path / str(m)).status for m in (0, 1)} == {"failed"}
+
+
+def test_an_interrupted_pack_is_resumed_one_by_one(composed, tmp_path, monkeypatch):
+    configs = [composed(*SHORT, "model=softmax", f"seed={seed}") for seed in (0, 1)]
+    places = [tmp_path / "0", tmp_path / "1"]
+
+    def step(self, batch, batch_idx, real=pack.Pack.training_step):
+        if self.trainer.global_step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, batch, batch_idx)
+
+    monkeypatch.setattr(pack.Pack, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train_together([Job(c, p, []) for c, p in zip(configs, places, strict=True)])
+    assert {Run.load(p).status for p in places} == {"interrupted"}
+    assert read(places[0] / "checkpoints/last.ckpt")["global_step"] == 7
+    for config, place in zip(configs, places, strict=True):
+        train(config, place)
+        train(config, tmp_path / f"alone{place.name}")
+        ours, theirs = (Run.load(d) for d in (place, tmp_path / f"alone{place.name}"))
+        for key, value in theirs.network("last").state_dict().items():
+            torch.testing.assert_close(ours.network("last").state_dict()[key], value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trainer=ddp_cpu",
+        "callbacks=ema",
+        "compile=true",
+        "precision=16-mixed",
+        "model.activation=rrelu",
+        "model=alexnet",
+        "scheduler=constant scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau",
+    ],
+)
+def test_some_are_trained_alone(composed, override):
+    assert kin(composed("trainer=cpu", "data.resize=227", *override.split())) is None
+
+
+def test_only_kin_are_packed(composed, tmp_path):
+    base = kin(composed(*SHORT))
+    assert base is not None
+    for same in (
+        "seed=7",
+        "optimizer.lr=0.5",
+        "optimizer=muon",
+        "model.dropout=0",
+        "augment=none",
+        "label_smoothing=0.2",
+    ):
+        assert kin(composed(*SHORT, same)) == base, same
+    for other in ("model.remove=[conv2]", "data.batch_size=32", "precision=64-true", "model.activation=relu"):
+        assert kin(composed(*SHORT, other)) != base, other
+
+    def task(name: str, kin: str | None) -> Task:
+        return Task([], tmp_path / name, kin)
+
+    (tmp_path / "begun/checkpoints").mkdir(parents=True)
+    (tmp_path / "begun/checkpoints/last.ckpt").touch()
+    tasks = [task("a1", "a"), task("b1", "b"), task("begun", "a"), task("a2", "a"), task("x", None), task("a3", "a")]
+    assert [[t.directory.name for t in p] for p in packed(tasks, 2)] == [["a1", "a2"], ["b1"], ["begun"], ["x"], ["a3"]]
+    assert [len(p) for p in packed(tasks, 1)] == [1] * 6
+
+
+def test_a_packed_study_reports_what_an_unpacked_one_does(command, tmp_path):
+    request = ["train", "-m", *SHORT, "model=mlp", "optimizer.lr=0.01,0.001", "seed=0,1"]
+    tables = []
+    for size in (1, 3):
+        done = command(*request, f"study.pack={size}", f"study.name=pack{size}")
+        assert done.status == 0, done.stderr
+        with (tmp_path / f"outputs/studies/pack{size}/results.csv").open() as file:
+            tables.append(list(csv.DictReader(file)))
+    alone, together = tables
+    assert [r["run_dir"] for r in alone] == [r["run_dir"] for r in together]
+    for key in ("variant", "seed", "status", "params", "epochs"):
+        assert [r[key] for r in alone] == [r[key] for r in together]
+    assert [float(r["test/acc"]) for r in together] == pytest.approx([float(r["test/acc"]) for r in alone], abs=0.01)
+    run = Run.load(tmp_path / "outputs/studies/pack3" / together[0]["run_dir"])
+    assert len(run.info["packed_with"]) == 2
+    other = Run.load(tmp_path / "outputs/studies/pack1" / alone[0]["run_dir"])
+    ours, theirs = ({o for o in r.info["overrides"] if not o.startswith("study.")} for r in (run, other))
+    assert ours == theirs
+    assert (run.directory / ".hydra/config.yaml").is_file()
