@@ -34,7 +34,7 @@ def differences(study: Study) -> str:
 
 def against(study: Study, measure: str, label: str) -> str:
     """Accuracy against what a variant costs."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import EngFormatter, NullFormatter
 
     figure, axes = _figure(4.6, 3.4)
     colours = _colours(study)
@@ -47,6 +47,7 @@ def against(study: Study, measure: str, label: str) -> str:
         axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
         axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.2)
     axes.set_xlabel(label)
@@ -59,7 +60,7 @@ def learning_curves(study: Study) -> str:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(7, 3.6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for name, colour in _colours(study).items():
         curves = [dict(curve) for curve in study.curves.get(name, [])]
         epochs = sorted(set().union(*curves))
@@ -108,7 +109,7 @@ def _colours(study: Study) -> Mapping[str, str]:
 def _figure(width: float, height: float) -> "tuple[object, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure((width, height), layout="constrained")
+    figure = Figure((width, height))
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
@@ -121,6 +122,6 @@ def _svg(figure: object, name: str) -> str:
 
     out = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": name}):
-        figure.savefig(out, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
+        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})  # type: ignore[attr-defined]
     text = out.getvalue()
     return text[text.index("<svg") :]

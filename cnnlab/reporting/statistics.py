@@ -1,11 +1,14 @@
 """What a study may claim: paired differences over seeds, how sure they are, a verdict that counts all comparisons."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
 
 LEVEL = 0.05
 EXACT = 2**14  # sign flips that are all gone through; of more, as many are drawn
+RESAMPLES = 9999  # of a bootstrap
 
 
 @dataclass(frozen=True)
@@ -21,26 +24,49 @@ class Difference:
 
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> Difference:
     """The mean of the differences, seed by seed; without an interval below three seeds, where there is none to find."""
-    import numpy as np
-    from scipy import stats
-
     differences = np.subtract(variant, baseline)
     count, mean = len(differences), float(np.mean(differences))
     if count < 2:
         return Difference(count, mean, None, None, None)
-    test = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=EXACT, vectorized=True, rng=0
-    )
+    p = sign_flip_p(differences)
     if np.ptp(differences) == 0:
-        return Difference(count, mean, mean, mean, float(test.pvalue))
-    if count < 3:
-        return Difference(count, mean, None, None, float(test.pvalue))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few distinct values BCa has no acceleration and says so
-        interval = stats.bootstrap((differences,), np.mean, method="BCa", rng=0).confidence_interval
-    low, high = float(interval.low), float(interval.high)
-    known = bool(np.isfinite([low, high]).all())
-    return Difference(count, mean, low if known else None, high if known else None, float(test.pvalue))
+        return Difference(count, mean, mean, mean, p)
+    low, high = bca_interval(differences) if count > 2 else (None, None)
+    return Difference(count, mean, low, high, p)
+
+
+# scipy.stats has both of these, but takes longer to import than a report may
+
+
+def sign_flip_p(differences: np.ndarray) -> float:
+    """How often a mean as far from 0 comes about where each sign is a coin's; exact up to 14 differences."""
+    count = len(differences)
+    if 2**count <= EXACT:
+        signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+    else:
+        drawn = np.random.default_rng(0).choice([-1, 1], (EXACT, count))
+        signs = np.concatenate([drawn, np.ones((1, count))])  # what was seen is one of the ways
+    sums, seen = abs(signs @ differences), abs(differences.sum())
+    return float(np.mean(sums >= seen * (1 - 1e-12)))
+
+
+def bca_interval(values: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """95 % interval of the mean: the bootstrap's percentiles, corrected for bias and skew (Efron 1987).
+
+    None where the correction cannot be had, of too few distinct values.
+    """
+    normal, count = NormalDist(), len(values)
+    means = np.random.default_rng(0).choice(values, (RESAMPLES, count)).mean(1)
+    below = float(np.mean(means < values.mean()) + np.mean(means <= values.mean())) / 2
+    left_out = (values.sum() - values) / (count - 1)
+    pull = left_out.mean() - left_out
+    spread = float(np.sum(pull**2))
+    if not 0 < below < 1 or spread == 0:
+        return None, None
+    bias, skew = normal.inv_cdf(below), float(np.sum(pull**3)) / (6 * spread**1.5)
+    ends = [bias + normal.inv_cdf(p) for p in (LEVEL / 2, 1 - LEVEL / 2)]
+    low, high = np.quantile(means, [normal.cdf(bias + z / (1 - skew * z)) for z in ends])
+    return float(low), float(high)
 
 
 def seeds_needed(comparisons: int) -> int:
@@ -54,7 +80,7 @@ def seeds_needed(comparisons: int) -> int:
 def holm(ps: Sequence[float]) -> list[float]:
     """P values corrected for their number, step by step from the smallest (Holm 1979).
 
-    statsmodels has it too, but takes longer to import than a report may.
+    As slow to import: statsmodels, which has it too.
     """
     corrected, floor = [0.0] * len(ps), 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):

@@ -31,6 +31,18 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.85 <= np.mean(covered) <= 1
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 14, 20])
+def test_interval_and_p_are_those_of_scipy(count):
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(count)
+    values = rng.exponential(1, count) - 0.3
+    found = paired_difference(values, np.zeros(count))
+    theirs = stats.bootstrap((values,), np.mean, method="BCa", rng=0).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=0.04 * (theirs.high - theirs.low))
+    test = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=2**14, rng=0)
+    assert found.p == pytest.approx(test.pvalue, rel=1e-9 if count <= 14 else 0.2)
+
+
 def test_degenerate_samples_are_said_plainly():
     assert paired_difference([0.9], [0.8]).p is None
     two = paired_difference([0.9, 0.8], [0.8, 0.8])
