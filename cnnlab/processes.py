@@ -17,8 +17,10 @@ from typing import Any
 
 from cnnlab.runs import read_json
 
+GROUP = "CNNLAB_PROCESS_GROUP"  # names the folder of a process group, whose first process begins alone
+
 # set in the processes of a run that cnnlab or Lightning has started
-LAUNCHED = ("LOCAL_RANK", "CNNLAB_PROCESS_GROUP")
+LAUNCHED = ("LOCAL_RANK", GROUP)
 _kept: list[Any] = []  # stores, which end with the object
 
 
@@ -84,7 +86,7 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
         job.write_text(json.dumps({"config": config, "directory": str(directory), "overrides": list(overrides)}))
         process = subprocess.Popen(
             [sys.executable, "-m", "cnnlab.processes", str(job)],
-            env={**os.environ, "CNNLAB_PROCESS_GROUP": "1"},
+            env={**os.environ, GROUP: folder},
             start_new_session=True,
         )
         before = {s: signal.signal(s, lambda s, _: os.killpg(process.pid, s)) for s in (signal.SIGINT, signal.SIGTERM)}

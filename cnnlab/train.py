@@ -32,7 +32,8 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
     """
     from cnnlab.processes import agree, first, joined, launch, needs_launch
 
-    check(config)
+    if first() or joined():
+        check(config)
     if needs_launch(config["trainer"]):
         launch(config, directory, overrides)
         return runs.Run.load(directory).metrics

@@ -128,3 +128,26 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     (run,) = Path(tmp_path, "runs").iterdir()
     assert Run.load(run).status == "failed"
     assert "not finite" in Run.load(run).info["cause"]
+
+
+def test_the_processes_of_a_machine_hold_the_images_once(tmp_path):
+    (tmp_path / "maps.py").write_text(
+        "import os\n"
+        "from lightning.pytorch import Callback\n"
+        "class Maps(Callback):\n"
+        "    def on_train_start(self, trainer, pl_module):\n"
+        "        address = trainer.datamodule.train.images.data_ptr()\n"
+        "        for line in open('/proc/self/maps'):\n"
+        "            start, end = (int(n, 16) for n in line.split()[0].split('-'))\n"
+        "            if start <= address < end:\n"
+        "                open(f\"{os.environ['SPY']}/{trainer.global_rank}\", 'w').write(line.split()[-1])\n"
+    )
+    environment = {**os.environ, "SPY": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    overrides = ["trainer=ddp_cpu", "+callbacks.spy._target_=maps.Maps", f"output_dir={tmp_path}/outputs"]
+    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", "trainer.max_epochs=1", *overrides]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    files = [(tmp_path / rank).read_text() for rank in ("0", "1")]
+    assert files[0] == files[1]
+    assert files[0].endswith("images.pt")
+    assert not Path(files[0]).exists()  # the group is gone

@@ -10,7 +10,8 @@ from lightning.pytorch import LightningDataModule
 from cnnlab.data.augment import augmentation
 from cnnlab.data.images import prepare
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Images, facts, load
+from cnnlab.data.shared import held_once
+from cnnlab.data.sources import Images, Splits, facts, load
 from cnnlab.data.splits import split, statistics
 from cnnlab.data.stream import Files
 
@@ -40,13 +41,19 @@ class DataModule(LightningDataModule):
         """Load and split, once."""
         if self.train is not None:
             return
+        splits = held_once(self._prepare)
+        self.classes, self.draw = splits.classes, splits.draw
+        assert splits.val is not None
+        self.train, self.val, self.test = splits.train, splits.val, splits.test
+        self.mean, self.std = statistics(self.train)
+
+    def _prepare(self) -> Splits:
+        """The source, split and sized."""
         splits = load(self.config)
-        self.classes = splits.classes
         train, val = (splits.train, splits.val) if splits.val else split(splits.train, self.config)
         sized = partial(prepare, size=self.shape[1:], config=self.config)
-        self.train, self.val, self.test = train.map(sized), val.map(sized), splits.test and splits.test.map(sized)
-        self.draw = (lambda epoch: draw(epoch).map(sized)) if (draw := splits.draw) else None
-        self.mean, self.std = statistics(self.train)
+        draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
+        return Splits(splits.classes, train.map(sized), splits.test and splits.test.map(sized), val.map(sized), draw)
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""

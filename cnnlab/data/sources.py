@@ -252,6 +252,11 @@ def _load(config: str) -> Splits:
     return splits
 
 
+def forget() -> None:
+    """Let go of what was loaded, which `load` would give again."""
+    _load.cache_clear()
+
+
 def facts(config: Config) -> tuple[tuple[int, int, int], int]:
     """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
     size = config.get("resize")
