@@ -1,5 +1,7 @@
 """Two processes of one thread each against one: images a second, and what the all-reduce of the gradients takes.
 
+Beside it what the machine allows: two runs at the same time that know nothing of each other.
+
 python benchmarks/scaling.py
 """
 
@@ -34,32 +36,41 @@ if dist.get_rank() == 0: print(json.dumps(times))
 """
 
 
-def rate(folder: str, case: str, trainer: str) -> tuple[float, int]:
-    """Images a second of the median epoch, and parameters."""
-    command = [
-        sys.executable,
-        "-m",
-        "cnnlab.train",
-        *CASES[case],
-        f"trainer={trainer}",
-        f"hydra.run.dir={folder}/{trainer}",
-    ]
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
-    metrics = json.loads(Path(folder, trainer, "metrics.json").read_text())
-    return metrics["train_images_per_second"], metrics["params"]
+def measured(case: str, trainer: str, at_once: int = 1) -> list[dict]:
+    """The metrics of a run, or of several at the same time."""
+    command = [sys.executable, "-m", "cnnlab.train", *CASES[case], f"trainer={trainer}"]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [
+            subprocess.Popen(
+                [*command, f"hydra.run.dir={folder}/{n}"],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+            )
+            for n in range(at_once)
+        ]
+        assert not any(run.wait() for run in runs)
+        return [json.loads(Path(folder, str(n), "metrics.json").read_text()) for n in range(at_once)]
+
+
+def rate(runs: list[dict]) -> float:
+    """Images a second of all runs, of the median epoch."""
+    return sum(run["train_images_per_second"] for run in runs)
 
 
 def main() -> None:
     params = {}
-    print("| | one process | two | two of one |\n| --- | --- | --- | --- |")
+    print("| | one process | two | two of one | two strangers of one |\n| --- | --- | --- | --- | --- |")
     for case in CASES:
-        pairs = []
+        rounds = []
         for _ in range(ROUNDS):
-            with tempfile.TemporaryDirectory() as folder:
-                (one, params[case]), (two, _) = rate(folder, case, "cpu"), rate(folder, case, "ddp_cpu")
-            pairs.append((one, two))
-        one, two = (median(rates) for rates in zip(*pairs, strict=True))
-        print(f"| {case} | {one:,.0f} images/s | {two:,.0f} | {median(b / a for a, b in pairs):.2f} times |")
+            (one,) = measured(case, "cpu")
+            params[case] = one["params"]
+            rounds.append((rate([one]), rate(measured(case, "ddp_cpu")), rate(measured(case, "cpu", at_once=2))))
+        one, two = (median(round[n] for round in rounds) for n in (0, 1))
+        together, strangers = (median(round[n] / round[0] for round in rounds) for n in (1, 2))
+        print(
+            f"| {case} | {one:,.0f} images/s | {two:,.0f} | {together:.2f} times | {strangers:.2f} times |", flush=True
+        )
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "all_reduce.py")

@@ -1,41 +1,46 @@
-"""What a sweep costs: twelve runs on digits in one sweep against a shell loop, and against their fits and one start.
+"""Runs a minute of one sweep against a shell loop of cnnlab.train, one after the other and packed.
 
 python benchmarks/sweep.py
 """
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from cnnlab.runs import Run
-
-RUNS = 12
-QUICK = ["trainer.max_epochs=5"]
+CASES = {  # options, runs
+    "digits, 5 epochs": (["trainer.max_epochs=5"], 12),
+    "MNIST, 1 epoch": (["data=mnist", "trainer.max_epochs=1"], 8),
+}
 
 
 def timed(*arguments: str, cwd: str) -> float:
+    environment = {**os.environ, "CNNLAB_DATA_DIR": str(Path(os.environ.get("CNNLAB_DATA_DIR", "data")).absolute())}
+    command = [sys.executable, "-m", "cnnlab.train", *arguments]
     started = perf_counter()
-    subprocess.run([sys.executable, "-m", "cnnlab.train", *arguments, *QUICK], cwd=cwd, check=True, capture_output=True)
+    subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True)
     return perf_counter() - started
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        timed(cwd=folder)  # files into the cache
-        loop = [timed(f"seed={seed}", cwd=folder) for seed in range(RUNS)]
-        sweep = timed("-m", f"seed=range({RUNS})", cwd=folder)
-        fits = [
-            Run.load(p.parent).metrics["fit_seconds"] for p in Path(folder).glob("outputs/studies/*/*/metrics.json")
-        ]
-        single = [Run.load(p.parent).metrics["fit_seconds"] for p in Path(folder).glob("outputs/runs/*/metrics.json")]
-        start = sum(loop) / RUNS - sum(single) / len(single)
-    assert len(fits) == RUNS
-    print(f"shell loop {sum(loop):.1f} s, one sweep {sweep:.1f} s: {sum(loop) / sweep:.2f} times as fast")
-    print(
-        f"fits {sum(fits):.1f} s, one start {start:.1f} s; sweep / (fits + start) = {sweep / (sum(fits) + start):.2f}"
-    )
+    print("| LeNet-5 | shell loop | one sweep | | with study.pack=8 | |\n| --- | --- | --- | --- | --- | --- |")
+    for case, (options, runs) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            timed(*options, cwd=folder)  # files into the cache
+            seconds = [
+                sum(timed(*options, f"seed={seed}", cwd=folder) for seed in range(runs)),
+                timed("-m", *options, f"seed=range({runs})", cwd=folder),
+                timed("-m", *options, f"seed=range({runs})", "study.pack=8", "study.name=packed", cwd=folder),
+            ]
+            assert len(list(Path(folder).glob("outputs/studies/*/*/metrics.json"))) == 2 * runs
+        loop, sweep, packed = (60 * runs / s for s in seconds)
+        print(
+            f"| {case} | {loop:.1f} runs/min | {sweep:.1f} | {sweep / loop:.2f} times | {packed:.1f} "
+            f"| {packed / loop:.2f} times |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from cnnlab.checkpoints import refuse_other_network
 from cnnlab.data.loader import seed_of
-from cnnlab.finite import explain, infinite_weight
+from cnnlab.finite import OnItsWay, explain, infinite_weight
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
@@ -19,6 +20,21 @@ from cnnlab.optim import decay_groups, schedule
 Batch = tuple[Tensor, Tensor]
 
 CHANCE = 1  # tells this stream from that of augmentation
+
+
+@dataclass
+class Step:
+    """What a step is remembered by until it is known to be finite."""
+
+    epoch: int
+    number: int
+    images: Tensor
+    labels: Tensor
+    loss: Tensor
+
+    def said(self, what: str) -> str:
+        """The message of a step that is not."""
+        return f"epoch {self.epoch + 1}, step {self.number}: {what}; lower optimizer.lr"
 
 
 class Classifier(LightningModule):
@@ -65,6 +81,7 @@ class Classifier(LightningModule):
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
+        self._deferred: tuple[OnItsWay, Step] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Pass the name of the running hook, which Lightning notes forty times a step, by nn.Module's bookkeeping."""
@@ -101,7 +118,7 @@ class Classifier(LightningModule):
         """Mean loss of a batch's logits (N, classes); it is remembered for the epoch, and for when it is not finite."""
         images, labels = batch
         loss: Tensor = self.loss(logits.float(), labels)
-        self._step = (images, loss.detach())
+        self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
         self._epoch_loss.append(loss.detach())
         self._epoch_images.append(len(labels))
         if self.global_step % self.log_every == 0:
@@ -130,7 +147,12 @@ class Classifier(LightningModule):
         if gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
         norm = norm / scale
-        if scaler is None:
+        if self.defers(optimizer):
+            self.look_back()
+            finite = torch.isfinite(norm + self._step.loss)
+            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # where it is 1, the step does nothing
+            self._deferred = (OnItsWay(finite), self._step)
+        elif scaler is None:
             self.refuse_infinite(norm, gradient_clip_val)
         if step % self.log_every == 0:
             self.live |= {"lr": optimizer.param_groups[0]["lr"], "grad_norm": norm.item()}
@@ -143,15 +165,33 @@ class Classifier(LightningModule):
         Raises:
             FloatingPointError: names epoch, step and layer.
         """
-        images, loss = self._step
-        if torch.isfinite(norm + loss):
+        step = self._step
+        if torch.isfinite(norm + step.loss):
             return
-        found = explain(self.network, images, loss)
+        found = explain(self.network, step.images, step.loss)
         if found or clip_to:
-            raise FloatingPointError(
-                f"epoch {self.current_epoch + 1}, step {self.trainer.global_step}: "
-                f"{found or f'the gradient norm is {norm.item()}'}; lower optimizer.lr"
-            )
+            raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}"))
+
+    def defers(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether nobody waits for the norm: on a GPU, where the optimizer can leave a step out by itself."""
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return self.device.type == "cuda" and not scaled and getattr(optimizer, "_step_supports_amp_scaling", False)
+
+    def look_back(self) -> None:
+        """Stop where the step before had a loss or gradient that was not finite; it has left the weights as they were.
+
+        Raises:
+            FloatingPointError: names epoch, step and layer.
+        """
+        deferred, self._deferred = self._deferred, None
+        if deferred is None or deferred[0]:
+            return
+        step = deferred[1]
+        with torch.enable_grad():  # its gradients are gone
+            self.network.zero_grad()
+            loss = self.loss(self.network(step.images).float(), step.labels)
+            loss.backward()
+        raise FloatingPointError(step.said(explain(self.network, step.images, loss) or "the gradient norm is infinite"))
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Forget the gradients, without the detour by profiling hooks that every Optimizer.zero_grad makes."""
@@ -178,6 +218,7 @@ class Classifier(LightningModule):
         Raises:
             FloatingPointError: a weight is not finite; the earlier checkpoint stays.
         """
+        self.look_back()
         if layer := infinite_weight(self.network):
             raise FloatingPointError(f"a weight of {layer} is not finite at step {checkpoint['global_step']}")
         losses = torch.stack(self._epoch_loss).cpu() if self._epoch_loss else torch.zeros(0)
@@ -203,6 +244,7 @@ class Classifier(LightningModule):
         """Behind the last batch, log the mean loss over the epoch's images of all processes."""
         if not self.trainer.is_last_batch:
             return
+        self.look_back()
         total = self.trainer.strategy.reduce(self.epoch_total(), reduce_op="sum")
         self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
 

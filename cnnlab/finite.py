@@ -31,6 +31,26 @@ def explain(network: nn.Module, images: Tensor, loss: Tensor) -> str | None:
     return None
 
 
+class OnItsWay:
+    """A truth value that a device is still computing; asking for it waits for what was computed until then, not after.
+
+    Args:
+        value: a boolean tensor of one element.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._value, self._event = value, None
+        if value.is_cuda:
+            self._value = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(value, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def __bool__(self) -> bool:
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._value)
+
+
 def infinite_weight(network: nn.Module) -> str | None:
     """The first layer with a weight, or a statistic of its norm, that is not finite."""
     for name, layer in network.named_children():

@@ -209,6 +209,8 @@ def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, floa
 
 def log_to(*directories: Path) -> None:
     """Lightning's remarks and all warnings go to the logs of the runs; the terminal is for what people look at."""
+    import lightning.pytorch  # noqa: F401  # which adds its own handlers when first imported
+
     handlers: list[logging.Handler] = [logging.FileHandler(directory / "train.log") for directory in directories]
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

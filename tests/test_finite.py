@@ -71,6 +71,28 @@ def test_a_run_stops_at_the_step_names_the_layer_and_keeps_finite_checkpoints(tm
     assert finite(run)
 
 
+@pytest.mark.parametrize("what", ["weight", "value", "gradient", "loss"])
+def test_as_on_a_gpu_the_step_does_nothing_and_the_next_one_says_so(tmp_path, monkeypatch, what):
+    monkeypatch.setattr("cnnlab.classifier.Classifier.defers", lambda *_: True)
+    spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}}}"
+    with pytest.raises(FloatingPointError) as caught:
+        cnnlab.fit([*QUICK, "trainer=cpu", "optimizer=sgd", spoil, f"output_dir={tmp_path}"])
+    assert SAID[what] in str(caught.value)
+    (directory,) = (tmp_path / "runs").iterdir()
+    last = torch.load(directory / "checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == STEP
+    assert finite(Run.load(directory))
+
+
+def test_a_deferred_look_changes_nothing_else(tmp_path, monkeypatch):
+    request = [*QUICK, "trainer=cpu", "optimizer=sgd"]
+    now = cnnlab.fit([*request, f"output_dir={tmp_path}/now"])
+    monkeypatch.setattr("cnnlab.classifier.Classifier.defers", lambda *_: True)
+    later = cnnlab.fit([*request, f"output_dir={tmp_path}/later", "checkpoint_every=null"])
+    ours, theirs = (run.network("last").state_dict() for run in (later, now))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "said"), [("gradient", "conv2"), ("loss", f"step {STEP}")])
 def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
