@@ -100,11 +100,11 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
     for fit, info in zip(fits, infos, strict=True):
         info["packed_with"] = [d.name for d in directories if d != fit.directory]
         note_place(fit, info)
-    pack = Pack(fits)
+    pack, every = Pack(fits), jobs[0].config["checkpoint_every"]
     trainer = Trainer(
         **trainer_options(jobs[0].config),
         logger=False,
-        callbacks=[pack.history, TrainingProgress(lines=False), LastCheckpoint(Path("last.ckpt"))],
+        callbacks=[pack.history, TrainingProgress(lines=False), LastCheckpoint(Path("last.ckpt"), every)],
         plugins=[pack.files],
         default_root_dir=directories[0],
     )
@@ -113,9 +113,16 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
     except FloatingPointError:
         if len(pack.failures) < len(fits):
             raise
-    for fit in fits:  # what it logs of its test belongs behind the last step
-        fit.trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())
-    return [pack.failures.get(m) or finish(fit) for m, fit in enumerate(fits)]
+    return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
+
+
+def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
+    """A member's metrics, or why its test failed."""
+    fit.trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())  # its test is logged behind the last step
+    try:
+        return finish(fit)
+    except Exception as error:
+        return error
 
 
 class Pack(LightningModule):
@@ -326,8 +333,8 @@ class PackData(DataModule):
     """The training images of every member, in its own order and augmentation; everything else is held once."""
 
     def __init__(self, first: DataModule, configs: Sequence[Config]) -> None:
-        super().__init__(first.config, configs[0]["augment"], first.seed)
-        self.__dict__ |= {k: v for k, v in first.__dict__.items() if k not in self.__dict__ or k == "train"}
+        super().__init__(first.config)
+        self.__dict__.update(first.__dict__)  # the images among them
         self._configs = configs
 
     def train_dataloader(self) -> Any:

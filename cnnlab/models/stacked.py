@@ -11,8 +11,7 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
 class Stacked:
-    """Computes M networks of one structure at once (torch.func.vmap: matrix products become batched ones, convolutions
-    grouped ones).
+    """Computes M networks of one structure at once; torch.func.vmap makes products batched and convolutions grouped.
 
     Args:
         networks: which keep their parameters and buffers, as parts of the stacked ones, so that whatever changes the
@@ -41,9 +40,7 @@ class Stacked:
         self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
         for name in self._dropouts:
             self._template.set_submodule(name, Masked())
-        self._shapes: dict[
-            torch.Size, dict[str, torch.Size]
-        ] = {}  # what reaches each dropout, by the shape of the images
+        self._shapes: dict[torch.Size, dict[str, torch.Size]] = {}  # of what reaches dropouts, by that of the images
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
