@@ -18,18 +18,20 @@ RULES = {
     "data/loader.py": TOP,
     "data/stream.py": TOP,
     "data/splits.py": TOP,
+    "data/shared.py": TOP,
     "data/datamodule.py": TOP | {"lightning"},
     "optim.py": TOP,
     "classifier.py": TOP | {"lightning", "torchmetrics"},
     "callbacks/*.py": TOP | {"lightning", "rich", "tensorboard", "matplotlib"},  # matplotlib for types alone
     "distortions.py": TOP | {"torchvision"},
     "lesions.py": TOP,  # for types alone
-    "reporting/*.py": {"matplotlib"},  # for types alone
+    "reporting/*.py": {"numpy", "matplotlib"},  # matplotlib for types alone
     "studies.py": set(),
     "names.py": set(),
     "runs.py": set(),
     "train.py": {"omegaconf"},
-    "training.py": set(),
+    "training.py": {"lightning"},  # for types alone
+    "pack.py": TOP | {"lightning"},
     "checks.py": set(),
     "config.py": {"hydra", "omegaconf", "yaml"},
 }
