@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from cnnlab.config import compose, plain
-from cnnlab.pack import Job, train_together
 from cnnlab.runs import Run
+from cnnlab.together import Job, train_together
 from cnnlab.train import train
 
 CASES = {

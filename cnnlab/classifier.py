@@ -1,7 +1,6 @@
 """The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from cnnlab.checkpoints import refuse_other_network
 from cnnlab.data.loader import seed_of
-from cnnlab.finite import OnItsWay, explain, infinite_weight
+from cnnlab.finite import OnItsWay, Step, explain, infinite_weight
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
@@ -20,21 +19,6 @@ from cnnlab.optim import decay_groups, schedule
 Batch = tuple[Tensor, Tensor]
 
 CHANCE = 1  # tells this stream from that of augmentation
-
-
-@dataclass
-class Step:
-    """What a step is remembered by until it is known to be finite."""
-
-    epoch: int
-    number: int
-    images: Tensor
-    labels: Tensor
-    loss: Tensor
-
-    def said(self, what: str) -> str:
-        """The message of a step that is not."""
-        return f"epoch {self.epoch + 1}, step {self.number}: {what}; lower optimizer.lr"
 
 
 class Classifier(LightningModule):

@@ -1,7 +1,24 @@
 """Which layer first gave what is not finite, once something is not."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass
+class Step:
+    """What a step is remembered by until it is known to be finite."""
+
+    epoch: int
+    number: int
+    images: Tensor
+    labels: Tensor
+    loss: Tensor
+
+    def said(self, what: str) -> str:
+        """The message of a step that is not."""
+        return f"epoch {self.epoch + 1}, step {self.number}: {what}; lower optimizer.lr"
 
 
 def explain(network: nn.Module, images: Tensor, loss: Tensor) -> str | None:

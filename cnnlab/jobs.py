@@ -56,7 +56,7 @@ class Survivor:
         started = time.time()
         try:
             if len(configs) > 1:
-                from cnnlab.pack import Job, train_together
+                from cnnlab.together import Job, train_together
 
                 outcomes = train_together([Job(config, d, overrides[d]) for d, config in configs.items()])
             else:

@@ -1,128 +1,19 @@
-"""Runs of one structure trained together in one process, each with its own run directory as if it were alone."""
+"""Several classifiers of one structure in one Lightning loop, each learning as if it were alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from cnnlab import runs
 from cnnlab.callbacks.graph import Graph
 from cnnlab.callbacks.history import History
-from cnnlab.callbacks.last import LastCheckpoint
-from cnnlab.callbacks.progress import TrainingProgress
 from cnnlab.checkpoints import WholeFiles
 from cnnlab.classifier import Batch
-from cnnlab.data.augment import augmentation
-from cnnlab.data.datamodule import DataModule
-from cnnlab.data.loader import Batches
-from cnnlab.models.stacked import Stacked, structure
-from cnnlab.studies import meta_network
-from cnnlab.train import begin, end
-from cnnlab.training import Fit, finish, load_data, log_to, note_place, prepare, trainer_options
-
-Config = dict[str, Any]
-
-OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip", "study")
-WORTH_IT = 10_000_000  # multiply-adds of a network above which a CPU has nothing to gain
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to be trained: its config, checked, its directory, and the overrides to record."""
-
-    config: Config
-    directory: Path
-    overrides: list[str]
-
-
-def train_together(jobs: Sequence[Job]) -> list[Mapping[str, float] | Exception]:
-    """Fit all jobs at once, then test the best checkpoint of each; returns each one's metrics, or why it failed.
-
-    Args:
-        jobs: of which `kin` says the same.
-
-    Raises:
-        InUseError: another process holds one of the directories.
-        KeyboardInterrupt, SystemExit: a signal came; all can be resumed, each by itself.
-    """
-    with ExitStack() as held:
-        for job in jobs:
-            job.directory.mkdir(parents=True, exist_ok=True)
-            held.enter_context(runs.lock(job.directory))
-        infos = [begin(job.config, job.directory, job.overrides) for job in jobs]
-        try:
-            outcomes = _fit_and_test(jobs, infos)
-        except BaseException as error:
-            stopped = [end(job.directory, info, error) for job, info in zip(jobs, infos, strict=True)]
-            if stopped[0] == "SIGTERM":
-                raise SystemExit(143) from error
-            if stopped[0] == "SIGINT":
-                raise KeyboardInterrupt from error
-            if not isinstance(error, Exception):
-                raise
-            return [error] * len(jobs)
-        for job, info, outcome in zip(jobs, infos, outcomes, strict=True):
-            end(job.directory, info, outcome)
-        return outcomes
-
-
-def kin(config: Config) -> str | None:
-    """What jobs must have in common to be trained together; None for one that has to be trained alone.
-
-    Alone are those of several processes, with callbacks of their own, compiled, with 16-bit gradient scaling, reading
-    images as they train, watching a metric to lower the learning rate, and, on a CPU, those of large networks.
-    """
-    trainer = config["trainer"]
-    watches = "ReduceLROnPlateau" in str(config["scheduler"].get("_target_"))
-    alone = config["callbacks"] or config["compile"] or config["data"].get("stream") or config["init_from"]
-    if alone or watches or trainer["devices"] not in (1, "auto") or config["precision"] == "16-mixed":
-        return None
-    if trainer["devices"] == "auto" and torch.cuda.device_count() > 1 and trainer["accelerator"] != "cpu":
-        return None
-    network = meta_network(config)
-    on_cpu = trainer["accelerator"] == "cpu" or not torch.cuda.is_available()
-    shape = structure(network)
-    if shape is None or (on_cpu and network.macs > WORTH_IT):
-        return None
-    return runs.digest({k: v for k, v in config.items() if k not in OWN} | {"structure": shape})
-
-
-def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:
-    directories = [job.directory for job in jobs]
-    log_to(*directories)
-    first = load_data(jobs[0].config)
-    fits = [prepare(job.config, job.directory, first) for job in jobs]
-    for fit, info in zip(fits, infos, strict=True):
-        info["packed_with"] = [d.name for d in directories if d != fit.directory]
-        note_place(fit, info)
-    pack, every = Pack(fits), jobs[0].config["checkpoint_every"]
-    trainer = Trainer(
-        **trainer_options(jobs[0].config),
-        logger=False,
-        callbacks=[pack.history, TrainingProgress(lines=False), LastCheckpoint(Path("last.ckpt"), every)],
-        plugins=[pack.files],
-        default_root_dir=directories[0],
-    )
-    try:
-        trainer.fit(pack, PackData(first, [job.config for job in jobs]))
-    except FloatingPointError:
-        if len(pack.failures) < len(fits):
-            raise
-    return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
-
-
-def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
-    """A member's metrics, or why its test failed."""
-    fit.trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())  # its test is logged behind the last step
-    try:
-        return finish(fit)
-    except Exception as error:
-        return error
+from cnnlab.models.stacked import Stacked
+from cnnlab.training import Fit
 
 
 class Pack(LightningModule):
@@ -327,36 +218,6 @@ class Each(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Nothing: each member's checkpoint has its own."""
         return {}
-
-
-class PackData(DataModule):
-    """The training images of every member, in its own order and augmentation; everything else is held once."""
-
-    def __init__(self, first: DataModule, configs: Sequence[Config]) -> None:
-        super().__init__(first.config)
-        self.__dict__.update(first.__dict__)  # the images among them
-        self._configs = configs
-
-    def train_dataloader(self) -> Any:
-        """The members' batches one behind the other in one: (M x n, C, H, W) and (M x n)."""
-        first = super().train_dataloader()
-        others = [first.like(c["seed"], augmentation(c["augment"] or {})) for c in self._configs[1:]]
-        return Together([first, *others])  # the first tells checkpoints how far all have come
-
-
-class Together:
-    """Several batches at a time, concatenated."""
-
-    def __init__(self, batches: Sequence[Batches]) -> None:
-        self.batches = list(batches)
-
-    def __len__(self) -> int:
-        return len(self.batches[0])
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for several in zip(*self.batches, strict=True):
-            images, labels = zip(*several, strict=True)
-            yield torch.cat(images), torch.cat(labels)
 
 
 class MemberFiles(WholeFiles):

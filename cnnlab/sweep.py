@@ -190,7 +190,7 @@ class Study:
 
     def kinship(self, plan: Plan) -> dict[str, str | None]:
         """For each variant, what those have in common that can be trained together with it."""
-        from cnnlab.pack import kin
+        from cnnlab.together import kin
 
         return {v.name: kin(plain(self.compose(v.overrides))) for v in plan.variants if not v.reason}
 

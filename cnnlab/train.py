@@ -48,11 +48,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
             metrics = fit_and_test(config, directory, info)
             end(directory, info, metrics)
         except BaseException as error:
-            stopped = end(directory, info, error)
-            if stopped == "SIGTERM":
-                raise SystemExit(143) from error
-            if stopped == "SIGINT":
-                raise KeyboardInterrupt from error  # Lightning turns it into SystemExit(1)
+            pass_on(end(directory, info, error), error)
             raise
     if not config["study"]["variant"]:
         _print_result(metrics, directory)
@@ -80,6 +76,18 @@ def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseExcept
     info["ended"] = runs.now()
     runs.write_json(directory / "run.json", info)
     return stopped
+
+
+def pass_on(stopped: str | None, error: BaseException) -> None:
+    """Leave as a process does that a signal has stopped, where one did.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: the signal was SIGINT, SIGTERM.
+    """
+    if stopped == "SIGTERM":
+        raise SystemExit(143) from error
+    if stopped == "SIGINT":
+        raise KeyboardInterrupt from error  # Lightning turns it into SystemExit(1)
 
 
 def _stop_signal(error: BaseException) -> str | None:

@@ -19,6 +19,7 @@ RULES = {
     "data/stream.py": TOP,
     "data/splits.py": TOP,
     "data/shared.py": TOP,
+    "data/packed.py": TOP,
     "data/datamodule.py": TOP | {"lightning"},
     "optim.py": TOP,
     "classifier.py": TOP | {"lightning", "torchmetrics"},
@@ -32,6 +33,7 @@ RULES = {
     "train.py": {"omegaconf"},
     "training.py": {"lightning"},  # for types alone
     "pack.py": TOP | {"lightning"},
+    "together.py": TOP | {"lightning"},
     "checks.py": set(),
     "config.py": {"hydra", "omegaconf", "yaml"},
 }

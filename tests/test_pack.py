@@ -10,8 +10,8 @@ import torch
 from cnnlab import pack
 from cnnlab.checkpoints import read
 from cnnlab.jobs import Task, packed
-from cnnlab.pack import Job, kin, train_together
 from cnnlab.runs import Run
+from cnnlab.together import Job, kin, train_together
 from cnnlab.train import train
 
 SHORT = ("trainer=cpu", "trainer.max_epochs=2", "data.val_size=0.75", "data.batch_size=64")
