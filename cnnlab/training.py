@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnlab.callbacks.history import History
     from cnnlab.classifier import Classifier
     from cnnlab.data.datamodule import DataModule
+    from cnnlab.models.network import Network
 
 Config = dict[str, Any]
 
@@ -89,7 +90,7 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
         extras.append(Pruning(directory.parent, config["study"]["trial"]))
     loggers = [target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c]
     trainer = Trainer(
-        **trainer_options(config),
+        **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
         callbacks=[Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last],
         plugins=[WholeFiles()],
@@ -108,6 +109,18 @@ def trainer_options(config: Config) -> dict[str, Any]:
         "use_distributed_sampler": False,  # Batches shares out by itself
         "enable_model_summary": False,
     }
+
+
+def strategy(config: Config, network: "Network") -> Config:
+    """How several processes exchange gradients, where the config leaves it at `ddp`."""
+    from lightning.pytorch.strategies import DDPStrategy
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    if config["trainer"]["strategy"] != "ddp":
+        return {}
+    # an exchange at every step, which only batch norm needs, and not where its sums go over all processes anyway
+    alone = not config["trainer"].get("sync_batchnorm") and any(isinstance(m, _BatchNorm) for m in network.modules())
+    return {"strategy": DDPStrategy(broadcast_buffers=alone, gradient_as_bucket_view=True)}
 
 
 def note_place(fit: Fit, info: Config) -> None:

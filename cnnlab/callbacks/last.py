@@ -34,6 +34,8 @@ class LastCheckpoint(Checkpoint):
         if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._ask)
+            # nor need processes wait for each other at every step to learn of signals that no longer reach it
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give them back."""
