@@ -89,7 +89,12 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of the batch over all processes, once they are averaged."""
         images, labels = batch
-        loss = self.judge(self.network(images), batch)
+        logits = self.network(images)
+        loss: Tensor = self.loss(logits.float(), labels)
+        self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
+        self.remember([loss.detach()], [len(labels)])
+        if self.global_step % self.log_every == 0:
+            self.note(logits, labels, loss)
         if self.trainer.world_size > 1:
             # DDP averages over processes; the shares of a batch may differ by one image
             whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
@@ -98,18 +103,16 @@ class Classifier(LightningModule):
             loss = loss * (1 + (loss.detach() - loss.detach()))
         return loss
 
-    def judge(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of a batch's logits (N, classes); it is remembered for the epoch, and for when it is not finite."""
-        images, labels = batch
-        loss: Tensor = self.loss(logits.float(), labels)
-        self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
-        self._epoch_loss.append(loss.detach())
-        self._epoch_images.append(len(labels))
-        if self.global_step % self.log_every == 0:
-            with torch.no_grad():
-                accuracy = (logits.argmax(1) == labels).float().mean()
-            self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
-        return loss
+    def remember(self, losses: Sequence[Tensor], images: Sequence[int]) -> None:
+        """Keep the mean losses of steps, and over how many images each is, for the mean of the epoch."""
+        self._epoch_loss.extend(losses)
+        self._epoch_images.extend(images)
+
+    @torch.no_grad()
+    def note(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """What will be logged of this step."""
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
 
     def configure_gradient_clipping(
         self,
@@ -137,19 +140,18 @@ class Classifier(LightningModule):
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # where it is 1, the step does nothing
             self._deferred = (OnItsWay(finite), self._step)
         elif scaler is None:
-            self.refuse_infinite(norm, gradient_clip_val)
+            self.refuse_infinite(self._step, norm, gradient_clip_val)
         if step % self.log_every == 0:
             self.live |= {"lr": optimizer.param_groups[0]["lr"], "grad_norm": norm.item()}
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
 
-    def refuse_infinite(self, norm: Tensor, clip_to: float | None) -> None:
+    def refuse_infinite(self, step: Step, norm: Tensor, clip_to: float | None) -> None:
         """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
 
         Raises:
             FloatingPointError: names epoch, step and layer.
         """
-        step = self._step
         if torch.isfinite(norm + step.loss):
             return
         found = explain(self.network, step.images, step.loss)

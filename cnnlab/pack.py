@@ -1,6 +1,7 @@
 """Several classifiers of one structure in one Lightning loop, each learning as if it were alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from cnnlab.callbacks.graph import Graph
 from cnnlab.callbacks.history import History
 from cnnlab.checkpoints import WholeFiles
 from cnnlab.classifier import Batch
-from cnnlab.models.stacked import Stacked
+from cnnlab.finite import OnItsWay, Step
+from cnnlab.members import AsOne, InTurn, stacks
 from cnnlab.training import Fit
 
 
 class Pack(LightningModule):
     """Trains the classifiers of several fits, each with its own optimizer, schedule, chance, metrics and loggers.
 
-    On a GPU, and for networks without convolutions, they are computed as one (see Stacked); otherwise one after the
-    other within each step, because a CPU's grouped convolutions are slow. One that diverges fails by itself.
+    How their steps are computed is members.py's. One that diverges fails by itself.
     """
 
     def __init__(self, fits: Sequence[Fit]) -> None:
@@ -29,8 +30,10 @@ class Pack(LightningModule):
         self.members = nn.ModuleList(fit.classifier for fit in fits)
         self.failures: dict[int, FloatingPointError] = {}
         self.history, self.files = History(), MemberFiles(self)
-        self._stacked: Stacked | None = None
         self._epoch: list[dict[str, float]] = [{} for _ in fits]
+        self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
+        self._images: list[int] = []
+        self._deferred: tuple[OnItsWay, Tensor] | None = None
 
     @property
     def live(self) -> dict[str, float]:
@@ -45,9 +48,9 @@ class Pack(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer that steps each member's, and its schedule."""
-        made = [member.configure_optimizers() for member in self._each()]
-        self.optimizers_of = [m["optimizer"] for m in made]
-        self.schedules_of = [m["lr_scheduler"] for m in made]
+        way = AsOne if stacks(self.fits[0].classifier) else InTurn
+        recipes = [(fit.config["optimizer"], fit.config["scheduler"]) for fit in self.fits]
+        self.steps = way([fit.classifier for fit in self.fits], recipes, self._reseed)
         return Each(self)
 
     def on_fit_start(self) -> None:
@@ -55,29 +58,19 @@ class Pack(LightningModule):
         for fit in self.fits:
             Graph().on_fit_start(fit.trainer, fit.classifier)
 
-    def on_train_start(self) -> None:
-        """Stack the members where that is faster."""
-        if stacks(self.fits[0].classifier):
-            self._stacked = Stacked([member.network for member in self._each()], self._reseed)
-        for member in self._each():
-            member.on_train_start()
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum of the members' losses, so that each one's gradient is its own."""
         images, labels = (part.unflatten(0, (len(self.members), -1)) for part in batch)
         self._batch_idx = batch_idx
-        if self._stacked:
-            logits = list(self._stacked(images))
-        else:
-            logits = []
-            for m, member in enumerate(self._each()):
-                self._reseed(m)
-                logits.append(member.network(images[m]))
-        losses = [
-            m.judge(*each) for m, *each in zip(self._each(), logits, zip(images, labels, strict=True), strict=True)
-        ]
-        self._losses = torch.stack(losses)
-        return self._losses.sum()
+        logits = self.steps.logits(images)
+        losses = self.steps.losses(logits, labels)
+        self._step = Step(self.current_epoch, self.global_step, images, labels, losses.detach())
+        self._losses.append(losses.detach())
+        self._images.append(labels.shape[1])
+        if self._logs():
+            for m, member in self.alive():
+                member.note(logits[m], labels[m], losses[m])
+        return losses.sum()
 
     def configure_gradient_clipping(
         self,
@@ -85,35 +78,38 @@ class Pack(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Each member's gradients to the norm `gradient_clip_val`; who has none that is finite fails here."""
-        if self._stacked:
-            self._stacked.hand_out()
-        parameters = [[p for p in member.parameters() if p.grad is not None] for member in self._each()]
-        gradients = [p.grad for own in parameters for p in own if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)).view(len(parameters), -1).norm(dim=1)
-        if not torch.isfinite(norms + self._losses.detach()).all():
+        """Each member's gradients to the norm `gradient_clip_val`; who has none that is finite fails here.
+
+        On a GPU, where nobody waits for the norms, it fails a step later; its steps harm no other's.
+        """
+        norms = self.steps.norms()
+        self.look_back()
+        finite = torch.isfinite(norms + self._step.loss).all()
+        if self.defers():
+            self._deferred = (OnItsWay(finite), norms)
+            self._deferred_step = self._step
+        elif not finite:
+            self._fail_infinite(norms, gradient_clip_val)
+        if gradient_clip_val:
+            self.steps.clip(norms, gradient_clip_val)
+        if self._logs():
             for m, member in self.alive():
-                try:
-                    member.refuse_infinite(norms[m], gradient_clip_val)
-                except FloatingPointError as error:
-                    self._failed(m, error)
-        step = self.trainer.global_step
-        for m, member in self.alive():
-            if gradient_clip_val:
-                torch.nn.utils.clip_grads_with_norm_(parameters[m], gradient_clip_val, norms[m])
-            if step % member.log_every == 0:
-                rate = self.optimizers_of[m].param_groups[0]["lr"]
-                member.live |= {"lr": rate, "grad_norm": norms[m].item()}
-                self._log(m, member.live, step)
+                member.live |= {"lr": self.steps.rate(m), "grad_norm": norms[m].item()}
+                self._log(m, member.live, self._step.number)
+
+    def defers(self) -> bool:
+        """Whether nobody waits for the norms: on a GPU."""
+        return self.device.type == "cuda"
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Forget the gradients."""
-        for member in self._each():
-            member.optimizer_zero_grad(epoch, batch_idx, optimizer)
+        self.steps.forget()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Behind the last batch, each member's mean loss over the epoch's images."""
         if self.trainer.is_last_batch:
+            self.look_back()
+            self.tell()
             for row, member in zip(self._epoch, self._each(), strict=True):
                 total = member.epoch_total()
                 row["train/loss"] = float(total[0] / total[1])
@@ -121,8 +117,7 @@ class Pack(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch for all."""
         images, labels = batch
-        logits = self._stacked(images) if self._stacked else [member.network(images) for member in self._each()]
-        for own, member in zip(logits, self._each(), strict=True):
+        for own, member in zip(self.steps.logits(images), self._each(), strict=True):
             member.count("val", own, labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -155,8 +150,7 @@ class Pack(LightningModule):
         own = {
             **whole,
             "state_dict": {k: v.clone() for k, v in member.state_dict().items()},  # of a part all would be saved
-            "optimizer_states": [self.optimizers_of[m].state_dict()],
-            "lr_schedulers": [self.schedules_of[m]["scheduler"].state_dict()],
+            **self.steps.saved(m),
             "callbacks": {c.state_key: c.state_dict() for c in (fit.history, fit.best)},
             "hparams_name": "kwargs",
             "hyper_parameters": dict(member.hparams),
@@ -172,6 +166,43 @@ class Pack(LightningModule):
     def alive(self) -> list[tuple[int, Any]]:
         """The members that have not failed, by number."""
         return [(m, member) for m, member in enumerate(self.members) if m not in self.failures]
+
+    def look_back(self) -> None:
+        """Let go of the members whose loss or gradient of the step before was not finite, where nobody waited for it.
+
+        Raises:
+            FloatingPointError: nobody is left.
+        """
+        deferred, self._deferred = self._deferred, None
+        if deferred is None or deferred[0]:
+            return
+        step, norms = self._deferred_step, deferred[1].tolist()
+        for m, _ in self.alive():
+            loss, norm = step.loss[m].item(), norms[m]
+            if not isfinite(loss + norm):
+                what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
+                self._failed(m, FloatingPointError(step.said(what)))
+
+    def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
+        """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""
+        self.steps.hand_out()
+        step = self._step
+        for m, member in self.alive():
+            own = Step(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
+            try:
+                member.refuse_infinite(own, norms[m], clip_to)
+            except FloatingPointError as error:
+                self._failed(m, error)
+
+    def tell(self) -> None:
+        """Let each member know its losses of the steps so far."""
+        if self._losses:
+            for member, losses in zip(self._each(), torch.stack(self._losses, 1), strict=True):
+                member.remember(losses.unbind(), self._images)
+        self._losses, self._images = [], []
+
+    def _logs(self) -> bool:
+        return self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def _reseed(self, m: int) -> None:
         self.members[m].on_train_batch_start(None, self._batch_idx)  # type: ignore[operator]
@@ -191,16 +222,11 @@ class Pack(LightningModule):
             raise error
 
 
-def stacks(classifier: nn.Module) -> bool:
-    """Whether several such classifiers are computed faster as one: on a GPU, and where nothing is convolved."""
-    return any(p.is_cuda for p in classifier.parameters()) or all(p.ndim < 3 for p in classifier.parameters())
-
-
 class Each(torch.optim.Optimizer):
     """Steps optimizer and schedule of all members that have not failed."""
 
     def __init__(self, pack: Pack) -> None:
-        super().__init__([g for own in pack.optimizers_of for g in own.param_groups], {})
+        super().__init__([g for own in pack.steps.optimizers for g in own.param_groups], {})
         self._pack = pack
 
     def step(self, closure: Any = None) -> Any:
@@ -208,11 +234,7 @@ class Each(torch.optim.Optimizer):
         pack = self._pack
         with torch.enable_grad():
             loss = closure()
-        for m, _ in pack.alive():
-            pack.optimizers_of[m].step()
-            schedule = pack.schedules_of[m]
-            if schedule["interval"] == "step" or pack.trainer.is_last_batch:
-                schedule["scheduler"].step()
+        pack.steps.step([m for m, _ in pack.alive()], pack.trainer.is_last_batch)
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,6 +251,8 @@ class MemberFiles(WholeFiles):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write each member's; only the name of the path counts."""
+        self._pack.look_back()
+        self._pack.tell()
         for m, _ in self._pack.alive():
             self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from cnnlab import pack
+from cnnlab import members, pack
 from cnnlab.checkpoints import read
 from cnnlab.jobs import Task, packed
 from cnnlab.runs import Run
@@ -76,11 +76,19 @@ def test_convolutions_on_a_cpu_are_bit_equal(both):
 
 def test_dense_networks_are_computed_as_one(both, monkeypatch):
     made = []
-    monkeypatch.setattr(pack, "Stacked", lambda *a, real=pack.Stacked: made.append(real(*a)) or made[-1])
+    monkeypatch.setattr(members, "Stacked", lambda *a, real=members.Stacked: made.append(real(*a)) or made[-1])
     own = [("seed=0",), ("seed=0", "model.dropout=0.5"), ("seed=3", "optimizer.lr=0.01"), ("seed=1", "augment=none")]
     for alone, together in both(("precision=64-true", *DENSE), *own):
         assert_alike(alone, together, rtol=1e-7, atol=1e-9)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adadelta", "muon", "sgd"])
+def test_neighbours_with_one_recipe_are_stepped_as_one(both, optimizer):
+    common = ("precision=64-true", f"optimizer={optimizer}", "trainer.gradient_clip_val=0.05", *DENSE)
+    own = [("seed=0",), ("seed=1",), ("seed=2", "optimizer.lr=0.01"), ("seed=3", "optimizer.lr=0.01")]
+    for alone, together in both(common, *own):
+        assert_alike(alone, together, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +120,19 @@ def test_who_diverges_fails_and_leaves_the_others_alone(composed, tmp_path):
     assert "epoch 1, step 1" in failed.info["cause"]
     train(configs[2], tmp_path / "alone")
     assert_alike(Run.load(tmp_path / "alone"), Run.load(tmp_path / "2"), rtol=0, atol=0)
+
+
+def test_where_nobody_waits_who_diverges_fails_a_step_later(composed, tmp_path, monkeypatch):
+    monkeypatch.setattr(pack.Pack, "defers", lambda _: True)  # as on a GPU
+    rates = (0.01, 1e30, 0.01)
+    configs = [
+        composed(*SHORT, "model=mlp", "optimizer=sgd", f"optimizer.lr={lr}", f"seed={m}") for m, lr in enumerate(rates)
+    ]
+    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
+    assert Run.load(tmp_path / "1").info["cause"].endswith("epoch 1, step 1: the loss is nan; lower optimizer.lr")
+    train(configs[2], tmp_path / "alone")
+    assert_alike(Run.load(tmp_path / "alone"), Run.load(tmp_path / "2"), rtol=1e-4, atol=1e-5)
 
 
 def test_where_all_diverge_all_fail(composed, tmp_path):

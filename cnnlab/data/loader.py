@@ -46,7 +46,8 @@ class Batches:
         self.device = torch.device(device)
         self.data, self.batch_size, self.seed, self.augment, self.draw = data, batch_size, seed, augment, draw
         self.epoch, self.rank, self.world_size = epoch, rank, world_size
-        self._given = 0  # batches of the current pass
+        self.given = 0  # batches of the current pass
+        self._turn: Tensor | None = None
         self._start = 0  # of the next pass, where it goes on with one that was interrupted
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class Batches:
     def like(self, seed: int, augment: Augment | None) -> "Batches":
         """The same images in another order and augmentation."""
         other = copy.copy(self)
-        other.seed, other.augment = seed, augment
+        other.seed, other.augment, other._turn = seed, augment, None
         return other
 
     def global_size(self, step: int) -> int:
@@ -64,22 +65,42 @@ class Batches:
         return min(self.batch_size, len(self.data) - step * self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        data, order, epoch = self.data, None, self.epoch()
-        if self.seed is not None:
-            data = self.draw(epoch).to(self.device) if self.draw else data
-            order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
-            order = order.to(self.device) if isinstance(data, Images) else order
-            turns = torch.randint(2, (len(data),), generator=keyed(self.seed, TURNS), device="cpu").to(self.device)
+        epoch = self.epoch()
+        data = self.drawn(epoch)
+        order = self.order(epoch, data)
         steps, self._start = range(self._start, len(self)), 0
-        for step, (images, labels) in zip(steps, data.batches(self._share(s, order) for s in steps), strict=True):
-            self._given = step + 1
+        for step, (images, labels) in zip(steps, data.batches(self.share(s, order) for s in steps), strict=True):
+            self.given = step + 1
             images, labels = images.to(self.device), labels.to(self.device)
-            if self.augment is not None and self.seed is not None:
-                generator = keyed(self.seed, epoch, step, self.rank, device=self.device)
-                images = self.augment(images, generator, turn=turns[self._share(step, order)] + epoch)
-            yield images, labels
+            yield self.augmented(images, epoch, step, order), labels
 
-    def _share(self, step: int, order: Tensor | None) -> Tensor | slice:
+    def drawn(self, epoch: int) -> Images | Files:
+        """The images of an epoch."""
+        return self.draw(epoch).to(self.device) if self.draw and self.seed is not None else self.data
+
+    def order(self, epoch: int, data: Images | Files) -> Tensor | None:
+        """The numbers of the images (N,) as an epoch goes through them; None is their own order."""
+        if self.seed is None:
+            return None
+        order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
+        return order.to(self.device) if isinstance(data, Images) else order
+
+    def augmented(self, images: Tensor, epoch: int, step: int, order: Tensor | None) -> Tensor:
+        """The images of a step as they are trained on."""
+        if self.augment is None or self.seed is None:
+            return images
+        generator = keyed(self.seed, epoch, step, self.rank, device=self.device)
+        return self.augment(images, generator, turn=self._turns()[self.share(step, order)] + epoch)
+
+    def _turns(self) -> Tensor:
+        """Of each image, 0 or 1 by chance."""
+        assert self.seed is not None
+        if self._turn is None:
+            chance = keyed(self.seed, TURNS)
+            self._turn = torch.randint(2, (len(self.data),), generator=chance, device="cpu").to(self.device)
+        return self._turn
+
+    def share(self, step: int, order: Tensor | None) -> Tensor | slice:
         """The numbers of this process's images of a batch; processes share it as evenly as it goes."""
         size, start = self.global_size(step), step * self.batch_size
         mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
@@ -87,7 +108,7 @@ class Batches:
 
     def state_dict(self) -> dict[str, int]:
         """How far the pass has come, for a checkpoint inside an epoch."""
-        return {"given": self._given}
+        return {"given": self.given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Let the next pass begin where the one of a checkpoint was; a finished one begins anew."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from cnnlab.data.augment import augmentation
 from cnnlab.data.datamodule import DataModule
 from cnnlab.data.loader import Batches
+from cnnlab.data.sources import Images
 
 
 class PackData(DataModule):
@@ -32,7 +33,7 @@ class PackData(DataModule):
 
 
 class Together:
-    """Several batches at a time, concatenated."""
+    """Several batches of the same images at a time, concatenated."""
 
     def __init__(self, batches: Sequence[Batches]) -> None:
         self.batches = list(batches)
@@ -41,6 +42,16 @@ class Together:
         return len(self.batches[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for several in zip(*self.batches, strict=True):
-            images, labels = zip(*several, strict=True)
-            yield torch.cat(images), torch.cat(labels)
+        first = self.batches[0]
+        epoch = first.epoch()
+        data = first.drawn(epoch)
+        assert isinstance(data, Images)
+        orders = torch.stack([b.order(epoch, data) for b in self.batches])  # type: ignore[misc]
+        for step in range(len(self)):
+            first.given = step + 1
+            index = torch.stack([first.share(step, order) for order in orders])  # type: ignore[misc]
+            images = data.images[index]
+            if any(b.augment for b in self.batches):
+                each = zip(self.batches, images, orders, strict=True)
+                images = torch.stack([b.augmented(own, epoch, step, order) for b, own, order in each])
+            yield images.flatten(0, 1), data.labels[index].flatten()

@@ -21,7 +21,7 @@ class Stacked:
 
     def __init__(self, networks: Sequence[nn.Module], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
-        self._parameters = {
+        self.parameters = {
             name: torch.stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
             for name, own in networks[0].named_parameters()
         }
@@ -30,7 +30,7 @@ class Stacked:
             for name, _ in networks[0].named_buffers()
             if not name.startswith("input.")
         }
-        state = self._parameters | self._buffers
+        state = self.parameters | self._buffers
         for m, network in enumerate(networks):
             for name, own in [*network.named_parameters(), *network.named_buffers()]:
                 if name in state:
@@ -49,23 +49,15 @@ class Stacked:
         self._template.train(training)
         floats = self.networks[0].get_submodule("input")(images.flatten(0, 1) if own else images)
         floats = floats.unflatten(0, images.shape[:2]) if own else floats
-        state = self._parameters | self._buffers
+        state = self.parameters | self._buffers
         if training and self._dropouts:
             state |= self._masks(floats)
 
         def one(state: dict[str, Tensor], images: Tensor) -> Tensor:
-            logits: Tensor = functional_call(self._template, state, (images,))
+            logits: Tensor = functional_call(self._template, state, (images,), tie_weights=False)
             return logits
 
         return vmap(one, in_dims=(0, 0 if own else None))(state, floats)
-
-    def hand_out(self) -> None:
-        """Give each network its part of the gradients, and keep none."""
-        for name, stacked in self._parameters.items():
-            if stacked.grad is not None:
-                for network, gradient in zip(self.networks, stacked.grad, strict=True):
-                    network.get_parameter(name).grad = gradient
-                stacked.grad = None
 
     def _masks(self, images: Tensor) -> dict[str, Tensor]:
         """What each network's dropouts will multiply by, drawn in the order in which it would draw alone."""
