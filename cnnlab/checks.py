@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf, isfinite
+from shutil import which
 from typing import Any
 
 from cnnlab import runs
@@ -36,13 +37,14 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
 }
 FLAGS = (
     "test_flip",
-    "compile",
     "deterministic",
     "data.permute_pixels",
     "model.strict_sizes",
     "study.plan_only",
     "study.skip_invalid",
 )
+# of torch.compile; the second runs CUDA graphs
+COMPILE = (False, True, "reduce-overhead", "max-autotune")
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
@@ -110,6 +112,10 @@ def _values(config: Config) -> None:
             raise ValueError(f"{key} is the path of a folder, not {config[key]!r}")
     if config["precision"] not in PRECISIONS:
         raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
+    if config["compile"] not in COMPILE:
+        raise ValueError(f"compile is true, false, reduce-overhead or max-autotune, not {config['compile']!r}")
+    if config["compile"] and not any(map(which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
+        raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
     if not isinstance(config["trusted_modules"], list):
         raise ValueError("trusted_modules is a list, such as [my_package]")
 

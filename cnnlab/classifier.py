@@ -61,6 +61,8 @@ class Classifier(LightningModule):
         self.network: Network = network.to(
             memory_format=torch.channels_last
         )  # convolutions are faster so, on CPU and GPU
+        # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
+        self.compiled: Callable[[Tensor], Tensor] | None = None
         self.metrics = nn.ModuleDict({stage: _metrics(len(classes)) for stage in ("val", "test")})
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
@@ -81,15 +83,21 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
-        logits: Tensor = self.network(images)
-        return (logits + self.network(images.flip(-1))) / 2 if self.test_flip else logits
+        if not self.test_flip:
+            return self.logits_of(images)
+        return self.logits_of(torch.cat([images, images.flip(-1)])).unflatten(0, (2, -1)).mean(0)
+
+    def logits_of(self, images: Tensor) -> Tensor:
+        """What the network, compiled or not, gives."""
+        logits: Tensor = (self.compiled or self.network)(images)
+        return logits
 
     # --- training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of the batch over all processes, once they are averaged."""
         images, labels = batch
-        logits = self.network(images)
+        logits = self.logits_of(images)
         loss: Tensor = self.loss(logits.float(), labels)
         self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
         self.remember([loss.detach()], [len(labels)])
@@ -246,7 +254,7 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
-        self.count("val", self.network(batch[0]), batch[1])
+        self.count("val", self.logits_of(batch[0]), batch[1])
 
     def on_validation_epoch_end(self) -> None:
         """Log over all images of all processes."""
@@ -313,6 +321,13 @@ class Classifier(LightningModule):
         self.eval()
         parts = [self(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
         return torch.cat(parts)
+
+    @torch.inference_mode()
+    def walk(self, images: Tensor, batch_size: int = 500) -> None:
+        """Send each image once through the network in evaluation mode, for hooks set on its layers."""
+        self.eval()
+        for part in images.split(batch_size):
+            self.network(part.to(self.device))
 
 
 def _metrics(classes: int) -> nn.ModuleDict:

@@ -143,7 +143,7 @@ def validation_means(run: Run, classifier: "Classifier") -> dict[str, "Tensor"]:
 
     layers = [row.name for row in classifier.network.table]
     handles = [classifier.network.get_submodule(name).register_forward_hook(add(name)) for name in layers]
-    classifier.logits(data.val.images, run.config["data"]["eval_batch_size"])
+    classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
     for handle in handles:
         handle.remove()
     return {name: total / len(data.val) for name, total in sums.items()}

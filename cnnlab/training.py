@@ -159,6 +159,7 @@ def finish(fit: Fit) -> dict[str, float]:
 
 def build(config: Config, data: "DataModule") -> "Classifier":
     """The classifier a config describes, for the data it describes, started from another run's weights where asked."""
+    import torch
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -183,7 +184,8 @@ def build(config: Config, data: "DataModule") -> "Classifier":
     if config["init_from"] is not None:
         _init_from(classifier, config["init_from"])
     if config["compile"]:
-        classifier.network.compile()  # in place, so that state-dict keys keep their names
+        mode = None if config["compile"] is True else config["compile"]
+        classifier.compiled = torch.compile(classifier.network.forward, mode=mode)
     return classifier
 
 

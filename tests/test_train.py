@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+import shutil
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cnnlab
+from cnnlab.checkpoints import read
 from cnnlab.classifier import Classifier
 from cnnlab.evaluate import evaluate
 from cnnlab.runs import Run, config_hash
@@ -246,3 +248,25 @@ def test_alexnet_learns_cifar10_from_a_tenth_of_an_epoch(tmp_path, real_data_dir
     overrides = ["experiment=alexnet_cifar10", "trainer.max_epochs=1", "trainer=cpu", "+trainer.limit_train_batches=35"]
     run = cnnlab.fit([*overrides, f"data_dir={real_data_dir}", f"output_dir={tmp_path}", "model.width=0.5"])
     assert run.metrics["test/acc"] > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
+def test_a_compiled_network_learns_the_same_and_is_looked_at_uncompiled(tmp_path):
+    common = ("trainer=cpu", "optimizer=sgd", "trainer.max_epochs=2", "data.val_size=0.7", "data.batch_size=64")
+    common = (*common, "callbacks=inspect", "model.dropout=0", "test_flip=true")
+    plain, compiled = (cnnlab.fit([*common, f"compile={c}", f"output_dir={tmp_path}/{c}"]) for c in ("false", "true"))
+    for name in ("train/loss", "val/loss", "test/loss"):
+        assert compiled.metrics[name] == pytest.approx(plain.metrics[name], rel=1e-3), name
+    states = [read(run.directory / "checkpoints/best.ckpt")["state_dict"] for run in (plain, compiled)]
+    assert states[0].keys() == states[1].keys()
+    tags = [EventAccumulator(str(run.directory)).Reload().Tags() for run in (plain, compiled)]
+    for kind in ("scalars", "images", "histograms"):
+        assert tags[0][kind] == tags[1][kind] != []
+
+
+def test_to_compile_takes_a_compiler(command, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    done = command("train", "compile=true")
+    assert done.status == 1
+    assert "it needs a C++ compiler" in done.stderr

@@ -34,7 +34,7 @@ class Embeddings(Look):
         vectors: list[Tensor] = []
         last = classifier.network.get_submodule(classifier.network.table[-1].name)
         hook = last.register_forward_pre_hook(lambda module, inputs: vectors.append(inputs[0].detach().flatten(1)))
-        classifier.logits(images)
+        classifier.walk(images)
         hook.remove()
         embedded = torch.cat(vectors).float().cpu()
         names = [classifier.classes[i] for i in labels.tolist()]

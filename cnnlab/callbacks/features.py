@@ -71,7 +71,7 @@ def strongest(classifier: "Classifier", images: Tensor, layers: list[str]) -> di
         return hook
 
     hooks = [classifier.network.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
-    classifier.logits(images, BATCH)
+    classifier.walk(images, BATCH)
     for hook in hooks:
         hook.remove()
     return {n: (torch.cat([v for v, _ in parts]), torch.cat([p for _, p in parts])) for n, parts in found.items()}
