@@ -4,8 +4,8 @@
     python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch; cnnlab flips, crops and
                                                 cuts out, the usual pipeline flips and crops, the others do neither
 
-The rate is the median epoch's, so that compiling is not in it. Rounds are interleaved, so that a busy machine slows all of them; the table shows medians and ratios. Peak memory is
-that of a process which does nothing else.
+Rounds are interleaved, so that a busy machine slows all of them; the table shows medians and ratios. cnnlab's time is
+the median epoch's of three, so that compiling is not in it. Peak memory is that of a process which does nothing else.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from cnnlab.checks import resolve_precision
 from cnnlab.config import target
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback as LightningCallback
     from lightning.pytorch import Trainer
 
     from cnnlab.callbacks.best import BestCheckpoint
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from cnnlab.models.network import Network
 
 Config = dict[str, Any]
+
+HOOKS_OF_A_STEP = ("on_train_batch_start", "on_before_backward", "on_after_backward", "on_before_optimizer_step",
+                   "on_before_zero_grad", "on_train_batch_end")  # fmt: skip
 
 
 @dataclass
@@ -89,10 +93,11 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
 
         extras.append(Pruning(directory.parent, config["study"]["trial"]))
     loggers = [target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c]
+    callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
-        callbacks=[Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last],
+        callbacks=[spared(callback) for callback in callbacks],
         plugins=[WholeFiles()],
         default_root_dir=directory,
     )
@@ -109,6 +114,16 @@ def trainer_options(config: Config) -> dict[str, Any]:
         "use_distributed_sampler": False,  # Batches shares out by itself
         "enable_model_summary": False,
     }
+
+
+def spared(callback: "LightningCallback") -> "LightningCallback":
+    """The callback without the hooks of a step that it leaves empty: Lightning would call each, every step."""
+    from lightning.pytorch import Callback as LightningCallback
+
+    for hook in HOOKS_OF_A_STEP:
+        if getattr(type(callback), hook) is getattr(LightningCallback, hook):
+            setattr(callback, hook, None)  # what cannot be called is passed over
+    return callback
 
 
 def strategy(config: Config, network: "Network") -> Config:
