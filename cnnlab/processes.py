@@ -8,10 +8,12 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ GROUP = "CNNLAB_PROCESS_GROUP"  # names the folder of a process group, whose fir
 
 # set in the processes of a run that cnnlab or Lightning has started
 LAUNCHED = ("LOCAL_RANK", GROUP)
-_kept: list[Any] = []  # stores, which end with the object
+_stores: list[Any] = []  # of the runs that a cluster's processes have agreed on; one ends with the object
+_folders: list[Any] = []  # likewise
 
 
 def needs_launch(trainer: Mapping[str, Any]) -> bool:
@@ -54,11 +57,40 @@ def agree(directory: Path | None) -> Path:
     os.environ |= {"MASTER_ADDR": environment.main_address, "MASTER_PORT": str(environment.main_port)}
     rank, size = environment.global_rank(), environment.world_size()
     store, *_ = next(rendezvous("env://", rank, size))
-    _kept.append(store)
-    key = f"cnnlab/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    _stores.append(store)
     if directory is not None:
-        store.set(key, str(directory.absolute()))
-    return Path(store.get(key).decode())
+        store.set(_key(), str(directory.absolute()))
+    return Path(store.get(_key()).decode())
+
+
+def _key() -> str:
+    return f"cnnlab/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{len(_stores)}"
+
+
+def shared_file(name: str, write: Callable[[Path], bool]) -> Path | None:
+    """A file that the first process of this machine writes for all of them; None where there are no others, or no file.
+
+    Args:
+        name: of the file.
+        write: writes it, and gives whether there is anything to share.
+    """
+    if GROUP in os.environ:  # whose first process began alone
+        path = Path(os.environ[GROUP]) / name
+        return path if path.is_file() or write(path) else None
+    if not _stores:
+        return None
+    store, key = _stores[-1], f"{_key()}/{socket.gethostname()}/{name}"
+    if int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))) == 0:
+        folder = tempfile.TemporaryDirectory()
+        _folders.append(folder)  # it goes with this process, which the others do not outlive
+        path, written = Path(folder.name) / name, False
+        try:
+            written = write(path)
+        finally:
+            store.set(key, str(path) if written else "")
+    store.wait([key], timedelta(hours=1))
+    told = store.get(key).decode()
+    return Path(told) if told else None
 
 
 def device_count(trainer: Mapping[str, Any]) -> int:

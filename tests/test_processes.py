@@ -130,7 +130,16 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     assert "not finite" in Run.load(run).info["cause"]
 
 
-def test_the_processes_of_a_machine_hold_the_images_once(tmp_path):
+def alone(*command: str, cwd: Path) -> None:
+    """As a person starts it."""
+    done = subprocess.run([sys.executable, "-m", *command], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "launcher", [alone, pytest.param(torchrun, marks=pytest.mark.slow), pytest.param(slurm, marks=pytest.mark.slow)]
+)
+def test_the_processes_of_a_machine_hold_the_images_once(tmp_path, launcher, monkeypatch):
     (tmp_path / "maps.py").write_text(
         "import os\n"
         "from lightning.pytorch import Callback\n"
@@ -142,12 +151,11 @@ def test_the_processes_of_a_machine_hold_the_images_once(tmp_path):
         "            if start <= address < end:\n"
         "                open(f\"{os.environ['SPY']}/{trainer.global_rank}\", 'w').write(line.split()[-1])\n"
     )
-    environment = {**os.environ, "SPY": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    monkeypatch.setenv("SPY", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     overrides = ["trainer=ddp_cpu", "+callbacks.spy._target_=maps.Maps", f"output_dir={tmp_path}/outputs"]
-    command = [sys.executable, "-m", "cnnlab.train", "model=softmax", "trainer.max_epochs=1", *overrides]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    launcher("cnnlab.train", "model=softmax", "trainer.max_epochs=1", *overrides, cwd=tmp_path)
     files = [(tmp_path / rank).read_text() for rank in ("0", "1")]
     assert files[0] == files[1]
     assert files[0].endswith("images.pt")
-    assert not Path(files[0]).exists()  # the group is gone
+    assert not Path(files[0]).exists()  # it goes with the run
