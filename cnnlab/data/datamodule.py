@@ -1,18 +1,16 @@
 """The one LightningDataModule: a source's tensors, split, resized, on the device, in batches."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from cnnlab.data.augment import augmentation
-from cnnlab.data.images import prepare
 from cnnlab.data.loader import Batches
 from cnnlab.data.shared import held_once
-from cnnlab.data.sources import Images, Splits, facts, load
-from cnnlab.data.splits import split, statistics
+from cnnlab.data.sources import Images, facts
+from cnnlab.data.splits import prepared, statistics
 from cnnlab.data.stream import Files
 
 
@@ -41,19 +39,11 @@ class DataModule(LightningDataModule):
         """Load and split, once."""
         if self.train is not None:
             return
-        splits = held_once(self._prepare)
+        splits = held_once(lambda: prepared(self.config))
         self.classes, self.draw = splits.classes, splits.draw
         assert splits.val is not None
         self.train, self.val, self.test = splits.train, splits.val, splits.test
         self.mean, self.std = statistics(self.train)
-
-    def _prepare(self) -> Splits:
-        """The source, split and sized."""
-        splits = load(self.config)
-        train, val = (splits.train, splits.val) if splits.val else split(splits.train, self.config)
-        sized = partial(prepare, size=self.shape[1:], config=self.config)
-        draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
-        return Splits(splits.classes, train.map(sized), splits.test and splits.test.map(sized), val.map(sized), draw)
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""

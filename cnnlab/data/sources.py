@@ -8,10 +8,10 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache, partial, update_wrapper
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from cnnlab.data.verify import verify_mnist
 from cnnlab.names import check_options, pick
 
 Config = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -232,29 +233,43 @@ def source(config: Config) -> Source:
     return pick(SOURCES, config["name"], "data source")
 
 
+class Remembered(Generic[T]):
+    """A function of a data config that keeps its last two results, for the runs of a sweep; batch sizes are ignored."""
+
+    every: ClassVar[list["Remembered[Any]"]] = []
+
+    def __init__(self, function: Callable[[Config], T]) -> None:
+        self._by_text = lru_cache(maxsize=2)(lambda text: function(json.loads(text)))
+        update_wrapper(self, function)
+        self.every.append(self)
+
+    def __call__(self, config: Config) -> T:
+        """The function's result, perhaps of an earlier call."""
+        said = {k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size")}
+        return self._by_text(json.dumps(said, sort_keys=True))
+
+    def forget(self) -> None:
+        """Let go of the results."""
+        self._by_text.cache_clear()
+
+
+def forget() -> None:
+    """Let go of all images and whatever else is remembered of data configs."""
+    for function in Remembered.every:
+        function.forget()
+
+
+@Remembered
 def load(config: Config) -> Splits:
-    """All images of a data config, at their own size; the last two stay in memory, for the runs of a sweep.
+    """All images of a data config, at their own size.
 
     Raises:
         ValueError: in one line what is missing or damaged, and what to do.
     """
-    return _load(
-        json.dumps({k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size")}, sort_keys=True)
-    )
-
-
-@lru_cache(maxsize=2)
-def _load(config: str) -> Splits:
-    parsed = json.loads(config)
-    splits = source(parsed).load(parsed)
+    splits = source(config).load(config)
     if not len(splits.train):
-        raise ValueError(f"data={parsed['name']} has no training images")
+        raise ValueError(f"data={config['name']} has no training images")
     return splits
-
-
-def forget() -> None:
-    """Let go of what was loaded, which `load` would give again."""
-    _load.cache_clear()
 
 
 def facts(config: Config) -> tuple[tuple[int, int, int], int]:

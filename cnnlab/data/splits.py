@@ -1,12 +1,14 @@
 """Training images and those held out, how many of each there are, and their mean and deviation."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnnlab.data.sources import Images, load
+from cnnlab.data.images import prepare
+from cnnlab.data.sources import Images, Remembered, Splits, facts, load
 from cnnlab.data.stream import Files
 
 SAMPLE = 2048
@@ -39,11 +41,36 @@ def _in_memory(data: Images | Files) -> Images:
     return data if isinstance(data, Images) else Images(data.load(), data.labels)
 
 
+@Remembered
 def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
     """How many training, validation and test images a data config has."""
+    splits = _split(config)
+    assert splits.val is not None
+    return len(splits.train), len(splits.val), len(splits.test) if splits.test else 0
+
+
+@Remembered
+def prepared(config: Mapping[str, Any]) -> Splits:
+    """The images of a data config, split, as a network gets them; as loaded they are held no longer."""
+    splits = _split(config)
+    load.forget()
+    (_, *size), _ = facts(config)
+
+    def sized(images: Tensor) -> Tensor:
+        return prepare(images, (size[0], size[1]), config)
+
+    draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
+    assert splits.val is not None
+    test = splits.test and splits.test.map(sized)
+    return Splits(splits.classes, splits.train.map(sized), test, splits.val.map(sized), draw)
+
+
+def _split(config: Mapping[str, Any]) -> Splits:
     splits = load(config)
-    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
-    return len(train), len(val), len(splits.test) if splits.test else 0
+    if splits.val:
+        return splits
+    train, val = split(splits.train, config)
+    return replace(splits, train=train, val=val)
 
 
 def statistics(data: Images | Files) -> tuple[list[float], list[float]]:

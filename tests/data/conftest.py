@@ -18,7 +18,7 @@ def offline(monkeypatch):
         raise URLError("no network in tests")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    sources._load.cache_clear()
+    sources.forget()
 
 
 def idx(values):

@@ -1,3 +1,4 @@
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 
 from cnnlab.data.datamodule import DataModule
 from cnnlab.data.sources import Images
-from cnnlab.data.splits import split, statistics
+from cnnlab.data.splits import sizes, split, statistics
 
 
 def numbered(count):
@@ -111,3 +112,21 @@ def test_a_batch_smaller_than_the_number_of_processes(composed):
     )
     with pytest.raises(ValueError, match=r"data\.batch_size=3 is over all processes, and there are 4"):
         module.train_dataloader()
+
+
+def test_images_are_held_once_for_all_runs_of_a_process(composed):
+    """Not as loaded beside as split, nor once for each run."""
+    config = composed("data=digits")["data"]
+    sizes(config)  # as the check of a config asks
+    modules = [DataModule({**config, "batch_size": n}) for n in (10, 20)]
+    for module in modules:
+        module.setup()
+    assert modules[0].train.images is modules[1].train.images
+    gc.collect()
+    held = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+        for t in gc.get_objects()
+        if issubclass(type(t), torch.Tensor) and t.dtype == torch.uint8 and t.shape[1:] == (1, 8, 8)
+    }
+    images = sum(len(part) for part in (modules[0].train, modules[0].val, modules[0].test))
+    assert sum(held.values()) == images * 64

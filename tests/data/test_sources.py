@@ -14,7 +14,7 @@ from cnnlab.data.verify import MNIST_FILES
 
 
 def load(name, directory):
-    sources._load.cache_clear()  # the test may have changed the files
+    sources.forget()  # the test may have changed the files
     return sources.load({"name": name, "dir": str(directory)})
 
 
@@ -233,7 +233,7 @@ def test_image_folder_without_val_and_test(composed, tmp_path):
 
 def test_image_folder_errors(composed, tmp_path):
     def message(path, *overrides):
-        sources._load.cache_clear()
+        sources.forget()
         with pytest.raises(ValueError, match=r"\A.+\Z") as caught:
             sources.load(composed("data=image_folder", f"data.path={path}", *overrides)["data"])
         return str(caught.value)
