@@ -47,9 +47,9 @@ format: .venv/.ready  ## let ruff rewrite what it can
 tensorboard: .venv/.ready  ## look at all runs in a browser
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)
 
-bench: .venv/.ready  ## speed and memory against plain PyTorch loops, cost of looking, of sweeps, as ratios
+bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes most of an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@for part in evaluation startup looking sweep scaling; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
+	@for part in evaluation startup looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

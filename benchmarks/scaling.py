@@ -15,8 +15,9 @@ from statistics import median
 
 ROUNDS = 2
 CASES = {
-    "lenet5": ["data=mnist", "model=lenet5", "data.batch_size=256", "trainer.max_epochs=2"],
-    "alexnet_cifar": [
+    "lenet5, batches of 256": ["data=mnist", "model=lenet5", "data.batch_size=256", "trainer.max_epochs=2"],
+    "lenet5, batches of 1024": ["data=mnist", "model=lenet5", "data.batch_size=1024", "trainer.max_epochs=2"],
+    "alexnet_cifar, batches of 256": [
         "data=cifar10", "model=alexnet_cifar", "model.norm=null", "data.batch_size=256", "trainer.max_epochs=2",
         "+trainer.limit_train_batches=20", "data.val_size=500", "precision=auto",
     ],

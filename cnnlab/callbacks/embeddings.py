@@ -24,7 +24,7 @@ class Embeddings(Look):
     needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 
     def __init__(self, every_n_epochs: int = 10, images: int = 500) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, images=images)
         self.images = images
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

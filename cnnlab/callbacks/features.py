@@ -32,7 +32,7 @@ class Features(Look):
     needs = ("captum.attr", "torchvision.utils")
 
     def __init__(self, every_n_epochs: int = 10, images: int = 1000, channels: int = 4, steps: int = 20) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, images=images, channels=channels, steps=steps)
         self.images, self.channels, self.steps = images, channels, steps
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

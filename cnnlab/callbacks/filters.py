@@ -26,7 +26,7 @@ class Filters(Look):
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 4) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, images=images)
         self.images = images
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

@@ -52,9 +52,10 @@ class Look(Callback):
 
     needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit
 
-    def __init__(self, every_n_epochs: int = 10) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be at least 1, not {every_n_epochs}")
+    def __init__(self, every_n_epochs: int = 10, **counts: int) -> None:
+        for name, count in {"every_n_epochs": every_n_epochs, **counts}.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, not {count}")
         self.every_n_epochs = every_n_epochs
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

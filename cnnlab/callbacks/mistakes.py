@@ -27,7 +27,7 @@ class Mistakes(Look):
     needs = ("matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.metrics", "torchmetrics.functional")
 
     def __init__(self, every_n_epochs: int = 10, errors: int = 18) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, errors=errors)
         self.errors = errors
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

@@ -23,7 +23,7 @@ class Saliency(Look):
     needs = ("captum.attr", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
     def __init__(self, every_n_epochs: int = 10, images: int = 6) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, images=images)
         self.images = images
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
