@@ -1,6 +1,6 @@
 """CIFAR-10 as fast as it goes: experiment=cifar10_speedrun against the same recipe by hand.
 
-    python benchmarks/speedrun.py     on a GPU seven epochs, ten runs; on a CPU, where an epoch takes a minute, one of each
+    python benchmarks/speedrun.py     on a GPU ten runs of seven epochs; on a CPU one of one, which takes minutes
 
 Both train on the same images, without the validation images; seconds are of the training, without imports, loading and
 test, cnnlab's with its validation after every epoch.

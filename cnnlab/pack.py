@@ -33,7 +33,7 @@ class Pack(LightningModule):
         self._epoch: list[dict[str, float]] = [{} for _ in fits]
         self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
         self._images: list[int] = []
-        self._deferred: tuple[OnItsWay, Tensor] | None = None
+        self._deferred: tuple[OnItsWay, Step, Tensor] | None = None
 
     @property
     def live(self) -> dict[str, float]:
@@ -84,11 +84,11 @@ class Pack(LightningModule):
         """
         norms = self.steps.norms()
         self.look_back()
-        finite = torch.isfinite(norms + self._step.loss).all()
+        finite = torch.isfinite(norms + self._step.loss)
+        finite[list(self.failures)] = True
         if self.defers():
-            self._deferred = (OnItsWay(finite), norms)
-            self._deferred_step = self._step
-        elif not finite:
+            self._deferred = (OnItsWay(finite.all()), self._step, norms)
+        elif not finite.all():
             self._fail_infinite(norms, gradient_clip_val)
         if gradient_clip_val:
             self.steps.clip(norms, gradient_clip_val)
@@ -126,7 +126,7 @@ class Pack(LightningModule):
             try:
                 self._epoch[m] |= {k: float(v) for k, v in member.counted("val").items()}
             except FloatingPointError as error:
-                self._failed(m, error)
+                self.failed(m, error)
 
     def on_train_epoch_end(self) -> None:
         """Log and keep the epoch of each member, and its checkpoint where it is its best."""
@@ -176,12 +176,12 @@ class Pack(LightningModule):
         deferred, self._deferred = self._deferred, None
         if deferred is None or deferred[0]:
             return
-        step, norms = self._deferred_step, deferred[1].tolist()
+        _, step, norms = deferred
         for m, _ in self.alive():
-            loss, norm = step.loss[m].item(), norms[m]
+            loss, norm = step.loss[m].item(), norms[m].item()
             if not isfinite(loss + norm):
                 what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
-                self._failed(m, FloatingPointError(step.said(what)))
+                self.failed(m, FloatingPointError(step.said(what)))
 
     def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
         """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""
@@ -192,7 +192,7 @@ class Pack(LightningModule):
             try:
                 member.refuse_infinite(own, norms[m], clip_to)
             except FloatingPointError as error:
-                self._failed(m, error)
+                self.failed(m, error)
 
     def tell(self) -> None:
         """Let each member know its losses of the steps so far."""
@@ -211,7 +211,7 @@ class Pack(LightningModule):
         for logger in self.fits[m].trainer.loggers:
             logger.log_metrics(dict(values), step)
 
-    def _failed(self, m: int, error: FloatingPointError) -> None:
+    def failed(self, m: int, error: FloatingPointError) -> None:
         """Go on without a member.
 
         Raises:
@@ -257,5 +257,10 @@ class MemberFiles(WholeFiles):
             self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))
 
     def save_member(self, checkpoint: dict[str, Any], m: int, path: Any) -> None:
-        """Write the one of a member."""
-        super().save_checkpoint(self._pack.checkpoint_of(m, checkpoint), path)
+        """Write the one of a member; who has a weight that is not finite fails here."""
+        try:
+            own = self._pack.checkpoint_of(m, checkpoint)
+        except FloatingPointError as error:
+            self._pack.failed(m, error)
+        else:
+            super().save_checkpoint(own, path)

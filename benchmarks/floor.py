@@ -1,0 +1,128 @@
+"""What a training step cannot go below on this machine, and where the tuned loop's step goes.
+
+    python benchmarks/floor.py
+
+Operations: two for each multiply-add, forward, for the gradient of the weights, and for that of the input of every
+layer but the first; over the best rate of a large matrix product. Bytes: the output of every layer, norm, activation
+and pooling is written and read forward, read once more and its gradient written and read backward; over the rate of
+copying what no cache holds. Both in the number format the loop computes in, with all threads.
+"""
+
+from collections import Counter
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from yardsticks import networks
+
+from cnnlab.config import compose, plain
+from cnnlab.data.sources import facts
+from cnnlab.models.network import Network
+
+BATCH = 128
+CASES = {
+    "lenet5": (["data=mnist", "model=lenet5"], torch.float32),
+    "alexnet_cifar": (["data=cifar10", "model=alexnet_cifar"], torch.bfloat16),
+}
+KINDS = {  # of operators, by what their name holds
+    "convolution": ("convolution",), "dense layers": ("mm",), "pooling": ("pool",), "norm": ("batch_norm",),
+    "activation": ("tanh", "relu", "threshold"), "loss": ("softmax", "nll"), "optimizer": ("sgd", "SGD"),
+}  # fmt: skip
+
+
+def best(function, repeats: int = 10) -> float:
+    """Seconds of the fastest call."""
+    times = []
+    for _ in range(repeats):
+        started = perf_counter()
+        function()
+        times.append(perf_counter() - started)
+    return min(times)
+
+
+def peak(dtype: torch.dtype, size: int = 2048) -> float:
+    """Operations a second of a matrix product."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    return 2 * size**3 / best(lambda: a @ b)
+
+
+def bandwidth(size: int = 2**28) -> float:
+    """Bytes a second, read and written, of a copy."""
+    source, target = torch.ones(size, dtype=torch.uint8), torch.empty(size, dtype=torch.uint8)
+    return 2 * size / best(lambda: target.copy_(source))
+
+
+def work(overrides: list[str], dtype: torch.dtype) -> tuple[float, float]:
+    """Operations and bytes of a step."""
+    config = plain(compose("train", overrides)[0])
+    shape, classes = facts(config["data"])
+    with torch.device("meta"):
+        network = Network(config["model"], shape, classes)
+        macs = [row.macs for row in network.table]
+        values: list[int] = []
+        for part in network.modules():
+            if not list(part.children()) and not isinstance(part, nn.Flatten | nn.Dropout):
+                part.register_forward_hook(lambda module, given, output: values.append(output.numel()))
+        network(torch.empty(BATCH, *shape))
+    return BATCH * 2 * (3 * sum(macs) - macs[0]), 5 * sum(values) * dtype.itemsize
+
+
+def steps(case: str, dtype: torch.dtype, count: int) -> float:
+    """Seconds of a step of the tuned loop, on images that are there."""
+    net = getattr(networks, case)().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    shape = (1, 28, 28) if case == "lenet5" else (3, 32, 32)
+    images = torch.randn(BATCH, *shape).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (BATCH,))
+
+    def step(images: Tensor = images) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            loss = nn.functional.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    for _ in range(5):
+        step()
+    started = perf_counter()
+    for _ in range(count):
+        step()
+    return (perf_counter() - started) / count
+
+
+def shares(case: str, dtype: torch.dtype) -> dict[str, float]:
+    """Of a step's time, by kind of operator; the rest is Python, dispatch and small operators."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        steps(case, dtype, 20)
+    times: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if any(n in event.key for n in names)), "the rest")
+        times[kind] += event.self_cpu_time_total
+    total = sum(times.values())
+    return {kind: times[kind] / total for kind in (*KINDS, "the rest")}
+
+
+def main() -> None:
+    rate = bandwidth()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; copying: {rate / 1e9:.0f} GB/s\n")
+    print("| | peak, Gop/s | operations of a step | at peak, ms | bytes | at copying, ms | tuned step, ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    parts = {}
+    for case, (overrides, dtype) in CASES.items():
+        if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
+            dtype = torch.float32
+        fastest, (operations, moved) = peak(dtype), work(overrides, dtype)
+        taken = min(steps(case, dtype, 20) for _ in range(5))
+        parts[f"{case}, {str(dtype).removeprefix('torch.')}"] = shares(case, dtype)
+        print(
+            f"| {case} | {fastest / 1e9:.0f} | {operations / 1e6:,.0f} M | {1e3 * operations / fastest:.1f} "
+            f"| {moved / 1e6:.0f} MB | {1e3 * moved / rate:.1f} | {1e3 * taken:.1f} |"
+        )
+    print("\n| share of the step, % | " + " | ".join((*KINDS, "the rest")) + " |\n|" + " --- |" * (len(KINDS) + 2))
+    for case, times in parts.items():
+        print(f"| {case} | " + " | ".join(f"{100 * share:.0f}" for share in times.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
