@@ -90,7 +90,7 @@ class InTurn:
 class AsOne(InTurn):
     """Computed as one: networks, losses, norms, and the steps of neighbours with one recipe; see Stacked.
 
-    A step takes about as many operations as that of one network, and it is these that a GPU waits for.
+    A step takes about twice the operations of one network's, however many there are, and a GPU waits for these.
     """
 
     def __init__(self, members: Sequence[Classifier], recipes: Sequence[Any], reseed: Callable[[int], None]) -> None:

@@ -135,6 +135,23 @@ def test_where_nobody_waits_who_diverges_fails_a_step_later(composed, tmp_path, 
     assert_alike(Run.load(tmp_path / "alone"), Run.load(tmp_path / "2"), rtol=1e-4, atol=1e-5)
 
 
+def test_a_weight_that_is_not_finite_when_it_is_saved_fails_its_run_alone(composed, tmp_path, monkeypatch):
+    taken = []
+
+    def step(self, alive, epoch_ends, real=members.InTurn.step):
+        real(self, alive, epoch_ends)
+        taken.append(alive)
+        if len(taken) == 3:
+            self.members[1].network.get_parameter("fc1.linear.weight").data[0, 0] = torch.inf
+
+    monkeypatch.setattr(members.InTurn, "step", step)
+    configs = [composed(*SHORT, "model=mlp", "checkpoint_every=1", f"seed={seed}") for seed in range(3)]
+    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
+    assert "a weight of fc1 is not finite at step 3" in Run.load(tmp_path / "1").info["cause"]
+    assert torch.isfinite(read(tmp_path / "1/checkpoints/last.ckpt")["state_dict"]["network.fc1.linear.weight"]).all()
+
+
 def test_where_all_diverge_all_fail(composed, tmp_path):
     configs = [composed(*SHORT, "optimizer=sgd", "model.activation=relu", f"optimizer.lr={lr}") for lr in (1e30, 1e35)]
     outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
