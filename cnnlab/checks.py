@@ -43,8 +43,7 @@ FLAGS = (
     "study.plan_only",
     "study.skip_invalid",
 )
-# of torch.compile; the second runs CUDA graphs
-COMPILE = (False, True, "reduce-overhead", "max-autotune")
+COMPILE_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile; the first runs CUDA graphs
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
@@ -112,8 +111,8 @@ def _values(config: Config) -> None:
             raise ValueError(f"{key} is the path of a folder, not {config[key]!r}")
     if config["precision"] not in PRECISIONS:
         raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
-    if config["compile"] not in COMPILE:
-        raise ValueError(f"compile is true, false, reduce-overhead or max-autotune, not {config['compile']!r}")
+    if not isinstance(config["compile"], bool) and config["compile"] not in COMPILE_MODES:
+        raise ValueError(f"compile is true, false, {' or '.join(COMPILE_MODES)}, not {config['compile']!r}")
     if config["compile"] and not any(map(which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
         raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
     if not isinstance(config["trusted_modules"], list):

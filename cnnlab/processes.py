@@ -113,9 +113,6 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
         ValueError: it failed; the message is the cause it left in `run.json`.
         SystemExit, KeyboardInterrupt: it was stopped by a signal.
     """
-    from cnnlab.data.sources import forget
-
-    forget()  # what the check of the config loaded, for as long as the others train
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
         job.write_text(json.dumps({"config": config, "directory": str(directory), "overrides": list(overrides)}))

@@ -35,6 +35,9 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
     if first() or joined():
         check(config)
     if needs_launch(config["trainer"]):
+        from cnnlab.data.sources import forget
+
+        forget()  # what the check loaded; the processes that train hold their own
         launch(config, directory, overrides)
         return runs.Run.load(directory).metrics
     if joined():

@@ -97,7 +97,7 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
-        callbacks=[spared(callback) for callback in callbacks],
+        callbacks=[without_empty_hooks(callback) for callback in callbacks],
         plugins=[WholeFiles()],
         default_root_dir=directory,
     )
@@ -116,7 +116,7 @@ def trainer_options(config: Config) -> dict[str, Any]:
     }
 
 
-def spared(callback: "LightningCallback") -> "LightningCallback":
+def without_empty_hooks(callback: "LightningCallback") -> "LightningCallback":
     """The callback without the hooks of a step that it leaves empty: Lightning would call each, every step."""
     from lightning.pytorch import Callback as LightningCallback
 

@@ -1,7 +1,6 @@
 """Training images and those held out, how many of each there are, and their mean and deviation."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,12 +19,7 @@ def split(data: Images | Files, config: Mapping[str, Any]) -> tuple[Images | Fil
     Raises:
         ValueError: a size that leaves nothing for one of them.
     """
-    size = config["val_size"]
-    if not isinstance(size, (int, float)) or (isinstance(size, float) and size >= 1):
-        raise ValueError(f"data.val_size is a whole number of images or a fraction below 1, not {size!r}")
-    held_out = round(size * len(data)) if size < 1 else int(size)
-    if not 0 < held_out < len(data):
-        raise ValueError(f"data.val_size={size} of {len(data)} training images leaves none for training or validation")
+    held_out = _held_out(len(data), config)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config["split_seed"]))
     return data.part(order[held_out:].sort().values), _in_memory(data.part(order[:held_out].sort().values))
 
@@ -44,33 +38,37 @@ def _in_memory(data: Images | Files) -> Images:
 @Remembered
 def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
     """How many training, validation and test images a data config has."""
-    splits = _split(config)
-    assert splits.val is not None
-    return len(splits.train), len(splits.val), len(splits.test) if splits.test else 0
+    splits = load(config)
+    count, tests = len(splits.train), len(splits.test) if splits.test else 0
+    if splits.val:
+        return count, len(splits.val), tests
+    held_out = _held_out(count, config)
+    return count - held_out, held_out, tests
 
 
 @Remembered
 def prepared(config: Mapping[str, Any]) -> Splits:
     """The images of a data config, split, as a network gets them; as loaded they are held no longer."""
-    splits = _split(config)
+    splits = load(config)
     load.forget()
+    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
     (_, *size), _ = facts(config)
 
     def sized(images: Tensor) -> Tensor:
         return prepare(images, (size[0], size[1]), config)
 
     draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
-    assert splits.val is not None
-    test = splits.test and splits.test.map(sized)
-    return Splits(splits.classes, splits.train.map(sized), test, splits.val.map(sized), draw)
+    return Splits(splits.classes, train.map(sized), splits.test and splits.test.map(sized), val.map(sized), draw)
 
 
-def _split(config: Mapping[str, Any]) -> Splits:
-    splits = load(config)
-    if splits.val:
-        return splits
-    train, val = split(splits.train, config)
-    return replace(splits, train=train, val=val)
+def _held_out(count: int, config: Mapping[str, Any]) -> int:
+    size = config["val_size"]
+    if not isinstance(size, (int, float)) or (isinstance(size, float) and size >= 1):
+        raise ValueError(f"data.val_size is a whole number of images or a fraction below 1, not {size!r}")
+    held_out = round(size * count) if size < 1 else int(size)
+    if not 0 < held_out < count:
+        raise ValueError(f"data.val_size={size} of {count} training images leaves none for training or validation")
+    return held_out
 
 
 def statistics(data: Images | Files) -> tuple[list[float], list[float]]:
