@@ -4,13 +4,15 @@
     python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch; cnnlab flips, crops and
                                                 cuts out, the usual pipeline flips and crops, the others do neither
 
-Rounds are interleaved, so that a busy machine slows all of them; the table shows medians and ratios. cnnlab's time is
-the median epoch's of three, so that compiling is not in it. Peak memory is that of a process which does nothing else.
+Rounds are interleaved, so that a busy machine slows all of them; each time is of a process that does nothing else, and so
+is its peak memory. The table shows medians and ratios. cnnlab's time is the median epoch's of three, so that compiling is
+not in it.
 """
 
 import argparse
 import contextlib
 import io
+import json
 import os
 import resource
 import subprocess
@@ -27,6 +29,7 @@ from yardsticks import networks, plain, tuned, usual
 from cnnlab.config import compose
 from cnnlab.config import plain as containers
 from cnnlab.data.datamodule import DataModule
+from cnnlab.memory import keep_freed
 from cnnlab.runs import Run
 from cnnlab.train import train
 
@@ -56,6 +59,7 @@ def cnnlab_epoch(overrides: list[str], images: int) -> float:
 
 
 def measures(case: str) -> dict:
+    """Functions that give the seconds of an epoch."""
     overrides, dtype = CASES[case]
     if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
         dtype = torch.float32
@@ -79,41 +83,42 @@ def measures(case: str) -> dict:
         "cnnlab, compile=true": lambda: cnnlab_epoch([*overrides, "compile=true"], len(images)),
         "plain loop": lambda: plain.epoch(network, images, labels, size),
         "tuned loop": lambda: tuned.epoch(network, images, labels, size, dtype),
+        "tuned loop, memory kept": lambda: keep_freed() or tuned.epoch(network, images, labels, size, dtype),
         "usual pipeline": lambda: usual.epoch(network, dataset, augment, len(images), size),
     }
 
 
-def peak_memory(case: str, name: str) -> int:
-    """MiB, of a process of its own that trains one epoch."""
-    command = [sys.executable, __file__, case, "--peak", name]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+def alone(case: str, name: str) -> tuple[float, int]:
+    """Seconds of an epoch and peak memory in MiB, of a process of its own."""
+    command = [sys.executable, __file__, case, "--only", name]
+    seconds, peak = json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
+    )
+    return seconds, peak
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", nargs="?", choices=CASES, default="lenet5")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
     args = parser.parse_args()
     runs = measures(args.case)
-    if args.peak:
-        runs[args.peak]()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    if args.only:
+        seconds = runs[args.only]()
+        print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
         return
-    seconds = {name: [] for name in runs}
-    for _ in range(args.rounds):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    memory = {name: peak_memory(args.case, name) for name in runs}
+    rounds = [{name: alone(args.case, name) for name in runs} for _ in range(args.rounds)]
     print(
         f"{args.case}, one epoch, {args.rounds} interleaved rounds, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}\n"
     )
     print("| | seconds (min - max) | cnnlab takes | peak memory, MiB | cnnlab takes |\n| --- | --- | --- | --- | --- |")
     for name in runs:
-        ratio = median(a / b for a, b in zip(seconds["cnnlab"], seconds[name], strict=True))
-        span = f"{median(seconds[name]):.2f} ({min(seconds[name]):.2f} - {max(seconds[name]):.2f})"
-        print(f"| {name} | {span} | {ratio:.2f} times | {memory[name]} | {memory['cnnlab'] / memory[name]:.2f} times |")
+        seconds, peaks = zip(*(each[name] for each in rounds), strict=True)
+        time, memory = (median(each["cnnlab"][i] / each[name][i] for each in rounds) for i in (0, 1))
+        span = f"{median(seconds):.2f} ({min(seconds):.2f} - {max(seconds):.2f})"
+        print(f"| {name} | {span} | {time:.2f} times | {median(peaks):.0f} | {memory:.2f} times |")
 
 
 if __name__ == "__main__":

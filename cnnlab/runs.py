@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnlab.memory import keep_freed
+
 if TYPE_CHECKING:
     from cnnlab.classifier import Classifier
     from cnnlab.models.network import Network
@@ -121,6 +123,7 @@ def load_classifier(checkpoint: Path) -> "Classifier":
     from cnnlab.checkpoints import READ_ERRORS, read
     from cnnlab.classifier import Classifier
 
+    keep_freed()
     content = read(checkpoint)
     try:
         classifier = Classifier(**content["hyper_parameters"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnnlab import runs
 from cnnlab.checks import resolve_precision
 from cnnlab.config import target
+from cnnlab.memory import keep_freed
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as LightningCallback
@@ -80,6 +81,7 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
     from cnnlab.callbacks.progress import TrainingProgress
     from cnnlab.checkpoints import WholeFiles, clear_parts
 
+    keep_freed()
     classifier = build(config, data)
     trusted = config["trusted_modules"]
     history = History()
