@@ -4,9 +4,9 @@
     python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch; cnnlab flips, crops and
                                                 cuts out, the usual pipeline flips and crops, the others do neither
 
-Rounds are interleaved, so that a busy machine slows all of them; each time is of a process that does nothing else, and so
-is its peak memory. The table shows medians and ratios. cnnlab's time is the median epoch's of three, so that compiling is
-not in it.
+Rounds are interleaved, so that a busy machine slows all of them; each time, and peak memory, is that of a process which
+does nothing else. The table shows medians and ratios. cnnlab's time is the median epoch's of three, so that compiling
+is not in it. Memory kept: the loop's process keeps what it frees, as cnnlab's does.
 """
 
 import argparse
