@@ -3,6 +3,8 @@
 python benchmarks/evaluation.py
 """
 
+import contextlib
+import io
 import tempfile
 from statistics import median
 from time import perf_counter
@@ -19,7 +21,8 @@ ROUNDS = 15
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         quick = ["data=mnist", "trainer=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=5"]
-        run = cnnlab.fit([*quick, f"output_dir={folder}"])
+        with contextlib.redirect_stdout(io.StringIO()):
+            run = cnnlab.fit([*quick, f"output_dir={folder}"])
         classifier, images, _ = load_test(run, run.config["data"])
         pairs = []
         for _ in range(ROUNDS):

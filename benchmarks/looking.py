@@ -4,6 +4,8 @@ looker's seconds for one look, with writing, beside those of an epoch.
 python benchmarks/looking.py [rounds]
 """
 
+import contextlib
+import io
 import sys
 import tempfile
 from statistics import median
@@ -38,7 +40,8 @@ def main(rounds: int = 2) -> None:
     with tempfile.TemporaryDirectory() as output:
         for _ in range(rounds):
             for name, overrides in CASES.items():
-                run = cnnlab.fit([*FIT, *overrides, f"output_dir={output}"])
+                with contextlib.redirect_stdout(io.StringIO()):
+                    run = cnnlab.fit([*FIT, *overrides, f"output_dir={output}"])
                 seconds[name].append(run.metrics["fit_seconds"])
         print("a look, seconds: ", end="")
         lookers = plain(compose("train", ["callbacks=inspect"])[0])["callbacks"]

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from cnnlab.memory import keep_freed
+
 # blocks of 64 MiB: above 32 MiB malloc gives back at once, below it depends on what else was asked for
 LOOP = """
 import resource, torch
@@ -33,3 +35,17 @@ def test_the_kernel_is_not_asked_for_the_same_memory_again(how, tmp_path):
     before, after = map(int, done.stdout.split()[-2:])
     assert before > 3 * 1000
     assert after < 100
+
+
+def test_an_older_glibc_is_asked_for_what_it_takes(monkeypatch):
+    asked = []
+
+    class OlderGlibc:
+        def mallopt(self, option, value):
+            asked.append((option, value))
+            return int(value <= 2**25)
+
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: OlderGlibc())
+    keep_freed()
+    assert asked == [(-3, 2**30), (-3, 2**25), (-1, -1)]
