@@ -25,6 +25,7 @@ from statistics import median
 import torch
 from torchvision import datasets, transforms
 from yardsticks import networks, plain, tuned, usual
+from yardsticks.formats import supported
 
 from cnnlab.config import compose
 from cnnlab.config import plain as containers
@@ -61,8 +62,7 @@ def cnnlab_epoch(overrides: list[str], images: int) -> float:
 def measures(case: str) -> dict:
     """Functions that give the seconds of an epoch."""
     overrides, dtype = CASES[case]
-    if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
-        dtype = torch.float32
+    dtype = supported(dtype)
     config, _ = compose("train", overrides)
     data = DataModule(containers(config)["data"])
     data.setup()
@@ -91,9 +91,8 @@ def measures(case: str) -> dict:
 def alone(case: str, name: str) -> tuple[float, int]:
     """Seconds of an epoch and peak memory in MiB, of a process of its own."""
     command = [sys.executable, __file__, case, "--only", name]
-    seconds, peak = json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
-    )
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seconds, peak = json.loads(printed.splitlines()[-1])
     return seconds, peak
 
 

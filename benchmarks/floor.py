@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from yardsticks import networks
+from yardsticks.formats import supported
 
 from cnnlab.config import compose, plain
 from cnnlab.data.sources import facts
@@ -114,8 +115,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     parts = {}
     for case, (overrides, dtype) in CASES.items():
-        if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
-            dtype = torch.float32
+        dtype = supported(dtype)
         fastest, (operations, moved) = peak(dtype), work(overrides, dtype)
         taken = min(steps(case, dtype, 20) for _ in range(5))
         parts[f"{case}, {str(dtype).removeprefix('torch.')}"] = shares(case, dtype)

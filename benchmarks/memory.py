@@ -12,6 +12,7 @@ from time import perf_counter
 
 import torch
 from torch import nn
+from yardsticks.formats import supported
 
 from cnnlab.config import compose, plain
 from cnnlab.memory import keep_freed
@@ -33,8 +34,7 @@ def faults() -> int:
 def measured(case: str) -> dict[str, float]:
     """Page faults and milliseconds of the median step, and peak memory of this process in MiB."""
     shape, size, dtype, count = CASES[case]
-    if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
-        dtype = torch.float32
+    dtype = supported(dtype)
     model = plain(compose("train", [f"model={case}"])[0])["model"]
     net = Network(model, shape, 10, mean=[0.5] * shape[0], std=[0.5] * shape[0]).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=True)
