@@ -21,6 +21,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 NUMBERS: dict[str, tuple[type, float, float]] = {
     "seed": (int, 0, 2**32 - 1),
     "label_smoothing": (float, 0, 1),
+    "test_shift": (int, 0, inf),
     "checkpoint_every?": (int, 1, inf),
     "study.pack": (int, 1, inf),
     "data.batch_size": (int, 1, inf),
@@ -63,7 +64,7 @@ def check(config: Config) -> None:
 
     import torch
 
-    from cnnlab.data.augment import augmentation
+    from cnnlab.data.augment import augmentation, views
     from cnnlab.data.sources import facts
     from cnnlab.models.losses import training_loss
     from cnnlab.models.network import Network
@@ -78,6 +79,7 @@ def check(config: Config) -> None:
     if augment is not None:
         with _said_of("augment"):
             augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
+    views(torch.zeros(1, *shape), shift=config["test_shift"])
     _optimizer(config)
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])

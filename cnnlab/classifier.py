@@ -1,6 +1,7 @@
 """The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from cnnlab.checkpoints import refuse_other_network
+from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
 from cnnlab.finite import OnItsWay, Step, explain, infinite_weight
 from cnnlab.models.losses import LOSSES, training_loss
@@ -32,6 +34,7 @@ class Classifier(LightningModule):
         seed: of the initial weights.
         label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
         test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
+        test_shift: likewise over an image and two moved by so many pixels, see `views`.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
         scheduler: makes the schedule from the optimizer.
 
@@ -48,13 +51,15 @@ class Classifier(LightningModule):
         seed: int = 0,
         label_smoothing: float = 0.0,
         test_flip: bool = False,
+        test_shift: int = 0,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.classes, self.test_flip = list(classes), test_flip
+        self.classes = list(classes)
+        self.views = partial(views, flip=test_flip, shift=test_shift)
         self.loss_name = model.get("loss") or "cross_entropy"
         self.loss = training_loss(self.loss_name, label_smoothing)
         network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
@@ -83,9 +88,8 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
-        if not self.test_flip:
-            return self.logits_of(images)
-        return self.logits_of(torch.cat([images, images.flip(-1)])).unflatten(0, (2, -1)).mean(0)
+        seen = self.views(images)
+        return self.logits_of(torch.cat(seen)).unflatten(0, (len(seen), -1)).mean(0)
 
     def logits_of(self, images: Tensor) -> Tensor:
         """What the network, compiled or not, gives."""

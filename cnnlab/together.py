@@ -21,7 +21,8 @@ from cnnlab.training import Fit, finish, load_data, log_to, note_place, prepare,
 
 Config = dict[str, Any]
 
-OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip", "study")
+OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip",
+       "test_shift", "study")  # fmt: skip
 WORTH_IT = 10_000_000  # multiply-adds of a network above which a CPU has nothing to gain
 
 

@@ -193,6 +193,7 @@ def build(config: Config, data: "DataModule") -> "Classifier":
         seed=config["seed"],
         label_smoothing=config["label_smoothing"],
         test_flip=config["test_flip"],
+        test_shift=config["test_shift"],
         optimizer=target(config["optimizer"], Optimizer, trusted),
         scheduler=target(config["scheduler"], LRScheduler, trusted),
     )

@@ -95,6 +95,13 @@ def test_so_does_one_stopped_twice_within_an_epoch(uninterrupted, tmp_path):
     same(what_counts(fitted(tmp_path, stops=(STEPS + 1, STEPS + 3))), uninterrupted)
 
 
+@pytest.mark.parametrize("step", [3, 2 * STEPS - 1])
+def test_so_does_one_with_lookahead_stopped_between_its_averages(tmp_path, step):
+    lookahead = "+callbacks.lookahead={_target_: cnnlab.callbacks.lookahead.Lookahead, every: 2, decay: 0.9}"
+    recipe = ("callbacks.ema=null", lookahead)
+    same(what_counts(fitted(tmp_path / "stopped", *recipe, stops=(step,))), what_counts(fitted(tmp_path, *recipe)))
+
+
 def test_the_comparison_would_notice(uninterrupted, tmp_path):
     with pytest.raises(AssertionError, match="state_dict"):
         same(what_counts(fitted(tmp_path, "seed=1")), uninterrupted)

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPS, BATCH = 5e-4, 512
-START, PEAK, FINAL = 0.2, 0.23, 0.07  # of the learning rate
+LR, MOMENTUM, DECAY, LR_OTHERS = 0.1, 0.6, 0.1, 0.02  # of Muon, and of AdamW for biases and norms
+START, PEAK, FINAL = 0.5, 0.05, 0.07  # of the learning rates
+EVERY, KEPT = 5, 0.774  # of lookahead: steps, and the share that its average keeps of itself in the end
 
 
 def network() -> nn.Sequential:
@@ -17,7 +19,8 @@ def network() -> nn.Sequential:
         for conv in (first, second):
             nn.init.dirac_(conv.weight.data[: conv.in_channels])
         return [
-            first, nn.MaxPool2d(pool), nn.BatchNorm2d(o), nn.GELU(), second, nn.BatchNorm2d(o), nn.GELU(),
+            first, nn.MaxPool2d(pool), nn.BatchNorm2d(o, momentum=0.4), nn.GELU(),
+            second, nn.BatchNorm2d(o, momentum=0.4), nn.GELU(),
         ]  # fmt: skip
 
     return nn.Sequential(
@@ -34,6 +37,11 @@ def whiten(conv: nn.Conv2d, images: Tensor) -> None:
     conv.weight.data = torch.cat([filters, -filters])
     conv.weight.requires_grad_(False)
     conv.bias.data.zero_()
+
+
+def matrix(weight: Tensor) -> Tensor:
+    """(outputs, the rest), in the same memory where channels come last."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1) if weight.ndim == 4 else weight
 
 
 def crop(images: Tensor, pad: int = 2) -> Tensor:
@@ -62,10 +70,13 @@ def train(
     net = network()
     whiten(net[0], floats(images[:5000]).cpu())
     net = net.to(images.device, memory_format=torch.channels_last)
-    average = [p.detach().clone() for p in (*net.parameters(), *net.buffers())]
-    weights, others = ([p for p in net.parameters() if p.requires_grad and (p.ndim > 1) == w] for w in (True, False))
-    groups = [{"params": weights, "weight_decay": 0.0013}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=0.85, nesterov=True, fused=True)
+    state = [t.detach() for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()]
+    average = [t.clone() for t in state]
+    trained = [p for p in net.parameters() if p.requires_grad]
+    weights, others = ([p for p in trained if (p.ndim > 1) == wanted] for wanted in (True, False))
+    matrices = [matrix(p.detach()) for p in weights]
+    muon = torch.optim.Muon(matrices, lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    adamw = torch.optim.AdamW(others, lr=LR_OTHERS, betas=(0.9, 0.95), weight_decay=0.0)
     steps = epochs * (len(images) // BATCH)
 
     def factor(step: int) -> float:
@@ -73,8 +84,9 @@ def train(
         a, b, part = (START, 1.0, share / PEAK) if share < PEAK else (1.0, FINAL, (share - PEAK) / (1 - PEAK))
         return b + (a - b) * (1 + cos(pi * part)) / 2
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in (muon, adamw)]
     turn = torch.randint(2, (len(images),), device=images.device)
+    step = 0
     for epoch in range(epochs):
         order = torch.randperm(len(images), device=images.device)
         for index in order.split(BATCH)[: len(images) // BATCH]:
@@ -83,23 +95,30 @@ def train(
             with torch.autocast(device, dtype, enabled=dtype != torch.float32):
                 logits = net(floats(crop(batch.float())))
             loss = F.cross_entropy(0.111 * logits.float(), labels[index], label_smoothing=0.2)
-            optimizer.zero_grad()
+            net.zero_grad()
             loss.backward()
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                for mean_value, value in zip(average, (*net.parameters(), *net.buffers()), strict=True):
-                    mean_value.lerp_(value, 0.05) if value.is_floating_point() else mean_value.copy_(value)
+            for flat, weight in zip(matrices, weights, strict=True):
+                flat.grad = matrix(weight.grad)
+            muon.step()
+            adamw.step()
+            for schedule in schedules:
+                schedule.step()
+            step += 1
+            if step % EVERY == 0:
+                for slow, fast in zip(average, state, strict=True):
+                    fast.copy_(slow.lerp_(fast, 1 - KEPT * (step / steps) ** 3))
     if device == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     with torch.inference_mode():
-        for mean_value, value in zip(average, (*net.parameters(), *net.buffers()), strict=True):
-            value.copy_(mean_value)
+        for slow, fast in zip(average, state, strict=True):
+            fast.copy_(slow)
         net.eval()
         right = 0
         for part, answers in zip(test.split(500), test_labels.split(500), strict=True):
+            padded = F.pad(floats(part), (1,) * 4, "reflect")
+            views = [padded[..., i : i + 32, i : i + 32] for i in (0, 1, 2)]
             with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-                logits = net(floats(part)).float() + net(floats(part.flip(-1))).float()
+                logits = sum(net(view).float() for seen in views for view in (seen, seen.flip(-1)))
             right += int((logits.argmax(1) == answers).sum())
     return seconds, right / len(test)

@@ -34,8 +34,7 @@ def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
     for axis in (2, 3):
         size = images.shape[axis]
         shift = torch.randint(-pad, pad + 1, (len(images), 1), generator=generator, device=images.device)
-        index = (torch.arange(size, device=images.device) + shift).abs()
-        index = (size - 1) - ((size - 1) - index).abs()
+        index = _reflected(torch.arange(size, device=images.device) + shift, size)
         view = [len(images), 1, 1, 1]
         view[axis] = size
         images = images.gather(axis, index.view(view).expand(images.shape))
@@ -72,6 +71,36 @@ def affine(
     rows = torch.stack([cos, -sin * height / width, dx, sin * width / height, cos, dy], 1).view(count, 2, 3)
     grid = F.affine_grid(rows, list(images.shape), align_corners=False)
     return F.grid_sample(images.float(), grid, align_corners=False).round_().to(torch.uint8)
+
+
+def views(images: Tensor, flip: bool = False, shift: int = 0) -> list[Tensor]:
+    """The views of test images (N, C, H, W) over which an answer is the mean.
+
+    Args:
+        images: as they are, the first view.
+        flip: each view from both sides.
+        shift: also two that are moved by so many pixels, up and left, down and right, reflected at the edge.
+
+    Raises:
+        ValueError: a shift by more than the image.
+    """
+    if not 0 <= shift < min(images.shape[2:]):
+        raise ValueError(f"test_shift must be from 0 to {min(images.shape[2:]) - 1}, not {shift}")
+    seen = [images, _moved(images, shift), _moved(images, -shift)] if shift else [images]
+    return seen + [view.flip(-1) for view in seen if flip]
+
+
+def _moved(images: Tensor, pixels: int) -> Tensor:
+    for axis in (2, 3):
+        size = images.shape[axis]
+        index = torch.arange(size, device=images.device) + pixels
+        images = images.index_select(axis, _reflected(index, size))
+    return images
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Indices beyond the edges of 0 to size - 1, mirrored into them."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()
 
 
 def _uniform(images: Tensor, generator: Generator) -> Tensor:

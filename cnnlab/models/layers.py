@@ -167,9 +167,12 @@ def adaptive_maxpool(shape: Shape, output_size: Size = 1) -> nn.Module:
 
 
 @layer()
-def batchnorm(shape: Shape) -> nn.Module:
-    """Batch normalisation over maps or features (Ioffe & Szegedy 2015)."""
-    return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0])
+def batchnorm(shape: Shape, momentum: float = 0.1) -> nn.Module:
+    """Batch normalisation over maps or features (Ioffe & Szegedy 2015).
+
+    `momentum` is the share of the newest batch in the mean and variance that evaluation uses.
+    """
+    return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0], momentum=momentum)
 
 
 @layer()
