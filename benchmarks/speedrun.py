@@ -3,7 +3,7 @@
     python benchmarks/speedrun.py     on a GPU ten runs of ten epochs; on a CPU one of one, which takes minutes
 
 Both train on the same images, without the validation images; seconds are of the training, without imports, loading and
-test, cnnlab's with its validation after every epoch.
+test, cnnlab's with its validation at the end.
 """
 
 import argparse

@@ -157,6 +157,22 @@ def test_of_equally_good_epochs_the_latest_is_kept(tmp_path):
     assert best["epoch"] == equals[-1]
 
 
+def test_epochs_that_are_not_validated_show_no_validation_of_earlier_ones(tmp_path, capsys):
+    run = fit(tmp_path, "trainer.max_epochs=5", "trainer.check_val_every_n_epoch=2")
+    epochs = read(run.directory / "checkpoints/last.ckpt")["callbacks"]["History"]["epochs"]
+    assert ["val/acc" in row for row in epochs] == [False, True, False, True, False]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert ["val/acc" in line for line in lines] == [False, True, False, True, False]
+    assert torch.load(run.directory / "checkpoints/best.ckpt", weights_only=True)["epoch"] in (1, 3)
+
+
+def test_validation_changes_nothing_of_the_training(tmp_path):
+    recipe = ("trainer.max_epochs=3", "callbacks=lookahead", "callbacks.lookahead.every=2", "model.norm=batch")
+    every, once = (fit(tmp_path, *recipe, f"trainer.check_val_every_n_epoch={n}") for n in (1, 3))
+    weights = [read(run.directory / "checkpoints/last.ckpt")["state_dict"] for run in (every, once)]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items() if "network" in name)
+
+
 def test_early_stopping_stops(tmp_path):
     run = fit(
         tmp_path,

@@ -47,7 +47,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row; Lightning has validated by now."""
         self.seconds = perf_counter() - self._started
-        self.epochs.append({k: float(v) for k, v in trainer.callback_metrics.items() if "/" in k})
+        self.epochs.append(epoch_metrics(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
@@ -60,3 +60,10 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint."""
         self.epochs, self.seconds = state_dict["epochs"], state_dict["seconds"]
+
+
+def epoch_metrics(trainer: Trainer) -> dict[str, float]:
+    """What the epoch that ends was measured by; Lightning keeps an earlier validation where this epoch had none."""
+    validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+    known = {k: float(v) for k, v in trainer.callback_metrics.items() if "/" in k}
+    return {k: v for k, v in known.items() if validated or not k.startswith("val/")}

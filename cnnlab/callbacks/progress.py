@@ -8,6 +8,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cnnlab.callbacks.history import epoch_metrics
+
 REFRESH_SECONDS = 0.1
 
 
@@ -74,10 +76,10 @@ class TrainingProgress(ProgressBar):
         """Leave a line."""
         if not self._enabled or not self._lines:
             return
-        known = trainer.callback_metrics
-        parts = [f"{name} {float(known[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc") if name in known]
+        known = epoch_metrics(trainer)
+        parts = [f"{name} {known[name]:.4f}" for name in ("train/loss", "val/loss", "val/acc") if name in known]
         if "train/images_per_second" in known:
-            parts.append(f"{float(known['train/images_per_second']):,.0f} images/s")
+            parts.append(f"{known['train/images_per_second']:,.0f} images/s")
         self._console.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  " + "  ".join(parts), highlight=False
         )
