@@ -2,6 +2,8 @@
 
 An augmentation is a function of images (N, C, H, W), a generator, and its options; `conf/augment/*.yaml` lists which
 run, in order. To add one, add a function to AUGMENTATIONS.
+
+Test images are not augmented; `views` are the ways in which each may be looked at.
 """
 
 import inspect
