@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
+from cnnlab.keys import conf_dir, dotted, refuse_missing_keys, refuse_unknown_keys
 from cnnlab.names import check_options, hint
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
@@ -46,12 +47,6 @@ def find_plugins() -> None:
         sys.path.append(folder)
 
 
-def conf_dir() -> Path:
-    """The folder of the shipped configs: inside an installed package, or at the root of a checkout."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
-
-
 @functools.cache
 def _run_id() -> str:
     return secrets.token_hex(3)
@@ -73,17 +68,28 @@ def _register() -> None:
 _register()
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed config as plain containers, everything resolved, without Hydra's own part.
+def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
+    """Return a composed config as plain containers, everything resolved, without Hydra's own part.
+
+    Args:
+        config: as Hydra composed it.
+        command: name of its root config.
 
     Raises:
-        ValueError: an unknown `augment` was chosen; the group is optional, so that Hydra does not mind.
+        ValueError: a key that nothing reads, one that is missing, or an unknown `augment`; that group is optional, so
+            that Hydra does not mind.
     """
     if "hydra" in config and not config.get("augment"):
         chosen = config.hydra.runtime.choices.get("augment")
         if chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
             known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
             raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+    refuse_unknown_keys(config, command)
+    refuse_missing_keys(config, command)
+    return _resolved(config)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
     visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
@@ -114,12 +120,32 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 
-def load_config(directory: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The config of a run directory as plain containers, with a few keys given anew.
+def load_config(directory: Path) -> dict[str, Any]:
+    """Return the config of a run directory as plain containers.
 
     Raises:
-        ValueError: there is no config, or an override names a key it does not have or a whole group.
+        ValueError: there is no config, or it lacks a key.
     """
+    return _resolved(_read_config(directory))
+
+
+def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the config of a run that is resumed, with a few keys given anew.
+
+    Raises:
+        ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
+    """
+    config = _read_config(directory)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if isinstance(OmegaConf.select(config, key), DictConfig):
+            raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
+        OmegaConf.set_struct(config, True)
+        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+    return plain(config)
+
+
+def _read_config(directory: Path) -> DictConfig:
     path = directory / ".hydra" / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
@@ -129,13 +155,11 @@ def load_config(directory: Path, overrides: Sequence[str] = ()) -> dict[str, Any
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, DictConfig):
         raise ValueError(f"{path} is damaged: it holds no mapping")
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if isinstance(OmegaConf.select(config, key), DictConfig):
-            raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
-        OmegaConf.set_struct(config, True)
-        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
-    return plain(config)
+    try:
+        refuse_missing_keys(config, "train")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return config
 
 
 def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> Callable[..., Any]:
@@ -198,7 +222,7 @@ class CheckBeforeRun(Callback):
             sys.exit(1)
 
 
-def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]:
+def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
     """The entry point of a command: `conf/<name>.yaml` with the overrides of the command line, given to `task`."""
 
     def main() -> None:
@@ -206,7 +230,7 @@ def command(name: str, task: Callable[[DictConfig], None]) -> Callable[[], None]
 
         def caught(config: DictConfig) -> None:
             with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
-                task(config)
+                task(plain(config, name))
 
         _run_id.cache_clear()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
@@ -246,7 +270,7 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, MissingMandatoryValue):
         return f"{key}=... has to be given"
     if key and isinstance(parent, DictConfig) and "not in struct" in str(cause):
-        deeper = [k for k in _dotted(parent) if k.endswith(f".{key}")]  # lr for optimizer.lr
+        deeper = [k for k in dotted(parent) if k.endswith(f".{key}")]  # lr for optimizer.lr
         known = deeper or [str(k) for k in parent]
         return f"{key}: there is no such key{hint(deeper[0] if deeper else str(key).rpartition('.')[2], known)}"
     found = re.match(r"Could not override '([\w@./]+)'\. No match in the defaults list", text)
@@ -254,17 +278,6 @@ def explain(error: BaseException) -> str:
         group = found[1].partition("@")[0]
         return f"{group}: there is no such group or key{hint(group, _root_names())}"
     return text.replace("To append to your config use", "; a new key is added with")
-
-
-def _dotted(config: DictConfig) -> list[str]:
-    """All keys of a config, from its root, but Hydra's own."""
-    found = []
-    for key in map(str, config):
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and key != "hydra" and not node._is_none() and not node._is_interpolation():
-            found += [f"{key}.{k}" for k in _dotted(node)]
-        found.append(key)
-    return found
 
 
 def _root_names() -> list[str]:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.runs import Run, write_json
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from torch import Tensor
 
     from cnnlab.classifier import Classifier
@@ -103,8 +102,7 @@ def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: s
     return torch.tensor([ours.index(c) for c in theirs])[labels]
 
 
-def _task(composed: "DictConfig") -> None:
-    config = plain(composed)
+def _task(config: dict[str, Any]) -> None:
     run = Run.load(config["run"])
     if config["lesion"]:
         from cnnlab.lesions import expand, lesion

@@ -5,11 +5,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.runs import Run
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from torch import Tensor
 
     from cnnlab.models.network import Network
@@ -88,8 +87,7 @@ class OnnxNetwork:
         return torch.from_numpy(self.session.run(None, {self.input: images.numpy()})[0])
 
 
-def _task(composed: "DictConfig") -> None:
-    config = plain(composed)
+def _task(config: dict[str, Any]) -> None:
     run = Run.load(config["run"])
     for path, difference in export(run, Path(config["output"] or run.directory / "export")).values():
         print(f"{os.path.relpath(path)}  agrees with the checkpoint to {difference:.1e} of the largest logit")

@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import command, plain, target
+from cnnlab.config import command, target
 from cnnlab.reporting.inside import inside_page
 from cnnlab.reporting.tables import show
 from cnnlab.runs import Run
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from torch import Tensor
 
 
@@ -95,10 +94,9 @@ def png(picture: "Tensor") -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def _task(composed: "DictConfig") -> None:
+def _task(config: dict[str, Any]) -> None:
     from cnnlab.predict import files_of
 
-    config = plain(composed)
     files = files_of(config["images"]) if config["images"] else None
     page = inspect(Run.load(config["run"]), config["callbacks"], files)
     print(f"page         {os.path.relpath(page)}\nTensorBoard  tensorboard --logdir {os.path.relpath(page.parent)}")

@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run, decide
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
@@ -62,8 +59,7 @@ def files_of(images: object) -> list[Path]:
     return files
 
 
-def _task(composed: "DictConfig") -> None:
-    config = plain(composed)
+def _task(config: dict[str, Any]) -> None:
     run = Run.load(config["run"])
     files = files_of(config["images"])
     rows = predict(run, files)

@@ -4,18 +4,15 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.reporting.comparison import remarks, table
 from cnnlab.reporting.page import page
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run, config_hash, differing, flatten
 from cnnlab.studies import Variant
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def report(directory: Path) -> str:
@@ -83,8 +80,7 @@ TERMINAL = (
 )
 
 
-def _task(composed: "DictConfig") -> None:
-    config = plain(composed)
+def _task(config: dict[str, Any]) -> None:
     if bool(config["study"]) == bool(config["runs"]):
         raise ValueError("give either study=DIR or runs=[DIR,DIR,...]")
     if config["study"]:

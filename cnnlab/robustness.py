@@ -3,14 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def robustness(run: Run, distortions: Sequence[str] | None = None) -> Table:
@@ -50,10 +47,9 @@ def robustness(run: Run, distortions: Sequence[str] | None = None) -> Table:
     return rows
 
 
-def _task(composed: "DictConfig") -> None:
+def _task(config: dict[str, Any]) -> None:
     from cnnlab.reporting.plots import robustness_plot
 
-    config = plain(composed)
     given = config["run"] if isinstance(config["run"], list) else [config["run"]]
     runs = [Run.load(directory) for directory in given]
     names = _names(runs)

@@ -3,13 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnnlab.config import command, plain
+from cnnlab.config import command
 from cnnlab.reporting.tables import Table, show
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def summary(config: dict[str, Any]) -> dict[str, Any]:
@@ -47,8 +44,7 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _task(composed: "DictConfig") -> None:
-    config = plain(composed)
+def _task(config: dict[str, Any]) -> None:
     if config["format"] not in ("table", "json"):
         raise ValueError(f"format={config['format']}: known are table and json")
     result = summary(config)

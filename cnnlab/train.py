@@ -5,15 +5,12 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnlab import runs
 from cnnlab.checks import check
-from cnnlab.config import command, compose, load_config, one_line_errors, plain, write_composed
+from cnnlab.config import command, compose, one_line_errors, plain, resumed_config, write_composed
 from cnnlab.training import fit_and_test
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 Config = dict[str, Any]
 
@@ -151,18 +148,18 @@ def resume(directory: Path, overrides: Sequence[str]) -> None:
         if not override.startswith(("trainer.max_epochs=", "trusted_modules=")):
             raise ValueError(f"{override}: a resumed run keeps its config; only trainer.max_epochs may change")
     run = runs.Run.load(directory)
-    config = load_config(directory, ["trusted_modules=[]", *overrides])
+    config = resumed_config(directory, ["trusted_modules=[]", *overrides])
     if run.status == "completed" and run.metrics.get("epochs", 0) >= config["trainer"]["max_epochs"]:
         print(f"nothing to do: {directory} is completed")
         return
     train(config, directory, run.info["overrides"])
 
 
-def _task(composed: "DictConfig") -> None:
+def _task(config: dict[str, Any]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
-    train(plain(composed), Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+    train(config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cnnlab.config import compose, load_config, plain, quote, target, write_composed
+from cnnlab.config import compose, load_config, plain, quote, resumed_config, target, write_composed
 
 
 def test_target_takes_only_what_its_place_is_for():
@@ -28,7 +28,7 @@ def test_options_of_a_base_class_are_known():
 
 @pytest.mark.parametrize("path", ["a b", "it's", "a=b,c", "x(1)[2]{3}", "x${HOME}", "back\\slash"])
 def test_paths_may_hold_anything(path):
-    assert plain(compose("predict", [f"run={path}", "images=x"])[0])["run"] == path
+    assert plain(compose("predict", [f"run={path}", "images=x"])[0], "predict")["run"] == path
 
 
 def test_quote_leaves_lists_and_plain_paths_alone():
@@ -49,9 +49,9 @@ def test_a_written_config_is_read_back_with_few_changes(tmp_path):
     composed, _ = compose("train", ["model=mlp"])
     write_composed(composed, tmp_path, ["model=mlp"])
     assert load_config(tmp_path) == plain(composed)
-    assert load_config(tmp_path, ["trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3
+    assert resumed_config(tmp_path, ["trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3
     with pytest.raises(ValueError, match="whole group"):
-        load_config(tmp_path, ["model=lenet5"])
+        resumed_config(tmp_path, ["model=lenet5"])
     with pytest.raises(ValueError, match="no run directory"):
         load_config(tmp_path / "nothing")
 

@@ -75,6 +75,7 @@ class Source:
 
     load: Callable[[Config], Splits]
     facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
+    keys: tuple[str, ...] = ()  # of its config, beside those of conf/common/data.yaml
 
 
 def _mnist(config: Config, name: str) -> Splits:
@@ -219,8 +220,8 @@ SOURCES: dict[str, Source] = {
     "cifar10": Source(lambda c: _cifar(c, "CIFAR10"), lambda c: ((3, 32, 32), 10)),
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
-    "xo": Source(_xo, _xo_facts),
-    "image_folder": Source(_folder, _folder_facts),
+    "xo": Source(_xo, _xo_facts, ("train_size", "test_size", "draw")),
+    "image_folder": Source(_folder, _folder_facts, ("path", "channels", "stream")),
 }
 
 
