@@ -15,8 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 import cnnlab
 from cnnlab.callbacks.look import Look, looked
-from cnnlab.config import compose, plain, target
+from cnnlab.config import compose, plain
 from cnnlab.data.datamodule import DataModule
+from cnnlab.targets import target
 
 FIT = ["data=mnist", "model=lenet5", "trainer.max_epochs=10"]
 CASES = {"without": [], "with": ["callbacks=inspect"]}

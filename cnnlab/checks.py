@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf, isfinite
 from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cnnlab import runs
-from cnnlab.config import target
 from cnnlab.names import hint
+from cnnlab.targets import target
 
 Config = dict[str, Any]
 
@@ -74,6 +75,7 @@ def check(config: Config) -> None:
     with torch.device("meta"):
         network = Network(config["model"], shape, classes)
     training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
+    _smallest_batch(config, network, shape)
     _memory(config, network.params, shape)
     augment = augmentation(config["augment"] or {})
     if augment is not None:
@@ -156,6 +158,24 @@ def _optimizer(config: Config) -> None:
                 made["scheduler"].step()
 
 
+def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> None:
+    """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
+    import torch
+
+    from cnnlab.processes import device_count
+
+    processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
+    if (share := config["data"]["batch_size"] // processes) > 1:
+        return
+    values = torch.empty(max(1, share), *shape, device="meta")
+    for name, layer in network.named_children():
+        try:
+            values = layer(values)
+        except ValueError as error:
+            said = f"{name}: {' '.join(str(error).split())}"
+            raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
+
+
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
     """Weights and images have to find room."""
     from cnnlab.data.splits import sizes
@@ -186,11 +206,12 @@ def _trainer(config: Config) -> None:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     for group, base in (("callbacks", Callback), ("logger", Logger)):
         for name, node in (config[group] or {}).items():
-            if not node:  # callbacks.ema=null
+            if node is None:  # callbacks.ema=null
                 continue
-            with _said_of(f"{group}.{name}"):
+            with _said_of(f"{group}.{name}"), TemporaryDirectory() as folder:
                 make = target(node, base, config["trusted_modules"])
-                watched = getattr(make(), "monitor", None) if base is Callback else None
+                made = make(save_dir=folder) if base is Logger else make()
+                watched = getattr(made, "monitor", None) if base is Callback else None
                 if watched is not None and watched not in METRICS:
                     raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')
     with _said_of("trainer"), _silent_lightning():

@@ -2,14 +2,12 @@
 
 import contextlib
 import functools
-import inspect
 import os
 import re
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from cnnlab.keys import conf_dir, dotted, refuse_missing_keys, refuse_unknown_keys
-from cnnlab.names import check_options, hint
+from cnnlab.keys import conf_dir, dotted, refuse_missing_keys, refuse_study_keys, refuse_unknown_keys
+from cnnlab.names import hint
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
 SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+NO_STUDY = "this is a single run; -m or ablation=NAME makes a study"
 PATHS = (
     "run",
     "images",
@@ -162,48 +161,6 @@ def _read_config(directory: Path) -> DictConfig:
     return config
 
 
-def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> Callable[..., Any]:
-    """The class that a node's `_target_` names, with the node's other keys as its arguments.
-
-    Args:
-        node: a plain mapping such as {_target_: torch.optim.SGD, lr: 0.1}.
-        base: what the class has to be a kind of.
-        trusted: modules from which other callables are taken too, as `trusted_modules` says.
-
-    Raises:
-        ValueError: it is not there, not such a class, or does not take these arguments.
-    """
-    name = node.get("_target_") if isinstance(node, Mapping) else None
-    if not isinstance(name, str):
-        raise ValueError(f"it needs a _target_, the {base.__name__} it is")
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"_target_: {name} cannot be imported ({error})") from error
-    is_kind = isinstance(found, type) and issubclass(found, base)
-    if not is_kind and not any(module == t or module.startswith(f"{t}.") for t in trusted):
-        raise ValueError(
-            f"_target_: {name} is no {base.__name__}; trusted_modules=[{module}] would allow it all the same"
-        )
-    options = {k: v for k, v in node.items() if k != "_target_"}
-    parameters = _parameters(found)
-    if parameters:
-        check_options(name, options, parameters)
-    return functools.partial(found, **options)
-
-
-def _parameters(found: Any) -> dict[str, Any]:
-    """A class's keyword arguments and defaults, its bases' where it passes them on; empty where anything goes."""
-    known: dict[str, Any] = {}
-    for cls in found.__mro__ if isinstance(found, type) else [found]:
-        parameters = inspect.signature(cls).parameters.values()
-        known = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | known
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return known
-    return {}
-
-
 # --- commands
 
 
@@ -216,7 +173,9 @@ class CheckBeforeRun(Callback):
 
         try:
             with one_line_errors():
-                check(plain(config))
+                checked = plain(config)
+                refuse_study_keys(checked["study"], NO_STUDY)
+                check(checked)
         except Exception:
             traceback.print_exc()
             sys.exit(1)

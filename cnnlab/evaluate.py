@@ -104,6 +104,10 @@ def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: s
 
 def _task(config: dict[str, Any]) -> None:
     run = Run.load(config["run"])
+    if config["lesion_by"] != "mean" and not config["lesion"]:
+        raise ValueError(
+            f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences"
+        )
     if config["lesion"]:
         from cnnlab.lesions import expand, lesion
 

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import command, target
+from cnnlab.config import command
 from cnnlab.reporting.inside import inside_page
 from cnnlab.reporting.tables import show
 from cnnlab.runs import Run
+from cnnlab.targets import target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,9 @@ def inspect(run: Run, lookers: dict[str, Any], images: list[Path] | None = None)
     classifier = run.classifier().to(best_device())
     data = DataModule(run.config["data"])
     data.setup()
-    found = [looked(target(options, Look)().look, classifier, data) for options in lookers.values() if options]
+    found = [
+        looked(target(options, Look)().look, classifier, data) for options in lookers.values() if options is not None
+    ]
     if images:
         pictures = read_images(run, images)
         found.append(looked(lambda of, _: panel(of, pictures), classifier, data))

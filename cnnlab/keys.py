@@ -5,7 +5,7 @@ one's own is taken where another key reads it by interpolation, as `conf/model/a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cnnlab.names import hint
 # of a model: what it has to have, and what it may have beside
 MODEL = {"name", "layers"}
 MODEL_OPTIONS = {"activation", "norm", "dropout", "init", "width", "strict_sizes", "loss", "remove"}
+TOLD = ("variant", "varied", "trial")  # of `study`: what a study tells its runs
 PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
 
 
@@ -58,6 +59,22 @@ def refuse_missing_keys(config: DictConfig, command: str) -> None:
     for path, required, _ in _expected(config, command):
         for key in sorted(required - set(map(str, _at(config, path)))):
             raise ValueError(f"{path}.{key} is missing" if path else f"{key} is missing")
+
+
+def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str] = ()) -> None:
+    """Refuse keys of a study where nothing reads them.
+
+    Args:
+        study: the `study` of a config.
+        reason: why they are not read, and what to do.
+        taken: those that are read.
+
+    Raises:
+        ValueError: names a key that has another value than the shipped one.
+    """
+    for key, default in _shipped("train")["study"].items():
+        if key not in (*taken, *TOLD) and study[key] != default:
+            raise ValueError(f"study.{key}={study[key]}: {reason}")
 
 
 def dotted(config: DictConfig) -> list[str]:

@@ -32,7 +32,7 @@ def check_options(what: str, given: Mapping[str, Any], known: Mapping[str, Any])
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 raise ValueError(f"{what}: {option} is true or false, not {value!r}")
-        elif isinstance(default, (int, float)) and (value is None or isinstance(value, str)):
+        elif isinstance(default, (int, float)) and (value is None or isinstance(value, (str, bool, Mapping))):
             raise ValueError(f"{what}: {option} is a number, such as {default}, not {value!r}")
 
 

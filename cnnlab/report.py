@@ -83,10 +83,16 @@ TERMINAL = (
 def _task(config: dict[str, Any]) -> None:
     if bool(config["study"]) == bool(config["runs"]):
         raise ValueError("give either study=DIR or runs=[DIR,DIR,...]")
+    if config["study"] and config["output"]:
+        raise ValueError(f"output={config['output']} is for runs=[...]; the report of a study goes into its directory")
     if config["study"]:
         print(report(Path(config["study"])))
     else:
-        print(report_runs([Run.load(directory) for directory in config["runs"]], Path(config["output"])))
+        print(
+            report_runs(
+                [Run.load(directory) for directory in config["runs"]], Path(config["output"] or "outputs/reports")
+            )
+        )
 
 
 main = command("report", _task)

@@ -15,6 +15,7 @@ from cnnlab import runs
 from cnnlab.checks import check
 from cnnlab.config import plain
 from cnnlab.jobs import Task, carry_out
+from cnnlab.keys import refuse_study_keys
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import job_of
 
@@ -49,6 +50,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
     if not isinstance(wanted, int) or wanted < 1 or not isinstance(parallel, int) or parallel < 1:
         raise ValueError(f"hydra.sweeper.trials={wanted} and parallel={parallel} must be whole numbers of at least 1")
     base = plain(config)
+    refuse_study_keys(base["study"], "a search varies what hydra.sweeper.params says, at one seed", taken=["name"])
     check(base)
     with open_dict(config):
         name = runs.config_hash({**base, "searched": sorted(space)})

@@ -100,8 +100,8 @@ def job_of(variant: str, config: Mapping[str, Any]) -> Job:
 
 def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
     """Layers whose names match a glob, pools too, but not the classifier and none that is removed anyway."""
+    from cnnlab.models.arrangement import arrange, remove_layers
     from cnnlab.models.layers import KINDS
-    from cnnlab.models.network import arrange, remove_layers
 
     layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
     removable = [name for name, spec in layers.items() if "num_classes" not in KINDS[spec["kind"]].options]
@@ -182,10 +182,10 @@ def shown_seconds(seconds: float) -> str:
 
 
 def varied_value(config: Mapping[str, Any], key: str) -> Any:
-    """What a job's config has where a study varies something: a value, or the name of a group's choice."""
+    """Return what a job's config has at a key: a value, the name of a group's choice, or JSON."""
     value: Any = config
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     if isinstance(value, Mapping):
-        value = value.get("name") or str(value.get("_target_", "")).rpartition(".")[2]
+        value = value.get("name") or str(value.get("_target_", "")).rpartition(".")[2] or value
     return value if isinstance(value, (bool, int, float, str)) else json.dumps(value)

@@ -9,7 +9,8 @@ from typing import Any
 
 from cnnlab import runs
 from cnnlab.checks import check
-from cnnlab.config import command, compose, one_line_errors, plain, resumed_config, write_composed
+from cnnlab.config import NO_STUDY, command, compose, one_line_errors, plain, resumed_config, write_composed
+from cnnlab.keys import refuse_study_keys
 from cnnlab.training import fit_and_test
 
 Config = dict[str, Any]
@@ -130,6 +131,7 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
     """
     composed, directory = compose("train", overrides, config_dir)
     config = plain(composed)
+    refuse_study_keys(config["study"], NO_STUDY)
     check(config)
     write_composed(composed, directory, overrides)
     train(config, directory, overrides)

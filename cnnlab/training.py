@@ -1,5 +1,6 @@
 """The fit itself: what a config describes, built and trained, and what is to be said of it."""
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab import runs
 from cnnlab.checks import resolve_precision
-from cnnlab.config import target
 from cnnlab.memory import keep_freed
+from cnnlab.targets import target
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as LightningCallback
@@ -52,7 +53,12 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     fit = prepare(config, directory, load_data(config))
     if info is not None:
         note_place(fit, info)
-    fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
+    try:
+        fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
+    except BaseException:
+        if info is not None:
+            log_unfinished(fit)
+        raise
     return finish(fit)
 
 
@@ -89,12 +95,14 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
     clear_parts(checkpoints)
     best = BestCheckpoint(checkpoints)
     last = LastCheckpoint(checkpoints / "last.ckpt", config["checkpoint_every"])
-    extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c]
+    extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c is not None]
     if config["study"]["trial"] is not None:
         from cnnlab.callbacks.pruning import Pruning
 
         extras.append(Pruning(directory.parent, config["study"]["trial"]))
-    loggers = [target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c]
+    loggers = [
+        target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c is not None
+    ]
     callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
@@ -141,8 +149,13 @@ def strategy(config: Config, network: "Network") -> Config:
 
 
 def note_place(fit: Fit, info: Config) -> None:
-    """Add device, threads and world size to `run.json`, and say where they are others than before a resume."""
+    """Add device, threads and world size to `run.json`, and say where they are others than before a resume.
+
+    The loggers are given the run's settings.
+    """
     import torch
+
+    from cnnlab.callbacks.hparams import log_settings
 
     info |= {
         "device": str(fit.trainer.strategy.root_device),
@@ -153,11 +166,12 @@ def note_place(fit: Fit, info: Config) -> None:
     before = info.get("resumed", {})
     if changed := [key for key in runs.EXACT_WITH if before.get(key, info[key]) != info[key]]:
         print("resume: not exact, because other than before: " + ", ".join(changed))
+    log_settings(fit.trainer.loggers, fit.config, info["overrides"])
 
 
 def finish(fit: Fit) -> dict[str, float]:
     """Test the best checkpoint of a fit that is over; returns what `metrics.json` says."""
-    from cnnlab.callbacks.hparams import log_hyperparameters
+    from cnnlab.callbacks.hparams import log_final
     from cnnlab.checkpoints import read
 
     trainer = fit.trainer
@@ -167,11 +181,23 @@ def finish(fit: Fit) -> dict[str, float]:
     if fit.data.test is not None:
         tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
+    if trainer.is_global_zero:
+        log_final(trainer.loggers, metrics)
     for logger in trainer.loggers:
-        if trainer.is_global_zero:
-            log_hyperparameters(logger, fit.config, metrics)
         logger.finalize("success")
     return metrics
+
+
+def log_unfinished(fit: Fit) -> None:
+    """Log the metrics of the epochs that a failed or interrupted fit has completed, for TensorBoard's HParams tab."""
+    from cnnlab.callbacks.hparams import log_final
+
+    if not fit.history.epochs:
+        return
+    with contextlib.suppress(OSError):  # the disk may be full, and the error that ended the fit matters more
+        log_final(fit.trainer.loggers, _fit_metrics(fit.classifier, fit.history))
+        for logger in fit.trainer.loggers:
+            logger.finalize("failed")
 
 
 def build(config: Config, data: "DataModule") -> "Classifier":

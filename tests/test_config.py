@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from cnnlab.config import compose, load_config, plain, quote, resumed_config, target, write_composed
+from cnnlab.config import compose, load_config, plain, quote, resumed_config, write_composed
+from cnnlab.targets import target
 
 
 def test_target_takes_only_what_its_place_is_for():

@@ -9,11 +9,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cnnlab.checks import check
-from cnnlab.config import conf_dir, target
+from cnnlab.config import conf_dir
 from cnnlab.data.augment import augmentation
 from cnnlab.data.sources import facts
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
+from cnnlab.targets import target
 
 
 def choices(group: str) -> list[str]:

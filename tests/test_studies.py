@@ -17,7 +17,7 @@ def test_a_twins_width_meets_the_wanted_capacity(composed, measure):
 
 def test_a_capacity_that_no_width_gives_is_refused(composed):
     with pytest.raises(ValueError, match=r"no model.width comes nearer than -?\+?[\d.]+%"):
-        width_for(composed("model=softmax"), "params", 10**6)
+        width_for(composed("model=mlp"), "params", 10**9)
 
 
 def test_leaving_out_takes_globs_and_never_the_classifier(composed):

@@ -9,6 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from cnnlab.models.modules import Whiten2d
 from cnnlab.names import pick
 
 
@@ -36,16 +37,24 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
 }
 
 
+def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Linear]:
+    """The convolutions and dense layers inside whose weights a scheme draws; a whitening layer's come from images."""
+    return [
+        part
+        for part in module.modules()
+        if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)) and not isinstance(part, Whiten2d)
+    ]
+
+
 def initialise(module: nn.Module, scheme: str | None) -> None:
     """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults."""
     if scheme is None:
         return
     draw = pick(SCHEMES, scheme, "init")
-    for part in module.modules():
-        if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)):
-            draw(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    for part in drawn_parts(module):
+        draw(part.weight)
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 @contextmanager

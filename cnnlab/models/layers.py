@@ -11,7 +11,16 @@ from typing import Any
 
 from torch import nn
 
-from cnnlab.models.modules import FixedFilter2d, RBFOutput, Scale, SparseConv2d, TrainablePool2d, Whiten2d
+from cnnlab.models.modules import (
+    FixedFilter2d,
+    LPPool1d,
+    LPPool2d,
+    RBFOutput,
+    Scale,
+    SparseConv2d,
+    TrainablePool2d,
+    Whiten2d,
+)
 from cnnlab.names import check_options, pick
 
 Shape = tuple[int, ...]
@@ -56,6 +65,8 @@ def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module
     defaults = {p.name: p.default for p in parameters}
     check_options(f"kind {kind}", options, {k: None if k in LEAST else v for k, v in defaults.items()})
     for option, value in options.items():
+        if option not in LEAST and isinstance(value, (list, tuple)) and isinstance(defaults[option], (int, float)):
+            raise ValueError(f"{option} is one number, not {value!r}")
         if option not in LEAST or (value is None and defaults[option] is None):
             continue
         if not _at_least(LEAST[option], value):
@@ -87,6 +98,13 @@ def _by_rank(shape: Shape, *modules: type[nn.Module]) -> Any:
     return modules[len(shape) - 2]
 
 
+def _maps(shape: Shape) -> int:
+    """Return the channels of a (channels, height, width) input."""
+    if len(shape) != 3:
+        raise ValueError(f"needs channels, height and width, got {'x'.join(map(str, shape))}")
+    return shape[0]
+
+
 @layer(unit=True)
 def conv(
     shape: Shape,
@@ -104,7 +122,7 @@ def conv(
     `connections` lists for each filter the maps it sees, as LeNet-5's C3 does; without it each sees all of its group.
     """
     if connections is not None:
-        return SparseConv2d(shape[0], channels, kernel_size, connections, stride=stride, padding=padding)
+        return SparseConv2d(_maps(shape), channels, kernel_size, connections, stride=stride, padding=padding)
     module = _by_rank(shape, nn.Conv1d, nn.Conv2d)
     return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
 
@@ -115,7 +133,7 @@ def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
 
     It gives the patches' principal components, scaled to unit deviation, each with both signs (Page 2018; Jordan 2024).
     """
-    return Whiten2d(shape[0], kernel_size, eps)
+    return Whiten2d(_maps(shape), kernel_size, eps)
 
 
 @layer(unit=True, dense=True)
@@ -150,8 +168,8 @@ def avgpool(
 def lppool(
     shape: Shape, kernel_size: Size, p: float = 2.0, stride: Size | None = None, ceil: bool = False
 ) -> nn.Module:
-    """The p-norm of each window."""
-    return _by_rank(shape, nn.LPPool1d, nn.LPPool2d)(p, kernel_size, stride, ceil)
+    """The p-norm of each window, p at least 1: 1 sums magnitudes, a large p comes near the largest."""
+    return _by_rank(shape, LPPool1d, LPPool2d)(p, kernel_size, stride, ceil)
 
 
 @layer()
@@ -232,7 +250,7 @@ def identity(shape: Shape) -> nn.Module:
 @layer()
 def trainable_pool(shape: Shape, kernel_size: Size, stride: Size | None = None, ceil: bool = False) -> nn.Module:
     """LeNet-5's subsampling (LeCun et al. 1998): mean pooling with a coefficient and a bias for each map."""
-    return TrainablePool2d(shape[0], kernel_size, stride, ceil)
+    return TrainablePool2d(_maps(shape), kernel_size, stride, ceil)
 
 
 @layer(dense=True)
@@ -244,7 +262,7 @@ def rbf(shape: Shape, num_classes: int) -> nn.Module:
 @layer()
 def fixed_filter(shape: Shape, kernel: str | list[list[float]], normalise: bool = False) -> nn.Module:
     """An image kernel on every map, not trained: sharpen, blur, edge_enhance, edge_detect, emboss, sobel_x, sobel_y."""
-    return FixedFilter2d(shape[0], kernel, normalise)
+    return FixedFilter2d(_maps(shape), kernel, normalise)
 
 
 @layer()

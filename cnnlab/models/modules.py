@@ -111,6 +111,43 @@ class TrainablePool2d(nn.Module):
         return means * self.coefficient.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
 
 
+class LPPool2d(nn.Module):
+    """The p-norm of each window, (sum |x|^p)^(1/p), for every p from 1 on.
+
+    torch's own leaves out the magnitude, so that an odd p cancels signs and a fractional one gives NaN below 0, and its
+    gradient is NaN where a whole window is 0; here it is 0 there.
+
+    Args:
+        p: of the norm.
+        kernel_size, stride, ceil: as torch's pools.
+    """
+
+    def __init__(self, p: float, kernel_size: Any, stride: Any = None, ceil: bool = False) -> None:
+        super().__init__()
+        if not p >= 1:
+            raise ValueError(f"p of a norm is at least 1, not {p}")
+        self.p, self.kernel_size, self.stride, self.ceil = p, kernel_size, stride or kernel_size, ceil
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H', W')."""
+        powers = x.abs().pow(self.p)
+        sums = F.avg_pool2d(powers, self.kernel_size, self.stride, ceil_mode=self.ceil, divisor_override=1)
+        return sums.clamp(min=torch.finfo(sums.dtype).tiny).pow(1 / self.p)  # a root has no gradient at 0
+
+
+class LPPool1d(LPPool2d):
+    """The same along one axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, L) to (N, C, L')."""
+        rows = LPPool2d(self.p, _of_row(self.kernel_size), _of_row(self.stride), self.ceil)
+        return rows(x.unsqueeze(2)).squeeze(2)
+
+
+def _of_row(size: Any) -> tuple[int, int]:
+    return 1, size if isinstance(size, int) else size[0]
+
+
 class RBFOutput(nn.Module):
     """LeNet-5's output: how far 84 values are from each class's fixed 7x12 bitmap, squared; given as minus that.
 

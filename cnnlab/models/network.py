@@ -1,19 +1,19 @@
 """An ordered mapping of named layers becomes a module whose children carry these names."""
 
-import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.initialisation import layer_rng
-from cnnlab.models.layers import KINDS
+from cnnlab.models.arrangement import arrange, remove_layers
+from cnnlab.models.initialisation import drawn_parts, layer_rng
 from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
-from cnnlab.models.units import Spec, complete_spec, make_unit
-from cnnlab.names import hint, pick
+from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, Spec, complete_spec, make_unit, takes
+
+# what torch and Python raise where an option or a shape does not fit
+REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AttributeError)
 
 
 class Normalise(nn.Module):
@@ -70,18 +70,23 @@ class Network(nn.Sequential):
             self.input = Normalise(mean, std)
         self.table: list[Row] = []
         self.reaches: dict[str, Reach] = {}  # where in the image a value of a layer looks
-        layers, self.removed = remove_layers(arrange(model["layers"]), model.get("remove") or [])
+        arranged = arrange(model["layers"])
+        refuse_unused(model, arranged)
+        layers, self.removed = remove_layers(arranged, model.get("remove") or [])
         shape, reach = tuple(input_shape), Reach.start(input_shape)
         for name, spec in layers.items():
-            complete = complete_spec(spec, model, num_classes)
             try:
+                complete = complete_spec(spec, model, num_classes)
                 with torch.device("meta"):
                     row, reach = measure(name, spec["kind"], make_unit(complete, shape), shape, reach)
                     if row.note and model.get("strict_sizes"):
                         raise ValueError(row.note)
                 with layer_rng(seed, name):
-                    self.add_module(name, make_unit(complete, shape))
-            except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
+                    unit = make_unit(complete, shape)
+                if spec.get("init") and not drawn_parts(unit):
+                    raise ValueError(f"init={spec['init']}: kind {spec['kind']} has no weights that it could draw")
+                self.add_module(name, unit)
+            except REFUSALS as error:
                 raise ValueError(f"{name}: {_one_line(error)}{self._cause(layers, name, model['layers'])}") from error
             self.table.append(row)
             self.reaches[name] = reach
@@ -128,54 +133,23 @@ class Network(nn.Sequential):
         return f" (after removing {', '.join(before)})" if before else ""
 
 
-def arrange(layers: Mapping[str, Any]) -> dict[str, Spec]:
-    """The layers in their order: as written, those with `after` moved behind the layer they name ("input": first).
+def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
+    """Refuse a model-wide choice that no layer takes, before any is removed.
 
     Raises:
-        ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor.
+        ValueError: names it.
     """
-    if not isinstance(layers, Mapping):
-        raise ValueError(f"model.layers is a mapping of names to layers, not {layers!r}")
-    specs: dict[str, Spec] = {}
-    for name, spec in layers.items():
-        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or name == "input" or hasattr(nn.Sequential, name):
-            raise ValueError(f'a layer cannot be called "{name}"; take letters, digits and _, and no name torch has')
-        if spec is None:  # model.layers.conv2=null
-            continue
-        if not isinstance(spec, Mapping) or "kind" not in spec:
-            raise ValueError(
-                f"{name}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}"
-            )
-        pick(KINDS, spec["kind"], f"kind of {name}")
-        specs[name] = dict(spec)
-    order = [name for name, spec in specs.items() if "after" not in spec]
-    waiting = {name: spec.pop("after") for name, spec in specs.items() if "after" in spec}
-    for name, anchor in reversed(waiting.items()):  # so that the first written stands first behind a shared anchor
-        if anchor not in (*specs, "input"):
-            raise ValueError(f'{name}: there is no layer "{anchor}" to come after{hint(anchor, specs)}')
-        if anchor in waiting:
-            raise ValueError(f"{name}: {anchor} is itself inserted; name the layer both come after")
-        order.insert(0 if anchor == "input" else order.index(anchor) + 1, name)
-    return {name: specs[name] for name in order}
-
-
-def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> tuple[dict[str, Spec], list[str]]:
-    """What is left without the layers that match a name or glob, and the names that went.
-
-    Raises:
-        ValueError: a pattern that matches nothing, or the classifier.
-    """
-    if not isinstance(patterns, (str, list, tuple)):
-        raise ValueError(f"model.remove is a list of names, such as [conv2], not {patterns!r}")
-    patterns = [patterns] if isinstance(patterns, str) else [str(p) for p in patterns]
-    for pattern in patterns:
-        matched = [name for name in layers if fnmatchcase(name, pattern)]
-        if not matched:
-            raise ValueError(f'model.remove: no layer is called "{pattern}"{hint(pattern, layers)}')
-        if heads := [name for name in matched if "num_classes" in KINDS[layers[name]["kind"]].options]:
-            raise ValueError(f'model.remove: "{pattern}" takes {heads[0]}, which gives the classes and has to stay')
-    removed = [name for name in layers if any(fnmatchcase(name, p) for p in patterns)]
-    return {name: spec for name, spec in layers.items() if name not in removed}, removed
+    name = model.get("name", "the network")
+    specs = list(layers.values())
+    for spec in layers.values():
+        specs += arrange(spec["layers"], "layers").values() if "layers" in spec else []
+    for key in MODEL_WIDE:
+        if model.get(key) and not any(takes(spec, key) for spec in specs):
+            units = "dense unit" if key == "dropout" else "unit"
+            raise ValueError(f"model.{key}={model[key]} changes nothing: {name} has no {units} that takes it")
+    sized = any(size in spec for spec in specs for size in SIZES_OF_WIDTH)
+    if model.get("width", 1) != 1 and not sized:
+        raise ValueError(f"model.width={model['width']} changes nothing: {name} has no channels or features to widen")
 
 
 def _one_line(error: Exception) -> str:

@@ -8,37 +8,52 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models.activations import activation
+from cnnlab.models.arrangement import Spec, arrange
 from cnnlab.models.initialisation import initialise
 from cnnlab.models.layers import KINDS, Shape, layer, make_layer
 from cnnlab.names import pick
 
-Spec = dict[str, Any]
-
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
+SIZES_OF_WIDTH = ("channels", "features")  # what model.width multiplies
+WIDEST = 1e9  # channels or features; what still does not fit memory is refused elsewhere
 NORMS = {"batch": "batchnorm", "layer": "layernorm", "group": "groupnorm", "instance": "instancenorm"}
+
+
+def takes(spec: Mapping[str, Any], key: str) -> bool:
+    """Whether a layer takes a model-wide choice: units do, dropout those alone that are dense, as in AlexNet."""
+    kind = KINDS[spec["kind"]]
+    return key not in spec and (key == "init" or (kind.unit and (key != "dropout" or kind.dense)))
 
 
 def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int) -> Spec:
     """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
-    full: Spec = {"init": model.get("init"), **spec}
-    kind = pick(KINDS, full["kind"], "kind")
-    if isinstance(full.get("layers"), Mapping):  # nested named layers
-        full["layers"] = {k: complete_spec(v, model, num_classes) for k, v in full["layers"].items() if v is not None}
+    kind = pick(KINDS, spec["kind"], "kind")
+    full: Spec = {**{key: model.get(key) for key in MODEL_WIDE if takes(spec, key)}, **spec}
+    if "layers" in kind.options:
+        inner = arrange(full.get("layers"), "layers")
+        full["layers"] = {name: complete_spec(s, model, num_classes) for name, s in inner.items()}
     if kind.unit:
-        wide = {key: model.get(key) for key in MODEL_WIDE}
-        if not kind.dense:
-            wide["dropout"] = None  # model-wide dropout is for dense layers, as in AlexNet
-        full = {**wide, **spec}
-        width = model.get("width", 1)
-        if not isinstance(width, (int, float)) or not 0 < width < inf:
-            raise ValueError(f"model.width must be a number above 0, not {width!r}")
-        for size in ("channels", "features"):
-            if isinstance(full.get(size), int) and width != 1:
-                groups = full.get("groups", 1)
-                full[size] = max(1, round(full[size] * width / groups)) * groups
+        for size in SIZES_OF_WIDTH:
+            if isinstance(full.get(size), int):
+                full[size] = widened(full[size], model.get("width", 1), full.get("groups", 1))
     if "num_classes" in kind.options:
         full["num_classes"] = num_classes
     return full
+
+
+def widened(size: int, width: Any, groups: Any = 1) -> int:
+    """A number of channels or features times the model's width, a multiple of the groups.
+
+    Raises:
+        ValueError: a width that is not a number above 0, or that makes more channels than can be counted.
+    """
+    if not isinstance(width, (int, float)) or isinstance(width, bool) or not 0 < width < inf:
+        raise ValueError(f"model.width must be a number above 0, not {width!r}")
+    if width == 1 or not isinstance(groups, int) or groups < 1:  # the layer itself refuses such groups
+        return size
+    if size * width > WIDEST:
+        raise ValueError(f"model.width={width} makes {size * width:.3g} channels of {size}; take a smaller one")
+    return max(1, round(size * width / groups)) * groups
 
 
 def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:

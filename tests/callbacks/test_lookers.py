@@ -17,8 +17,9 @@ from cnnlab.callbacks.look import looked
 from cnnlab.callbacks.mistakes import Mistakes, mistakes
 from cnnlab.callbacks.saliency import Saliency
 from cnnlab.classifier import Classifier
-from cnnlab.config import conf_dir, target
+from cnnlab.config import conf_dir
 from cnnlab.data.sources import Images
+from cnnlab.targets import target
 
 LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
 SHAPES = {

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.models.network import Network, Normalise, arrange, remove_layers
+from cnnlab.models.arrangement import arrange, remove_layers
+from cnnlab.models.network import Network, Normalise
 
 IMAGE = (1, 28, 28)
 
