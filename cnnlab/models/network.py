@@ -141,8 +141,8 @@ def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
     """
     name = model.get("name", "the network")
     specs = list(layers.values())
-    for spec in layers.values():
-        specs += arrange(spec["layers"], "layers").values() if "layers" in spec else []
+    for layer, spec in layers.items():
+        specs += arrange(spec["layers"], f"{layer}.layers").values() if "layers" in spec else []
     for key in MODEL_WIDE:
         if model.get(key) and not any(takes(spec, key) for spec in specs):
             units = "dense unit" if key == "dropout" else "unit"
