@@ -8,7 +8,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial, update_wrapper
+from functools import partial, update_wrapper
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -25,6 +25,7 @@ from cnnlab.names import check_options, pick
 
 Config = Mapping[str, Any]
 T = TypeVar("T")
+FINGERPRINT = "(fingerprint)"  # in the config that a remembered function gets; no key of a config has parentheses
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Source:
     load: Callable[[Config], Splits]
     facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
     keys: tuple[str, ...] = ()  # of its config, beside those of conf/common/data.yaml
+    # changes with the files, where people change them between two runs of a process
+    fingerprint: Callable[[Config], str | None] = lambda config: None
 
 
 def _mnist(config: Config, name: str) -> Splits:
@@ -221,7 +224,9 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": Source(_xo, _xo_facts, ("train_size", "test_size", "draw")),
-    "image_folder": Source(_folder, _folder_facts, ("path", "channels", "stream")),
+    "image_folder": Source(
+        _folder, _folder_facts, ("path", "channels", "stream"), lambda c: folder.fingerprint(c["path"])
+    ),
 }
 
 
@@ -235,23 +240,46 @@ def source(config: Config) -> Source:
 
 
 class Remembered(Generic[T]):
-    """A function of a data config that keeps its last two results, for the runs of a sweep; batch sizes are ignored."""
+    """A function of a data config that keeps its last two results, for the runs of a sweep; batch sizes are ignored.
 
+    A result is dropped when the source's fingerprint says that the files have changed.
+    """
+
+    KEPT: ClassVar[int] = 2
     every: ClassVar[list["Remembered[Any]"]] = []
 
     def __init__(self, function: Callable[[Config], T]) -> None:
-        self._by_text = lru_cache(maxsize=2)(lambda text: function(json.loads(text)))
+        self._function = function
+        self._results: dict[str, tuple[str | None, T]] = {}  # by config: the fingerprint and the result, oldest first
         update_wrapper(self, function)
         self.every.append(self)
 
     def __call__(self, config: Config) -> T:
-        """The function's result, perhaps of an earlier call."""
-        said = {k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size")}
-        return self._by_text(json.dumps(said, sort_keys=True))
+        """Return the function's result, perhaps of an earlier call."""
+        identity = {k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size", FINGERPRINT)}
+        key = json.dumps(identity, sort_keys=True)
+        # given by the remembered function that calls this one, so that the files are looked at once
+        found = config[FINGERPRINT] if FINGERPRINT in config else source(config).fingerprint(config)
+        for function in self.every:  # before new images are loaded, so that memory never holds old ones beside them
+            if key in function._results and function._results[key][0] != found:
+                del function._results[key]
+        if key in self._results:
+            result = self._results.pop(key)[1]
+        else:
+            result = self._function({**json.loads(key), FINGERPRINT: found})
+        self._results[key] = found, result
+        for oldest in list(self._results)[: -self.KEPT]:
+            del self._results[oldest]
+        return result
+
+    @property
+    def kept(self) -> int:
+        """How many results are kept."""
+        return len(self._results)
 
     def forget(self) -> None:
         """Let go of the results."""
-        self._by_text.cache_clear()
+        self._results.clear()
 
 
 def forget() -> None:

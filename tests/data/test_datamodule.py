@@ -121,4 +121,4 @@ def test_images_are_held_once_for_all_runs_of_a_process(composed):
     for module in modules:
         module.setup()
     assert modules[0].train.images is modules[1].train.images
-    assert load._by_text.cache_info().currsize == 0
+    assert load.kept == 0

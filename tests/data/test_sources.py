@@ -1,5 +1,8 @@
+import gc
 import os
 import pickle
+import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+import cnnlab
 from cnnlab.data import sources
 from cnnlab.data.datamodule import DataModule
-from cnnlab.data.splits import statistics
+from cnnlab.data.splits import sizes, statistics
 from cnnlab.data.verify import MNIST_FILES
 
 
@@ -259,3 +263,123 @@ def test_image_folder_needs_a_size(size, composed, tmp_path):
     pictures(tmp_path, "train/cat", "train/dog")
     with pytest.raises(ValueError, match=r"data\.resize"):
         sources.load(composed("data=image_folder", f"data.path={tmp_path}", f"data.resize={size}")["data"])
+
+
+# --- files that change while the process lives
+
+
+CHANGES = {
+    "a picture is added": lambda root: Image.new("RGB", (4, 4)).save(root / "train/cat/new.jpg"),
+    "a picture is deleted": lambda root: (root / "train/dog/a.png").unlink(),
+    "a picture gets another name": lambda root: (root / "train/dog/a.png").rename(root / "train/dog/c.png"),
+    "a picture moves to another class": lambda root: (root / "train/dog/a.png").rename(root / "train/cat/c.png"),
+    "a picture becomes another": lambda root: Image.new("RGB", (9, 7), (9, 9, 9)).save(root / "train/cat/a.png"),
+    "a class is added": lambda root: pictures(root, "train/cow"),
+    "a class is removed": lambda root: shutil.rmtree(root / "train/ant"),
+    "validation images are added": lambda root: pictures(root, "val/dog"),
+    "test images are removed": lambda root: shutil.rmtree(root / "test"),
+}
+
+
+@pytest.fixture
+def animals(tmp_path, composed):
+    """A folder of three classes with two training pictures each, and its data config."""
+    root = pictures(tmp_path / "pictures", "train/ant", "train/cat", "train/dog", "test/cat")
+    overrides = (f"data.path={root}", "data.resize=8", "data.val_size=1", "data.batch_size=2")
+    return root, composed("data=image_folder", *overrides)["data"]
+
+
+def seen(config):
+    """All that there is to know of a folder: facts, sizes, the images as loaded and as a network gets them."""
+    loaded, module = sources.load(config), DataModule(config)
+    module.setup()
+    parts = [loaded.train, loaded.val, loaded.test, module.train, module.val, module.test]
+    return (
+        sources.facts(config),
+        sizes(config),
+        loaded.classes,
+        module.classes,
+        [part and (part.images.tolist(), part.labels.tolist()) for part in parts],
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_in_an_image_folder_is_seen(change, animals):
+    root, config = animals
+    before = seen(config)
+    CHANGES[change](root)
+    now = seen(config)
+    sources.forget()
+    assert now == seen(config)
+    assert (now == before) == (change == "a picture gets another name")
+
+
+def test_a_picture_of_the_same_size_is_seen_by_its_times(animals, tmp_path):
+    root, config = animals
+    file, other = root / "train/cat/a.png", tmp_path / "b.bmp"
+    for path, shade in ((file.with_suffix(".bmp"), 1), (other, 2)):
+        Image.new("RGB", (9, 7), (shade, 0, 0)).save(path)
+    file.unlink()
+    file = file.with_suffix(".bmp")
+    reds = []
+    for copy in (None, shutil.copyfile, shutil.move):
+        if copy:
+            before = file.stat()
+            Image.new("RGB", (9, 7), (2 + len(reds), 0, 0)).save(other)
+            os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))  # as an archive may have them
+            copy(other, file)
+            assert file.stat().st_size == before.st_size
+        reds.append(sources.load(config).train.images[2:4, 0, 0, 0].tolist())
+    assert reds == [[41, 1], [41, 3], [41, 4]]
+
+
+def test_an_image_folder_that_did_not_change_is_read_once_and_looked_at_once_a_call(animals, monkeypatch):
+    root, config = animals
+    reads, looks = [], []
+    read, fingerprint = sources.folder.read, sources.folder.fingerprint
+    monkeypatch.setattr(sources.folder, "read", lambda path, **options: reads.append(path) or read(path, **options))
+    monkeypatch.setattr(sources.folder, "fingerprint", lambda path: looks.append(path) or fingerprint(path))
+    sizes(config)
+    assert (len(reads), len(looks)) == (8, 1)  # though it calls load
+    sizes({**config, "batch_size": 5})
+    modules = [DataModule(config) for _ in range(3)]
+    for module in modules:
+        module.setup()
+    assert len(reads) == 8
+    assert len(looks) == 5
+    (root / "train/cat/notes.txt").write_text("no picture")
+    sizes(config)
+    assert len(reads) == 8
+
+
+def test_images_of_an_earlier_state_are_not_kept(animals):
+    root, config = animals
+    module = DataModule(config)
+    module.setup()
+    old = weakref.ref(module.train)
+    module = None
+    CHANGES["a picture is added"](root)
+    sources.load(config)
+    gc.collect()
+    assert old() is None
+
+
+def test_the_same_relative_path_from_another_directory_is_another_folder(animals, monkeypatch, tmp_path):
+    root, config = animals
+    pictures(tmp_path / "elsewhere/pictures", "train/x", "train/y")
+    config = {**config, "path": root.name}
+    monkeypatch.chdir(root.parent)
+    assert sources.load(config).classes == ["ant", "cat", "dog"]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert sources.load(config).classes == ["x", "y"]
+
+
+def test_a_second_fit_in_the_same_process_sees_new_pictures(animals, tmp_path):
+    root, _ = animals
+    request = ["data=image_folder", f"data.path={root}", "data.resize=8", "data.val_size=1", "model=softmax"]
+    request += ["trainer=cpu", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
+    first = cnnlab.fit(request)
+    pictures(root, "train/cow")
+    second = cnnlab.fit(request)
+    assert (first.classes, second.classes) == (["ant", "cat", "dog"], ["ant", "cat", "cow", "dog"])
+    assert second.metrics["params"] > first.metrics["params"]
