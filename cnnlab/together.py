@@ -17,7 +17,7 @@ from cnnlab.models.stacked import structure
 from cnnlab.pack import Pack
 from cnnlab.studies import meta_network
 from cnnlab.train import begin, end, pass_on
-from cnnlab.training import Fit, finish, load_data, log_to, note_place, prepare, trainer_options
+from cnnlab.training import Fit, finish, load_data, log_to, log_unfinished, note_place, prepare, trainer_options
 
 Config = dict[str, Any]
 
@@ -102,9 +102,14 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
     )
     try:
         trainer.fit(pack, PackData(first, [(job.config["seed"], job.config["augment"]) for job in jobs]))
-    except FloatingPointError:
-        if len(pack.failures) < len(fits):
+    except BaseException as error:
+        for fit in fits:
+            log_unfinished(fit)
+        if not isinstance(error, FloatingPointError) or len(pack.failures) < len(fits):
             raise
+    else:
+        for m in pack.failures:
+            log_unfinished(fits[m])
     return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
 
 

@@ -1,16 +1,23 @@
-"""A run's row in TensorBoard's HParams tab."""
+"""Log a run's settings and final metrics: its row in TensorBoard's HParams tab, and `hparams.yaml`.
 
-import json
-from collections.abc import Mapping
+TensorBoard collects the tab's columns from all runs below a folder: every setting that a run has, every scalar as a metric.
+It does so only while no run writes an experiment summary, which lists the columns; the first one found would count for all
+runs, and those of another study or model would be empty rows. So none is written here. Columns that differ come first, in
+alphabetical order, and five of each sort are shown until more are ticked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from torch.utils.tensorboard import FileWriter
 
-from cnnlab.runs import flatten
+from cnnlab.runs import PLACES, config_hash, flatten
 from cnnlab.studies import varied_value
 
-SHOWN = (
+SETTINGS = (
     "seed",
     "precision",
     "label_smoothing",
@@ -22,24 +29,72 @@ SHOWN = (
     "augment",
     "trainer",
 )
+COLUMNS = (  # of every run, so that runs of any models and studies can be told apart
+    "data",
+    "data.batch_size",
+    "model",
+    "model.activation",
+    "model.remove",
+    "model.width",
+    "optimizer",
+    "optimizer.lr",
+    "precision",
+    "scheduler",
+    "seed",
+    "trainer.max_epochs",
+)
+OWN_FILE = "-settings"  # ends the name of the event file that holds the settings
 
 
-def log_hyperparameters(logger: Logger, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Write what the run was given and its final metrics; in a study, what the study varies, its seeds as one group.
+def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Give every logger the settings of a run that starts or resumes, and TensorBoard its row of the HParams tab.
 
-    TensorBoard takes the list of parameters from one run for all of a folder, so the runs of a study write the same.
+    Args:
+        loggers: the trainer's.
+        config: the run's.
+        overrides: of the command line; what they set has a column too.
     """
-    if not isinstance(logger, TensorBoardLogger):
-        return
-    study = config["study"]
+    settings = {key: config[key] for key in SETTINGS}
+    settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            folder = Path(logger.log_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            # TensorBoard and Lightning keep what they find first, and a resumed run may have more epochs
+            for earlier in (folder / logger.NAME_HPARAMS_FILE, *folder.glob(f"events.out.tfevents.*{OWN_FILE}")):
+                earlier.unlink(missing_ok=True)
+            writer = FileWriter(folder, filename_suffix=OWN_FILE)
+            writer.add_summary(hparams_pb(row(config, overrides), trial_id=group(config)))
+            writer.close()
+        logger.log_hyperparams(settings)
+
+
+def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
+    """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
+
+    The seed is left out in a study, where the seeds of a variant are one row.
+    """
+    study, flat = config["study"], flatten(config)
+    shown = {key: varied_value(config, key) for key in COLUMNS}
+    for override in overrides:
+        key, _, typed = override.lstrip("+~").partition("=")
+        if key not in (*shown, *PLACES) and not key.startswith(("study.", "hydra")):
+            shown[key] = varied_value(config, key) if key in flat else typed  # a group's choice, such as callbacks=ema
     if study["variant"]:
-        chosen = {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
-    else:
-        chosen = flatten({k: config[k] for k in SHOWN})
-        del chosen["data.dir"]  # where, not what
-    shown = {k: v if isinstance(v, (bool, int, float, str)) else json.dumps(v) for k, v in chosen.items()}
-    final = {f"final/{k}": v for k, v in metrics.items()}
-    writer = logger.experiment._get_file_writer()
-    writer.add_summary(hparams_config_pb([HParam(k) for k in shown], [Metric(k) for k in final]))
-    writer.add_summary(hparams_pb(shown, trial_id=study["variant"]))
-    logger.log_metrics(final, 0)
+        shown |= {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
+        del shown["seed"]
+    return shown
+
+
+def group(config: Mapping[str, Any]) -> str:
+    """Return what the runs that share a row have in common: study, variant and all settings but the seed."""
+    study = config["study"]
+    return f"{study['name']}/{study['variant']}-{config_hash({**config, 'seed': None})}" if study["variant"] else ""
+
+
+def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
+    """Log what `metrics.json` says, losses and accuracies under `final/`, which stands before all other metrics."""
+    final = {f"final/{k}" if "/" in k else f"run/{k}": v for k, v in metrics.items()}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_metrics(final, 0)
