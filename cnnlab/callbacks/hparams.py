@@ -1,9 +1,9 @@
 """Log a run's settings and final metrics: its row in TensorBoard's HParams tab, and `hparams.yaml`.
 
-TensorBoard collects the tab's columns from all runs below a folder: every setting that a run has, every scalar as a metric.
-It does so only while no run writes an experiment summary, which lists the columns; the first one found would count for all
-runs, and those of another study or model would be empty rows. So none is written here. Columns that differ come first, in
-alphabetical order, and five of each sort are shown until more are ticked.
+TensorBoard collects the tab's columns from all runs below a folder: every setting that a run has, every scalar as a
+metric. It does so only while no run writes an experiment summary, which lists the columns: the first one found would
+count for all runs, and those of another study or model would be empty rows. So none is written here. Columns that
+differ come first, in alphabetical order; five settings and five metrics are shown until more are ticked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
