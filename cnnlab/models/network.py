@@ -87,7 +87,8 @@ class Network(nn.Sequential):
                     raise ValueError(f"init={spec['init']}: kind {spec['kind']} has no weights that it could draw")
                 self.add_module(name, unit)
             except REFUSALS as error:
-                raise ValueError(f"{name}: {_one_line(error)}{self._cause(layers, name, model['layers'])}") from error
+                message = f"{name}: {_one_line(error)}"
+                raise ValueError(message + self._cause(message, name, model, input_shape, num_classes)) from error
             self.table.append(row)
             self.reaches[name] = reach
             shape = row.output_shape
@@ -126,11 +127,21 @@ class Network(nn.Sequential):
             values = layer(values)
         self.train(training)
 
-    def _cause(self, layers: Mapping[str, Spec], name: str, written: Mapping[str, Any]) -> str:
-        """The removals that came before a layer, for the message that it does not fit."""
-        order = list(arrange(written))
+    def _cause(
+        self, message: str, name: str, model: Mapping[str, Any], input_shape: Sequence[int], num_classes: int
+    ) -> str:
+        """Name the removals before a layer that fails, unless it fails the same way with nothing removed."""
+        order = list(arrange(model["layers"]))
         before = [r for r in self.removed if order.index(r) < order.index(name)]
-        return f" (after removing {', '.join(before)})" if before else ""
+        if not before:
+            return ""
+        try:
+            with torch.device("meta"):
+                Network({**model, "remove": []}, input_shape, num_classes)
+        except ValueError as error:
+            if str(error) == message:
+                return ""
+        return f" (after removing {', '.join(before)})"
 
 
 def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:

@@ -114,6 +114,21 @@ def test_errors_name_the_layer_and_the_remedy(lenet5, overrides, shape, message)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("+model.layers.pool2.size=2", 'pool2: kind avgpool has no option "size"'),
+        ("+model.layers.fc3.dropout=2", "fc3: dropout probability"),
+        ("model.layers.pool2.kernel_size=[2,2,2]", "pool2: kernel_size=[2, 2, 2] for 2 axes"),
+    ],
+)
+def test_a_removal_is_not_blamed_for_what_fails_without_it(lenet5, wrong, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is the test
+        Network(lenet5(wrong, "model.remove=[conv2]"), IMAGE, 10)
+    assert str(caught.value).startswith(message)
+    assert "removing" not in str(caught.value)
+
+
 def test_arrange_puts_inserted_layers_behind_their_anchor_in_the_order_written():
     layer = {"kind": "dropout"}
     order = arrange({"a": layer, "b": layer, "x": {**layer, "after": "a"}, "y": {**layer, "after": "a"}})
