@@ -84,8 +84,11 @@ def parse(network: "Network", key: str) -> dict[str, list[int] | None]:
 
 
 def _channels(network: "Network") -> dict[str, int]:
-    """How many channels each layer has; without the classifier, which gives the answer."""
-    return {row.name: row.output_shape[0] for row in network.table[:-1]}
+    """Return how many channels each layer has, without the layer that gives the classes."""
+    from cnnlab.models.table import class_layer
+
+    answer = class_layer(network.table)
+    return {row.name: row.output_shape[0] for row in network.table if row.name != answer}
 
 
 @contextlib.contextmanager

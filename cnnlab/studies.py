@@ -104,7 +104,7 @@ def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str]) -> li
     from cnnlab.models.layers import KINDS
 
     layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
-    removable = [name for name, spec in layers.items() if "num_classes" not in KINDS[spec["kind"]].options]
+    removable = [name for name, spec in layers.items() if not KINDS[spec["kind"]].gives_classes]
     chosen = [name for name in removable if any(fnmatchcase(name, p) for p in patterns)]
     if not chosen:
         raise ValueError(f"study.leave_out={list(patterns)} matches none of {', '.join(removable)}")

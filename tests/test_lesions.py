@@ -7,6 +7,7 @@ import torch
 
 from cnnlab.evaluate import load_test
 from cnnlab.lesions import expand, lesion, parse, silenced, validation_means
+from cnnlab.models.network import Network
 
 
 def test_zero_mean_and_pass_are_what_a_forward_pass_by_hand_gives(digits_run):
@@ -84,3 +85,13 @@ def test_what_is_silenced_is_checked(digits_run):
             parse(network, key)
     with pytest.raises(ValueError, match="known are mean, zero, pass"):
         lesion(digits_run, [["conv1"]], by="nothing")
+
+
+def test_the_classifier_is_spared_where_another_layer_ends_the_network(composed):
+    network = Network(composed("model=airbench", "model.width=0.25")["model"], (3, 32, 32), 10)
+    assert network.table[-1].name == "scale"
+    names = [name for (name,) in expand(network, "each")]
+    assert "scale" in names
+    assert "head" not in names
+    with pytest.raises(ValueError, match='unknown layer to silence "head"'):
+        parse(network, "head")

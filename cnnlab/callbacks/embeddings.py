@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cnnlab.callbacks.look import Findings, Look
 from cnnlab.callbacks.pictures import figure, picture
+from cnnlab.models.table import class_layer
 
 if TYPE_CHECKING:
     from cnnlab.classifier import Classifier
@@ -32,7 +33,7 @@ class Embeddings(Look):
         assert data.val is not None
         images, labels = data.val.images[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
-        last = classifier.network.get_submodule(classifier.network.table[-1].name)
+        last = classifier.network.get_submodule(class_layer(classifier.network.table))
         hook = last.register_forward_pre_hook(lambda module, inputs: vectors.append(inputs[0].detach().flatten(1)))
         classifier.walk(images)
         hook.remove()

@@ -61,7 +61,7 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
         matched = [name for name in layers if fnmatchcase(name, pattern)]
         if not matched:
             raise ValueError(f'model.remove: no layer is called "{pattern}"{hint(pattern, layers)}')
-        if heads := [name for name in matched if "num_classes" in KINDS[layers[name]["kind"]].options]:
+        if heads := [name for name in matched if KINDS[layers[name]["kind"]].gives_classes]:
             raise ValueError(f'model.remove: "{pattern}" takes {heads[0]}, which gives the classes and has to stay')
     removed = [name for name in layers if any(fnmatchcase(name, p) for p in patterns)]
     return {name: spec for name, spec in layers.items() if name not in removed}, removed

@@ -40,6 +40,11 @@ class Kind:
         """The options a layer of this kind may give."""
         return list(inspect.signature(self.make).parameters)[1:]
 
+    @property
+    def gives_classes(self) -> bool:
+        """Whether a layer of this kind gives one value a class."""
+        return "num_classes" in self.options
+
 
 KINDS: dict[str, Kind] = {}
 

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cnnlab.models.layers import KINDS
+
 Shape = tuple[int, ...]
 
 
@@ -22,6 +24,14 @@ class Row:
     macs: int  # multiply-adds for one image
     receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
     note: str = ""  # where a convolution does not fit and its last steps are left out
+
+
+def class_layer(table: Sequence[Row]) -> str:
+    """Return the name of the layer that gives the classes; others may follow, such as one that scales logits.
+
+    In a network without a layer of such a kind it is the last.
+    """
+    return next((row.name for row in reversed(table) if KINDS[row.kind].gives_classes), table[-1].name)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
         for size in SIZES_OF_WIDTH:
             if isinstance(full.get(size), int):
                 full[size] = widened(full[size], model.get("width", 1), full.get("groups", 1))
-    if "num_classes" in kind.options:
+    if kind.gives_classes:
         full["num_classes"] = num_classes
     return full
 

@@ -93,6 +93,13 @@ def test_the_panel_says_what_autograd_says(composed):
     assert (height, width) == (4 * 30 + 2, 6 * 30 + 2)  # a row an image, a tile a channel, two pixels between
 
 
+def test_the_embedding_is_what_the_classifier_reads_though_a_layer_follows_it(composed):
+    classifier, data = untrained(composed, "airbench", "model.width=0.25")
+    (vectors, _, _) = looked(Embeddings().look, classifier, data).embeddings["embeddings"]
+    assert classifier.network.table[-1].kind == "scale"
+    assert vectors.shape == (12, classifier.network.table[-3].output_shape[0])
+
+
 def test_dead_and_saturated_units_are_counted(composed):
     classifier, data = untrained(composed, "lenet5", "model.activation=relu")
     with torch.no_grad():
