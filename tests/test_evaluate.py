@@ -8,6 +8,7 @@ import cnnlab
 from cnnlab.data.sources import load
 from cnnlab.evaluate import evaluate
 from cnnlab.predict import predict
+from cnnlab.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +33,17 @@ def test_predict_prepares_files_as_the_run_did(peculiar_run, tmp_path):
     rows = predict(peculiar_run, sorted(tmp_path.iterdir()))
     right = [row["label"] == str(label) for row, label in zip(rows, test.labels.tolist(), strict=False)]
     assert torch.tensor(right).float().mean() > 0.8
+
+
+def test_a_run_on_xo_answers_for_the_trickier_cases_under_their_own_name(command, tmp_path):
+    quick = ["trainer=cpu", "model=xo_cnn", "data.train_size=64", "data.test_size=64", "trainer.max_epochs=1"]
+    for data in ("xo", "xo_tricky"):
+        assert command("train", *quick, f"data={data}").status == 0
+    directories = {p.name.split("-xo_cnn-")[1].rpartition("-")[0]: p for p in tmp_path.glob("outputs/runs/*")}
+    assert set(directories) == {"xo", "xo_tricky"}
+    for data in ("xo", "xo_tricky"):
+        done = command("evaluate", f"run={directories['xo']}", f"data={data}")
+        assert f"evaluate/{data}.json" in done.stdout, done.stderr
+    own, tricky = (Run.load(directories[data]).config["data"]["name"] for data in ("xo", "xo_tricky"))
+    assert (own, tricky) == ("xo", "xo_tricky")
+    assert {p.name for p in directories["xo"].glob("evaluate/*")} == {"xo.json", "xo_tricky.json"}

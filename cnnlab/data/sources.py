@@ -217,13 +217,15 @@ def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     return (config["channels"], size, size), len(folder.classes_in(config["path"]))
 
 
+XO = Source(_xo, _xo_facts, ("train_size", "test_size", "draw"))
 SOURCES: dict[str, Source] = {
     "mnist": Source(lambda c: _mnist(c, "MNIST"), lambda c: ((1, 28, 28), 10)),
     "fashion_mnist": Source(lambda c: _mnist(c, "FashionMNIST"), lambda c: ((1, 28, 28), 10)),
     "cifar10": Source(lambda c: _cifar(c, "CIFAR10"), lambda c: ((3, 32, 32), 10)),
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
-    "xo": Source(_xo, _xo_facts, ("train_size", "test_size", "draw")),
+    "xo": XO,
+    "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
     "image_folder": Source(
         _folder, _folder_facts, ("path", "channels", "stream"), lambda c: folder.fingerprint(c["path"])
     ),
