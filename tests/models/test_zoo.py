@@ -33,6 +33,7 @@ def built(composed, shape, classes, *overrides, device="meta"):
         ("zfnet", (3, 224, 224), 1000, 62_357_608),
         ("alexnet_torchvision", (3, 224, 224), 1000, 61_100_840),
         ("alexnet_cifar", (3, 32, 32), 10, 1_178_666),
+        ("airbench", (3, 32, 32), 10, 1_972_504),
         ("xo_cnn", (1, 9, 9), 2, 56),
     ],
 )
