@@ -176,7 +176,8 @@ class FixedFilter2d(nn.Module):
 
     Args:
         kernel: a name in KERNELS, or the rows of a kernel of odd size.
-        normalise: divide by the sum of the kernel, where it is not 0, so that brightness stays.
+        normalise: divide by the absolute value of the kernel's sum, where it is not 0, so that brightness stays; a
+            kernel whose sum is negative keeps its sign.
     """
 
     kernel: Tensor
@@ -189,7 +190,7 @@ class FixedFilter2d(nn.Module):
         if values.ndim != 2 or values.shape[0] % 2 == 0 or values.shape[1] % 2 == 0:
             raise ValueError(f"a kernel has rows and columns of odd number, not {'x'.join(map(str, values.shape))}")
         total = sum(sum(row) for row in kernel)
-        self.register_buffer("kernel", values / total if normalise and total else values)
+        self.register_buffer("kernel", values / abs(total) if normalise and total else values)
         self.channels, self.kernel_size = channels, tuple(values.shape)
         self.padding = tuple(n // 2 for n in values.shape)
 

@@ -157,3 +157,9 @@ def test_whitening_is_fitted_where_it_stands_and_never_trained():
     assert not network.whiten.whiten.weight.requires_grad
     assert network.params == 24 + network.head.classifier.weight.numel() + 2
     assert network.training
+
+
+def test_normalising_a_fixed_filter_keeps_its_sign():
+    kernel = [[0, -1, 0], [-1, 2, -1], [0, -1, 0]]  # its sum is -2
+    layer = make_layer("fixed_filter", (1, 5, 5), {"kernel": kernel, "normalise": True})
+    assert torch.equal(layer.kernel, torch.tensor(kernel) / 2)
