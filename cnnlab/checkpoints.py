@@ -68,6 +68,25 @@ READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile,
                RuntimeError, TypeError, AttributeError, NotImplementedError, zlib.error)  # fmt: skip
 
 
+def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -> None:
+    """Refuse the checkpoint of another run; one that does not say of which run it is, as older ones, is taken.
+
+    Args:
+        content: of the checkpoint.
+        config_hash: of the run in whose directory it lies.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: names the file and both hashes.
+    """
+    theirs = content["hyper_parameters"].get("config_hash") or config_hash
+    if theirs != config_hash:
+        raise ValueError(
+            f"{path} is of another run: its config has the hash {theirs}, this run's {config_hash}; "
+            "init_from=RUN_DIR takes weights from another run"
+        )
+
+
 def refuse_other_network(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
     """Compare names and shapes of two state dicts.
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf, isfinite
+from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,6 +87,23 @@ def check(config: Config) -> None:
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])
     _trainer(config)
+
+
+def refuse_foreign_checkpoint(directory: Path, config_hash: str) -> None:
+    """Look at the checkpoint from which a run would be resumed, before anything of the run is changed.
+
+    Args:
+        directory: of the run.
+        config_hash: of the config that the run began with.
+
+    Raises:
+        ValueError: it is damaged, or of another run.
+    """
+    last = directory / "checkpoints/last.ckpt"
+    if last.is_file():
+        from cnnlab.checkpoints import read, refuse_other_run
+
+        refuse_other_run(read(last), config_hash, last)
 
 
 def _values(config: Config) -> None:

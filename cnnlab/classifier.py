@@ -1,6 +1,7 @@
 """The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from cnnlab.checkpoints import refuse_other_network
 from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
-from cnnlab.finite import OnItsWay, Step, explain, infinite_weight
+from cnnlab.finite import LOWER, OnItsWay, Step, explain, infinite_weight
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.optim import decay_groups, schedule
@@ -37,8 +38,10 @@ class Classifier(LightningModule):
         test_shift: likewise over an image and two moved by so many pixels, see `views`.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
         scheduler: makes the schedule from the optimizer.
+        config_hash: of the run that it is trained in, which a checkpoint is asked for wherever it is used.
 
-    All but the last two are saved in checkpoints, so that `Classifier.load_from_checkpoint(path)` needs nothing else.
+    All but optimizer and scheduler are saved in checkpoints, so that `Classifier.load_from_checkpoint(path)` needs
+    nothing else.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Classifier(LightningModule):
         test_shift: int = 0,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
+        config_hash: str = "",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
@@ -166,9 +170,9 @@ class Classifier(LightningModule):
         """
         if torch.isfinite(norm + step.loss):
             return
-        found = explain(self.network, step.images, step.loss)
+        found = explain(self.network, step, self.loss)
         if found or clip_to:
-            raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}"))
+            raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
 
     def defers(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether nobody waits for the norm: on a GPU, where the optimizer can leave a step out by itself."""
@@ -189,7 +193,8 @@ class Classifier(LightningModule):
             self.network.zero_grad()
             loss = self.loss(self.network(step.images).float(), step.labels)
             loss.backward()
-        raise FloatingPointError(step.said(explain(self.network, step.images, loss) or "the gradient norm is infinite"))
+        found = explain(self.network, replace(step, loss=loss.detach()), self.loss)
+        raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Forget the gradients, without the detour by profiling hooks that every Optimizer.zero_grad makes."""
@@ -292,7 +297,7 @@ class Classifier(LightningModule):
             value = metric.compute()  # over all processes, so that all stop
             if not torch.isfinite(value):
                 step = self.trainer.global_step
-                raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; lower optimizer.lr")
+                raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; {LOWER}")
             values[f"{stage}/{name}"] = value
             metric.reset()
         return values

@@ -2,18 +2,22 @@
 
 import contextlib
 import functools
+import io
 import os
 import re
 import secrets
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
@@ -111,6 +115,45 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | Path | Non
         return config, Path(config.hydra.run.dir)
 
 
+def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse overrides that describe a sweep or a study, where one run is trained.
+
+    Args:
+        composed: with Hydra's own part.
+        overrides: from which it was composed.
+
+    Raises:
+        ValueError: names the override and the command that trains several runs.
+    """
+    if composed.hydra.mode == RunMode.MULTIRUN:
+        choices = composed.hydra.runtime.choices
+        cause = next((f"{g}={choices[g]}" for g in ("ablation", "experiment") if choices.get(g)), "hydra.mode=MULTIRUN")
+        raise ValueError(
+            f"{cause} trains several runs, and fit one: run `{_shell(overrides)}`, then "
+            f'cnnlab.compare("{composed.output_dir}/studies/...")'
+        )
+
+
+def refuse_sweep(overrides: Sequence[str]) -> None:
+    """Refuse overrides with several values, where one run is trained.
+
+    Raises:
+        ValueError: names the override and what is to be done instead.
+    """
+    for override in OverridesParser.create().parse_overrides([quote(o) for o in overrides]):
+        if override.is_sweep_override():
+            key, _, values = str(override.input_line).partition("=")
+            as_list = "" if "(" in values else f"; a list is written {key}=[{values}]"
+            raise ValueError(
+                f"{key}={values} is a sweep, and fit trains one run: call fit for each value, or run "
+                f"`{_shell(['-m', *overrides])}`{as_list}"
+            )
+
+
+def _shell(arguments: Sequence[str]) -> str:
+    return f"python -m cnnlab.train {shlex.join(arguments)}"
+
+
 def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]) -> None:
     """Leave in a directory what Hydra leaves there when it runs a command itself."""
     folder = directory / ".hydra"
@@ -140,7 +183,10 @@ def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(OmegaConf.select(config, key), DictConfig):
             raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
         OmegaConf.set_struct(config, True)
-        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+        try:
+            OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+        except YAMLError as error:
+            raise ValueError(f"{override}: the value is not written as YAML has it") from error
     return plain(config)
 
 
@@ -169,13 +215,15 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leave by SystemExit, because Hydra turns a callback's exceptions into warnings."""
-        from cnnlab.checks import check
+        from cnnlab.checks import check, refuse_foreign_checkpoint
+        from cnnlab.runs import config_hash
 
         try:
             with one_line_errors():
                 checked = plain(config)
                 refuse_study_keys(checked["study"], NO_STUDY)
                 check(checked)
+                refuse_foreign_checkpoint(Path(config.hydra.run.dir), config_hash(checked))
         except Exception:
             traceback.print_exc()
             sys.exit(1)
@@ -193,6 +241,8 @@ def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], N
 
         _run_id.cache_clear()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
         sys.argv[1:] = [quote(a) if "=" in a and not a.startswith("-") else a for a in sys.argv[1:]]
         with one_line_errors():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(caught)()
@@ -216,6 +266,18 @@ def one_line_errors() -> Iterator[None]:
             raise
         sys.stderr.write(f"cnnlab: {explain(error)}\n")
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def value_errors() -> Iterator[None]:
+    """Raise ValueError with the line that a command would print."""
+    try:
+        yield
+    except EXPECTED as error:
+        line = explain(error)
+        if isinstance(error, ValueError) and line == str(error):
+            raise
+        raise ValueError(line) from error
 
 
 def explain(error: BaseException) -> str:

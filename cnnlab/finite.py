@@ -1,9 +1,13 @@
-"""Which layer first gave what is not finite, once something is not."""
+"""Say which layer was the first whose values or gradients are not finite, once something is not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+LOWER = "lower optimizer.lr"
+ORDINARY = 1e4  # size of values and weights that a training which diverges goes beyond before it overflows
 
 
 @dataclass
@@ -18,34 +22,54 @@ class Step:
 
     def said(self, what: str) -> str:
         """The message of a step that is not."""
-        return f"epoch {self.epoch + 1}, step {self.number}: {what}; lower optimizer.lr"
+        return f"epoch {self.epoch + 1}, step {self.number}: {what}"
 
 
-def explain(network: nn.Module, images: Tensor, loss: Tensor) -> str | None:
-    """What is not finite in a step, by layer: a weight, or a value on the way forward, or the loss, or a gradient.
+def explain(network: nn.Module, step: Step, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
+    """Say what is not finite in a step, and the remedy: a weight, a value on the way forward, the loss, or a gradient.
+
+    The layer that is named is the first: forward from the images, for gradients backward from the loss. Where what it
+    was given and its weights are of ordinary size, a lower learning rate would change nothing, and the message says so.
 
     Args:
         network: named layers, with gradients of the step.
-        images: of the step, as the network takes them.
-        loss: of the step.
+        step: images as the network takes them, labels, and the loss.
+        loss_of: logits and labels.
 
     Returns None where all is finite.
     """
-    for name, layer in network.named_children():
+    layers = list(network.named_children())
+    for name, layer in layers:
         if not all(_finite(p) for p in layer.parameters()):
-            return f"a weight of {name} is not finite"
-    values = images
-    with torch.no_grad():
-        for name, layer in network.named_children():
-            values = layer(values)
-            if not _finite(values):
-                return f"{name} gives values that are not finite"
-    if not _finite(loss):
-        return f"the loss is {loss.item()}"
-    for name, layer in reversed(list(network.named_children())):  # as gradients are made
+            return f"a weight of {name} is not finite; {LOWER}"
+    values = [step.images]
+    with torch.enable_grad():
+        for name, layer in layers:
+            values.append(layer(values[-1]))
+            if not _finite(values[-1]):
+                return f"{name} gives values that are not finite; {_remedy(name, layer, values[-2])}"
+    if not _finite(step.loss):
+        return f"the loss is {step.loss.item()}; {LOWER}"
+    differentiable = [v for v in values[1:] if v.requires_grad]
+    gradients = torch.autograd.grad(loss_of(values[-1].float(), step.labels), differentiable, allow_unused=True)
+    before = dict(zip(map(id, differentiable), gradients, strict=True))
+    for (name, layer), given, made in reversed(list(zip(layers, values[:-1], values[1:], strict=True))):
+        behind, through = before.get(id(made)), before.get(id(given))
+        if behind is not None and not _finite(behind):
+            return f"the loss has a gradient that is not finite; {LOWER}"
+        if through is not None and behind is not None and not _finite(through):
+            return f"{name} gives a gradient that is not finite; {_remedy(name, layer, given, behind)}"
         if not all(_finite(p.grad) for p in layer.parameters() if p.grad is not None):
-            return f"a gradient of {name} is not finite"
+            return f"a gradient of {name} is not finite; {LOWER}"
     return None
+
+
+def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
+    """What helps where a layer makes what is not finite: a lower learning rate, or another layer."""
+    largest = max((float(t.detach().abs().max()) for t in (*given, *layer.parameters()) if t.numel()), default=0.0)
+    if largest > ORDINARY:
+        return LOWER
+    return f"it makes that by itself, of numbers up to {largest:.3g}: change {name}, a lower optimizer.lr does not help"
 
 
 class OnItsWay:

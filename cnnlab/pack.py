@@ -13,7 +13,7 @@ from cnnlab.callbacks.graph import Graph
 from cnnlab.callbacks.history import History
 from cnnlab.checkpoints import WholeFiles
 from cnnlab.classifier import Batch
-from cnnlab.finite import OnItsWay, Step
+from cnnlab.finite import LOWER, OnItsWay, Step
 from cnnlab.members import AsOne, InTurn, stacks
 from cnnlab.training import Fit
 
@@ -181,7 +181,7 @@ class Pack(LightningModule):
             loss, norm = step.loss[m].item(), norms[m].item()
             if not isfinite(loss + norm):
                 what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
-                self.failed(m, FloatingPointError(step.said(what)))
+                self.failed(m, FloatingPointError(step.said(f"{what}; {LOWER}")))
 
     def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
         """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""

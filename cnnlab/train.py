@@ -1,5 +1,6 @@
 """Train a network, test the best checkpoint, leave a run directory."""
 
+import json
 import os
 import shlex
 import sys
@@ -8,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab import runs
-from cnnlab.checks import check
-from cnnlab.config import NO_STUDY, command, compose, one_line_errors, plain, resumed_config, write_composed
+from cnnlab.checks import check, refuse_foreign_checkpoint
+from cnnlab.config import (
+    command,
+    compose,
+    one_line_errors,
+    plain,
+    refuse_several_runs,
+    refuse_sweep,
+    resumed_config,
+    value_errors,
+    write_composed,
+)
 from cnnlab.keys import refuse_study_keys
 from cnnlab.training import fit_and_test
 
@@ -32,6 +43,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
     if first() or joined():
         check(config)
+        refuse_foreign_checkpoint(directory, runs.identity(directory, config))
     if needs_launch(config["trainer"]):
         from cnnlab.data.sources import forget
 
@@ -58,7 +70,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
 def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
     """Write the `run.json` of a run that starts, or goes on; returns what it says."""
-    info = runs.provenance(config, overrides)
+    info = runs.provenance(config, overrides) | {"config_hash": runs.identity(directory, config)}
     if (directory / "checkpoints/last.ckpt").is_file():
         info["resumed"] = {k: v for k, v in runs.Run.load(directory).info.items() if k in runs.EXACT_WITH}
     runs.write_json(directory / "run.json", info)
@@ -120,22 +132,56 @@ def _print_result(metrics: Mapping[str, float], directory: Path) -> None:
 
 
 def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> runs.Run:
-    """Train from Python, as `python -m cnnlab.train` does from a shell.
+    """Train one run from Python, as `python -m cnnlab.train` does from a shell, and return it.
 
     Args:
-        overrides: as on the command line, such as ["data=mnist", "model.remove=[conv2]"].
+        overrides: as on the command line, such as ["data=mnist", "model.remove=[conv2]"], or ["resume=RUN_DIR"].
         config_dir: a folder with configs of one's own.
 
     Raises:
-        ValueError: the config asks for what cannot be.
+        ValueError: the request cannot be carried out; in one line, as the command says it. No directory is left.
+        FloatingPointError: the training diverged.
     """
-    composed, directory = compose("train", overrides, config_dir)
-    config = plain(composed)
-    refuse_study_keys(config["study"], NO_STUDY)
-    check(config)
-    write_composed(composed, directory, overrides)
+    overrides = _override_list(overrides)
+    resumed, others = _split_resume(overrides)
+    if resumed is not None:
+        resume(resumed, others)
+        return runs.Run.load(resumed)
+    with value_errors():
+        refuse_sweep(overrides)
+        composed, directory = compose("train", overrides, config_dir)
+        refuse_several_runs(composed, overrides)
+        config = plain(composed)
+        refuse_study_keys(config["study"], "fit trains one run; `python -m cnnlab.train -m` makes a study")
+        check(config)
+        write_composed(composed, directory, overrides)
     train(config, directory, overrides)
     return runs.Run.load(directory)
+
+
+def _override_list(overrides: Any) -> list[str]:
+    """Return what `fit` was given as a list.
+
+    Raises:
+        ValueError: it is no list of overrides; the message shows how it is written.
+    """
+    if isinstance(overrides, str):
+        raise ValueError(f"overrides are a list: fit({json.dumps(overrides.split())})")
+    if isinstance(overrides, Mapping):
+        written = json.dumps([f"{key}={value}" for key, value in overrides.items()])
+        raise ValueError(f"overrides are a list, as on the command line: fit({written})")
+    for override in overrides:
+        if not isinstance(override, str):
+            raise ValueError(f'overrides are text, such as "seed=1", not {override!r}')
+        if override.startswith("-"):
+            raise ValueError(f'{override} is an option of the command; fit takes overrides, such as "seed=1"')
+    return list(overrides)
+
+
+def _split_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the run directory that `resume=` names, if one is named, and the other arguments."""
+    asked = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
+    return (Path(asked[-1]) if asked else None), [a for a in arguments if not a.startswith("resume=")]
 
 
 def resume(directory: Path, overrides: Sequence[str]) -> None:
@@ -150,8 +196,11 @@ def resume(directory: Path, overrides: Sequence[str]) -> None:
         if not override.startswith(("trainer.max_epochs=", "trusted_modules=")):
             raise ValueError(f"{override}: a resumed run keeps its config; only trainer.max_epochs may change")
     run = runs.Run.load(directory)
-    config = resumed_config(directory, ["trusted_modules=[]", *overrides])
-    if run.status == "completed" and run.metrics.get("epochs", 0) >= config["trainer"]["max_epochs"]:
+    with value_errors():
+        config = resumed_config(directory, ["trusted_modules=[]", *overrides])
+    epochs = config["trainer"]["max_epochs"]
+    # what is no number is refused by `train`
+    if run.status == "completed" and isinstance(epochs, int) and run.metrics.get("epochs", 0) >= epochs:
         print(f"nothing to do: {directory} is completed")
         return
     train(config, directory, run.info["overrides"])
@@ -168,10 +217,10 @@ def main() -> None:
     """The command."""
     from cnnlab.processes import first, joined
 
-    asked = [a for a in sys.argv[1:] if a.startswith("resume=") and a != "resume=null"]
-    if asked:
+    resumed, others = _split_resume(sys.argv[1:])
+    if resumed is not None:
         with one_line_errors():
-            resume(Path(asked[-1].partition("=")[2]), [a for a in sys.argv[1:] if not a.startswith("resume=")])
+            resume(resumed, others)
     elif joined() and not first():  # Hydra would make it a directory of its own
         with one_line_errors():
             composed, directory = compose("train", sys.argv[1:])

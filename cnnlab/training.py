@@ -88,7 +88,7 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
     from cnnlab.checkpoints import WholeFiles, clear_parts
 
     keep_freed()
-    classifier = build(config, data)
+    classifier = build(config, data, runs.identity(directory, config))
     trusted = config["trusted_modules"]
     history = History()
     checkpoints = directory / "checkpoints"
@@ -200,7 +200,7 @@ def log_unfinished(fit: Fit) -> None:
             logger.finalize("failed")
 
 
-def build(config: Config, data: "DataModule") -> "Classifier":
+def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classifier":
     """The classifier a config describes, for the data it describes, started from another run's weights where asked."""
     import torch
     from torch.optim import Optimizer
@@ -222,6 +222,7 @@ def build(config: Config, data: "DataModule") -> "Classifier":
         test_shift=config["test_shift"],
         optimizer=target(config["optimizer"], Optimizer, trusted),
         scheduler=target(config["scheduler"], LRScheduler, trusted),
+        config_hash=config_hash,
     )
     assert data.train is not None
     classifier.network.fit_to(sample(data.train)[:5000])
@@ -256,7 +257,7 @@ def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, floa
     """What a fit says of itself; validation figures are those of the best checkpoint's epoch."""
     best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
     return {
-        "train/loss": history.epochs[-1]["train/loss"] if history.epochs else float("nan"),
+        **{k: v for row in history.epochs[-1:] for k, v in row.items() if k == "train/loss"},
         **{k: v for k, v in best.items() if k.startswith("val/")},
         "params": classifier.network.params,
         "macs": classifier.network.macs,

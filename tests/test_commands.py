@@ -160,3 +160,14 @@ def test_a_signal_ends_the_run_with_its_status(tmp_path, number, status):
     assert "Traceback" not in stderr
     (directory,) = (tmp_path / "outputs/runs").iterdir()
     assert Run.load(directory).status == "interrupted"
+
+
+def test_predict_answers_for_files_whose_names_are_no_text(tmp_path, digits_run):
+    picture = tmp_path / os.fsdecode(b"pictures/caf\xe9.png")
+    picture.parent.mkdir()
+    Image.new("L", (8, 8), 200).save(picture)
+    Image.new("L", (8, 8), 90).save(picture.with_name("plain.png"))
+    done = cnnlab("predict", f"run={digits_run.directory}", "images=pictures", "output=out.csv", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert b"caf\xe9.png," in (tmp_path / "out.csv").read_bytes()
+    assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 3

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 import cnnlab
-from cnnlab.finite import explain
+from cnnlab.finite import Step, explain
 from cnnlab.runs import Run
 
 QUICK = ("data.val_size=0.5", "trainer.max_epochs=2", "data.batch_size=120", "checkpoint_every=1", "augment=none")
@@ -114,4 +114,39 @@ def test_large_but_finite_gradients_are_no_reason_to_stop():
     loss = (network(torch.ones(1, 3)) * 1e30).sum()
     loss.backward()
     assert not torch.isfinite(torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]))
-    assert explain(network, torch.ones(1, 3), loss) is None
+    step = Step(0, 0, torch.ones(1, 3), torch.zeros(1, dtype=torch.long), loss.detach())
+    assert explain(network, step, lambda logits, labels: logits.sum() * 1e30) is None
+
+
+class Root(nn.Module):
+    """Has no value below 0, and no gradient at 0."""
+
+    def forward(self, x):
+        return x.sqrt()
+
+
+@pytest.mark.parametrize(("shift", "said"), [(-1.0, "gives values"), (0.0, "gives a gradient")])
+def test_a_layer_that_makes_it_by_itself_is_named_and_the_learning_rate_not_blamed(shift, said):
+    network = nn.Sequential()
+    network.add_module("fc1", nn.Linear(3, 2, bias=False))
+    network.add_module("root", Root())
+    network.add_module("fc2", nn.Linear(2, 2))
+    images = torch.full((1, 3), shift)
+    network.fc1.weight.data.fill_(1.0)
+    loss = network(images).sum()
+    loss.backward()
+    step = Step(0, 0, images, torch.zeros(1, dtype=torch.long), loss.detach())
+    found = explain(network, step, lambda logits, labels: logits.sum())
+    assert found.startswith(f"root {said} that ")
+    assert "change root, a lower optimizer.lr does not help" in found
+
+
+def test_values_that_grew_too_large_are_a_matter_of_the_learning_rate():
+    network = nn.Sequential()
+    network.add_module("fc1", nn.Linear(3, 2))
+    network.add_module("fc2", nn.Linear(2, 2))
+    for parameter in network.parameters():
+        parameter.data.fill_(1e30)
+    images = torch.ones(1, 3)
+    step = Step(0, 0, images, torch.zeros(1, dtype=torch.long), network(images).sum().detach())
+    assert explain(network, step, lambda logits, labels: logits.sum()).endswith("not finite; lower optimizer.lr")

@@ -1,6 +1,8 @@
 """Files that somebody has damaged, or means harm with: refused in one line, nothing executed, nothing destroyed."""
 
+import csv
 import io
+import json
 import os
 import pickle
 import random
@@ -85,10 +87,37 @@ def test_code_in_a_checkpoint_is_not_executed(command, stopped, tmp_path, name):
     assert not canary.exists()
 
 
-def test_a_checkpoint_of_another_network_is_refused(command, stopped, tmp_path):
-    other = cnnlab.fit(["trainer=cpu", "trainer.max_epochs=1", "model=mlp", f"output_dir={tmp_path}/other"])
-    shutil.copy(other.directory / "checkpoints/last.ckpt", stopped / "checkpoints/last.ckpt")
-    refused(resumed(command, stopped), "another network")
+@pytest.mark.parametrize("other", ["model=mlp", "seed=1", "optimizer.lr=0.002"])
+def test_a_checkpoint_of_another_run_is_refused_and_the_run_stays_as_it_is(command, stopped, tmp_path, other):
+    foreign = cnnlab.fit(["trainer=cpu", "trainer.max_epochs=1", other, f"output_dir={tmp_path}/other"])
+    before = (stopped / "run.json").read_bytes()
+    shutil.copy(foreign.directory / "checkpoints/last.ckpt", stopped / "checkpoints/last.ckpt")
+    refused(resumed(command, stopped), "last.ckpt is of another run", "init_from=RUN_DIR")
+    assert (stopped / "run.json").read_bytes() == before
+    shutil.copy(foreign.directory / "checkpoints/best.ckpt", stopped / "checkpoints/best.ckpt")
+    for name in ("evaluate", "inspect", "robustness", "export"):
+        refused(command(name, f"run={stopped}"), "best.ckpt is of another run")
+
+
+def test_a_run_of_another_config_does_not_start_in_a_directory_with_a_checkpoint(command, stopped):
+    before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file() and p.name != ".lock"}
+    refused(command("train", f"hydra.run.dir={stopped}", "seed=1"), "last.ckpt is of another run")
+    assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file() and p.name != ".lock"} == before
+
+
+def test_a_resumed_run_takes_its_own_checkpoints_for_its_own(command, stopped):
+    assert resumed(command, stopped).status == 0
+    assert command("evaluate", f"run={stopped}").status == 0
+    assert command("train", f"resume={stopped}", "trainer.max_epochs=4").status == 0
+
+
+def test_weights_that_are_not_finite_give_no_answers(command, stopped):
+    path = stopped / "checkpoints/best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["network.conv2.conv.weight"][0] = torch.nan
+    torch.save(content, path)
+    for name in ("evaluate", "inspect", "robustness", "export"):
+        refused(command(name, f"run={stopped}"), "best.ckpt: a weight of conv2 is not finite")
 
 
 @pytest.mark.parametrize("place", ["optimizer", "scheduler", "callbacks", "logger"])
@@ -123,6 +152,45 @@ def test_damaged_records_are_refused(command, stopped, name, content):
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 1
     assert (stopped / name).read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("metrics.json", "test/acc", float("nan")),
+        ("metrics.json", "test/acc", "high"),
+        ("metrics.json", "test/acc", 1e308),
+        ("metrics.json", "fit_seconds", 1e308),
+        ("run.json", "overrides", None),
+        ("run.json", "status", "fine"),
+    ],
+)
+def test_a_run_with_a_damaged_record_is_named_in_a_report_and_stops_no_other(command, tmp_path, name, key, value):
+    sweep = ["-m", "model=softmax", "seed=0,1", "trainer=cpu", "trainer.max_epochs=1", "study.name=two"]
+    assert command("train", *sweep).status == 0
+    study = tmp_path / "outputs/studies/two"
+    path = next(study.glob("*-s1-*")) / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    done = command("report", f"study={study}")
+    assert done.status == 0
+    assert done.stderr == ""
+    rows = list(csv.DictReader(io.StringIO((study / "results.csv").read_text())))
+    assert [row["status"] for row in rows] == ["completed", "damaged"]
+    assert f"{name} is damaged: {key} is {value!r}" in rows[1]["cause"]
+    assert "1 of 2 runs are not completed" in (study / "report.md").read_text()
+
+
+@pytest.mark.parametrize("key", ["data", "data.batch_size", "study", "trainer.max_epochs", "seed", "model.layers"])
+def test_a_config_that_lacks_a_key_is_said_to_be_damaged(command, stopped, key):
+    from omegaconf import OmegaConf
+
+    path = stopped / ".hydra/config.yaml"
+    config = OmegaConf.load(path)
+    *parents, last = key.split(".")
+    del (config[parents[0]] if parents else config)[last]
+    OmegaConf.save(config, path)
+    for done in (resumed(command, stopped), command("evaluate", f"run={stopped}")):
+        refused(done, f"config.yaml is damaged: {key} is missing")
 
 
 def test_an_archive_that_reaches_outside_its_folder_is_not_unpacked(command, tmp_path):

@@ -11,6 +11,7 @@ from cnnlab.models.activations import activation
 from cnnlab.models.arrangement import Spec, arrange
 from cnnlab.models.initialisation import initialise
 from cnnlab.models.layers import KINDS, Shape, layer, make_layer
+from cnnlab.models.modules import Conv2d
 from cnnlab.names import pick
 
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
@@ -89,7 +90,7 @@ class Residual(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if after != shape:
             height, width = (-(-n // m) for n, m in zip(shape[1:], after[1:], strict=True))
-            self.shortcut = nn.Conv2d(shape[0], after[0], 1, (height, width), bias=False)
+            self.shortcut = Conv2d(shape[0], after[0], 1, (height, width), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to what the body gives."""

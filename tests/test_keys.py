@@ -1,0 +1,167 @@
+"""No key is ignored: a misspelt one is refused in one line, wherever it stands."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from cnnlab.checks import check
+from cnnlab.config import EXPECTED, compose, conf_dir, explain, plain
+from cnnlab.models.network import Network
+
+FILES = sorted(p.relative_to(conf_dir()).as_posix() for p in conf_dir().rglob("*.yaml"))
+COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "predict": ["run=x", "images=x"],
+            "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip
+SHAPES = {"alexnet": (3, 227, 227), "alexnet_torchvision": (3, 224, 224), "zfnet": (3, 224, 224),
+          "airbench": (3, 32, 32), "xo_cnn": (1, 9, 9)}  # fmt: skip
+# whose keys are names that anybody may choose
+NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")
+
+
+def paths(node, prefix=()):
+    """The path of every key of nested mappings."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield (*prefix, key)
+            yield from paths(value, (*prefix, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from paths(value, (*prefix, index))
+
+
+def is_name(file: str, path: tuple) -> bool:
+    """Whether a key is a name that anybody may choose, or is of Hydra's defaults list, which Hydra looks at."""
+    group = file.partition("/")[0]
+    above = ".".join(map(str, path[:-1]))
+    if "defaults" in path[:-1] or above.startswith("hydra.callbacks"):
+        return True
+    return any(above == n or above.endswith(f".{n}") for n in NAMES) or (group in ("callbacks", "logger") and not above)
+
+
+def spoilt(content: dict, path: tuple, key: str) -> dict:
+    """A copy in which the key at a path is another; the order stays."""
+    first, *rest = path
+    if isinstance(content, list):
+        return [spoilt(v, tuple(rest), key) if i == first else v for i, v in enumerate(content)]
+    if not rest:
+        return {key if k == first else k: v for k, v in content.items()}
+    return {k: spoilt(v, tuple(rest), key) if k == first else v for k, v in content.items()}
+
+
+def refusal(file: str) -> str | None:
+    """What a command that reads the file says, if it refuses it."""
+    group, _, choice = file.removesuffix(".yaml").rpartition("/")
+    try:
+        if choice in COMMANDS and not group:
+            plain(compose(choice, COMMANDS[choice])[0], choice)
+            return None
+        chosen = {"common": [], "": []}.get(group, [f"{group}={choice}"])
+        chosen.append("model=softmax" if group == "data" else "data=digits")
+        config = plain(compose("train", chosen[: 1 if group == "model" else 2])[0])
+        if group == "model":
+            build(choice, config["model"])
+        elif group != "data" or choice in ("digits", "xo", "xo_tricky"):
+            check(config)
+    except EXPECTED as error:
+        return explain(error)
+    return None
+
+
+def build(choice: str, model: dict) -> None:
+    with torch.device("meta"):
+        Network(model, SHAPES.get(choice, (1, 28, 28)), 10)
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    """A copy of the shipped configs, which the commands read."""
+    folder = tmp_path_factory.mktemp("conf") / "conf"
+    shutil.copytree(conf_dir(), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnnlab.config.conf_dir", lambda: folder)
+        patch.setattr("cnnlab.checks._accelerator", lambda name: None)  # for trainer=gpu on any machine
+        yield folder
+
+
+def keys_of(file: str) -> list[tuple]:
+    """The paths of a file's keys that are no names of somebody's choice."""
+    content = yaml.safe_load((conf_dir() / file).read_text()) or {}
+    return [at for at in paths(content) if not is_name(file, at)]
+
+
+def write_spoilt(conf: Path, file: str, at: tuple) -> str:
+    """Misspell a key of a file, in a copy of the shipped ones; returns the wrong key."""
+    text = (conf_dir() / file).read_text()
+    package = text.partition("\n")[0] + "\n" if text.startswith("# @package") else ""
+    wrong = f"{at[-1]}q"
+    (conf / file).write_text(package + yaml.safe_dump(spoilt(yaml.safe_load(text), at, wrong), sort_keys=False))
+    return wrong
+
+
+def misses(said: str | None, at: tuple, wrong: str) -> bool:
+    """Whether a refusal is none, or does not say what is wrong; without `defaults` much is."""
+    return said is None or "\n" in said or not (wrong in said or at[-1] in said or at[-1] == "defaults")
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if not f.startswith(("hydra/", "model/"))])
+def test_every_key_of_every_shipped_config_is_refused_when_it_is_misspelt(conf, file):
+    shipped = (conf / file).read_text()
+    unnoticed = []
+    try:
+        for at in keys_of(file):
+            if at[:2] == ("hydra", "sweeper"):
+                continue
+            wrong = write_spoilt(conf, file, at)
+            if misses(said := refusal(file), at, wrong):
+                unnoticed.append((at, said))
+    finally:
+        (conf / file).write_text(shipped)
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.startswith("model/")])
+def test_so_is_every_key_of_every_model(conf, file):
+    choice, shipped = Path(file).stem, (conf / file).read_text()
+    whole = plain(compose("train", [f"model={choice}"])[0])["model"]
+    build(choice, whole)
+    unnoticed = []
+    try:
+        for at in keys_of(file):
+            if at[0] == "layers" and len(at) > 1:  # a layer's options are looked at when it is built
+                wrong = f"{at[-1]}q"
+                with pytest.raises(ValueError, match=rf"^{at[1]}: .*({wrong}|{at[-1]})"):
+                    build(choice, spoilt(whole, at, wrong))
+                continue
+            wrong = write_spoilt(conf, file, at)
+            if misses(said := refusal(file), at, wrong):
+                unnoticed.append((at, said))
+    finally:
+        (conf / file).write_text(shipped)
+    assert unnoticed == []
+
+
+SWEPT = [(f, at) for f in FILES for at in keys_of(f) if at[:2] == ("hydra", "sweeper") or f.startswith("hydra/")]
+
+
+@pytest.mark.parametrize(("file", "at"), SWEPT, ids=[f"{f}:{'.'.join(at)}" for f, at in SWEPT])
+def test_so_is_every_key_of_a_sweeper(conf, command, tmp_path, file, at):
+    shipped = (conf / file).read_text()
+    group, choice = Path(file).parent.as_posix(), Path(file).stem
+    swept = (
+        ["-m", "seed=0,1"]
+        if choice == "study"
+        else ["-m", "optimizer.lr=interval(0.1,0.2)"]
+        if choice == "search"
+        else []
+    )
+    wrong = write_spoilt(conf, file, at)
+    try:
+        done = command("train", *swept, f"{group}={choice}", "data=digits", "study.plan_only=true")
+    finally:
+        (conf / file).write_text(shipped)
+    assert done.status == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert wrong in done.stderr or at[-1] in done.stderr
+    assert list(tmp_path.iterdir()) == []
