@@ -12,6 +12,8 @@ from typing import Any
 from torch import nn
 
 from cnnlab.models.modules import (
+    Conv1d,
+    Conv2d,
     FixedFilter2d,
     LPPool1d,
     LPPool2d,
@@ -128,7 +130,9 @@ def conv(
     """
     if connections is not None:
         return SparseConv2d(_maps(shape), channels, kernel_size, connections, stride=stride, padding=padding)
-    module = _by_rank(shape, nn.Conv1d, nn.Conv2d)
+    ones = (1, (1,), (1, 1))
+    suspect = dilation not in ones or (kernel_size in ones and stride not in ones)  # torch's may have wrong gradients
+    module = _by_rank(shape, Conv1d, Conv2d) if suspect else _by_rank(shape, nn.Conv1d, nn.Conv2d)
     return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
 
 

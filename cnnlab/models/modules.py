@@ -10,6 +10,54 @@ from torch import Tensor, nn
 from cnnlab.names import pick
 
 
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    dilation: tuple[int, ...],
+    groups: int = 1,
+) -> Tensor:
+    """Convolve along one or two axes, with right gradients also where torch's are wrong on a CPU.
+
+    The cases, and how torch fails there, are in docs/torch-strided-1x1-convolution.md. Arguments are those of
+    F.conv2d, sizes one an axis.
+    """
+    if x.is_cpu:
+        pointwise = groups == 1 and set(weight.shape[2:]) == {1} and (padding == "valid" or set(padding) == {0})
+        if pointwise and max(stride) > 1 and weight.shape[1] < 16:
+            # oneDNN would copy the strided positions to a buffer, and write past its end
+            positions: list[Any] = [slice(None, None, step) for step in stride]
+            x, stride = x[(..., *positions)], (1,) * len(stride)
+        if len(dilation) == 2 and dilation[0] > 1 and weight.shape[1] % 16 and _computes_in(x) == torch.bfloat16:
+            # wrong in channels_last only; contiguous() may leave strides that torch still takes for channels_last
+            x, weight = (values.clone(memory_format=torch.contiguous_format) for values in (x, weight))
+    function = F.conv1d if weight.ndim == 3 else F.conv2d
+    return function(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _computes_in(x: Tensor) -> torch.dtype:
+    """The type in which autocast, where it is on, lets a convolution of x on the CPU be computed."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+class Conv1d(nn.Conv1d):
+    """torch's, with zeros as padding and the gradients of `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, L) to (N, out, L')."""
+        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, with zeros as padding and the gradients of `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H', W')."""
+        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
 class Scale(nn.Module):
     """Times a constant."""
 
@@ -76,7 +124,8 @@ class SparseConv2d(nn.Module):
             raise ValueError(f"connections names maps from 0 to {in_channels - 1}, at least one for each channel")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        self.stride, self.padding = stride, padding
+        self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+        self.padding = (padding, padding) if isinstance(padding, int) else padding
         self.register_buffer("targets", torch.tensor([o for o, maps in enumerate(connections) for _ in maps]))
         self.register_buffer("sources", torch.tensor([m for maps in connections for m in maps]))
         # the paper's range, 2.4 over the number of inputs of a unit
@@ -90,7 +139,7 @@ class SparseConv2d(nn.Module):
         """(N, in, H, W) to (N, out, H', W')."""
         full = self.weight.new_zeros(self.out_channels, self.in_channels, *self.kernel_size)
         full = full.index_put((self.targets, self.sources), self.weight)
-        return F.conv2d(x, full.to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding)
+        return convolve(x, full.to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding, (1, 1))
 
 
 class TrainablePool2d(nn.Module):

@@ -1,6 +1,6 @@
 """A study as it stands: its runs, read from their directories, and its variants compared with the baseline."""
 
-import csv
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnlab.reporting.statistics import Difference, paired_difference, seeds_needed, verdicts
 from cnnlab.reporting.tables import Table
-from cnnlab.runs import Run, read_json
+from cnnlab.runs import Run, read_history, read_json
 from cnnlab.studies import Plan, Variant, runs_of
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ def assemble(
     judged = [c for c in others if c.difference]
     for comparison, (p, verdict) in zip(judged, verdicts([c.difference for c in judged if c.difference]), strict=True):
         comparison.p, comparison.verdict = p, verdict
-    finished = [(v, run) for v, _, _, run in runs if run is not None]
+    finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
     curves: dict[str, list[list[tuple[float, float]]]] = {v.name: [] for v in valid}
     for variant_name, run in finished:
         if variant_name in curves and (curve := _curve(run.directory)):
@@ -98,8 +98,20 @@ def assemble(
     return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions)
 
 
+def damage(run: Run) -> str | None:
+    """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
+    try:
+        run.info, run.metrics, run.config  # noqa: B018
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _row(variant: Variant, seed: int, place: str, run: Run | None) -> Row:
-    info = run.info if run else {"status": "pending", "cause": None}
+    info: Mapping[str, Any] = {"status": "pending"}
+    if run is not None:
+        damaged = damage(run)
+        info = {"status": "damaged", "cause": damaged} if damaged else run.info
     metrics = run.metrics if run and info["status"] == "completed" else {}
     return {
         "variant": variant.name,
@@ -133,14 +145,10 @@ def _difference(variant: Sequence[Row], baseline: Sequence[Row], metric: str) ->
 
 
 def _curve(directory: Path) -> list[tuple[float, float]]:
-    """Validation accuracy after each epoch, as the CSV logger left it."""
-    curve: dict[float, float] = {}
-    for path in sorted(directory.glob("csv/version_*/metrics.csv")):
-        with path.open() as file:
-            for line in csv.DictReader(file):
-                if line.get("val/acc") and line.get("epoch"):
-                    curve[float(line["epoch"]) + 1] = float(line["val/acc"])
-    return sorted(curve.items())
+    """Return the validation accuracy after each epoch that has one; a damaged log costs the curve, not the report."""
+    with contextlib.suppress(ValueError):
+        return [(row["epoch"], row["val/acc"]) for row in read_history(directory) if "val/acc" in row]
+    return []
 
 
 def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Run]) -> None:
