@@ -33,9 +33,7 @@ def differences(study: Study) -> str:
 
 
 def against(study: Study, measure: str, label: str) -> str:
-    """Accuracy against what a variant costs."""
-    from matplotlib.ticker import EngFormatter, NullFormatter
-
+    """Plot accuracy against what a variant costs."""
     figure, axes = _figure(4.6, 3.4)
     colours = _colours(study)
     for comparison in study.comparisons:
@@ -46,10 +44,8 @@ def against(study: Study, measure: str, label: str) -> str:
         name = comparison.variant.name
         axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
         axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.2)
+    _logarithmic(axes)
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, %")
     return _svg(figure, measure)
@@ -99,6 +95,21 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
     return _svg(figure, "robustness")
+
+
+def _logarithmic(axes: "Axes") -> None:
+    """Make the horizontal axis logarithmic, with several labelled ticks however narrow or wide its range is."""
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_xlim()
+    if high < 5 * low:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.minorticks_off()
+    elif high < 300 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 30 * low else (1, 2, 5)))
 
 
 def _colours(study: Study) -> Mapping[str, str]:
