@@ -23,18 +23,19 @@ from cnnlab.studies import shown_seconds
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be run where."""
+    """A run of a sweep or search that is to be made."""
 
     overrides: list[str]
     directory: Path
     kin: str | None = None  # tasks of which it is the same can be trained together
+    number: str = ""  # which of how many it is, "3/20", for what is said of it
 
 
 @dataclass
 class Survivor:
     """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
 
-    names: list[str]  # of all directories
+    numbers: dict[str, str]  # of all tasks, by the name of their directories
     mates: dict[str, list[Path]]  # to be trained together with the job of a name
     sweeper: int  # its process
 
@@ -68,8 +69,7 @@ class Survivor:
                 raise
             outcomes = [error] * len(configs)
         for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
-            number = f"[{self.names.index(place.name) + 1}/{len(self.names)}]"
-            where = f"{number} {config['study']['variant']} s{config['seed']}"
+            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}"
             if isinstance(outcome, runs.InUseError):
                 _say(f"{where}  is run by another process")
             elif isinstance(outcome, BaseException):
@@ -77,8 +77,14 @@ class Survivor:
                     runs.record_failure(place, config, overrides[place], outcome)
                 _say(f"{where}  failed: {' '.join(str(outcome).split()) or type(outcome).__name__}")
             else:
-                accuracy = outcome.get("test/acc", outcome.get("val/acc", 0.0))
-                _say(f"{where}  accuracy {accuracy:.4f}  {shown_seconds(outcome['fit_seconds'])}")
+                _say(f"{where}  {_accuracy(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
+
+
+def _accuracy(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
+    """Say the accuracy that counts: on validation images in a search, which they decide, else on test images."""
+    if config["study"]["trial"] is not None or "test/acc" not in metrics:
+        return f"validation accuracy {metrics.get('val/acc', 0.0):.4f}"
+    return f"accuracy {metrics['test/acc']:.4f}"
 
 
 def _say(text: str) -> None:
@@ -159,7 +165,7 @@ def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> 
     mates = {first.directory.name: [job.directory for job in others] for first, *others in packs}
     for job in (job for _, *others in packs for job in others):  # what Hydra does for those it is given
         write_composed(context.config_loader.load_sweep_config(config, job.overrides), job.directory, job.overrides)
-    task = Survivor([job.directory.name for job in jobs], mates, os.getpid())
+    task = Survivor({job.directory.name: job.number for job in jobs}, mates, os.getpid())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     place = quote(f"hydra.sweep.dir={jobs[0].directory.parent}")
     arguments = [[*job.overrides, place, f"hydra.sweep.subdir={job.directory.name}"] for job, *_ in packs]

@@ -58,23 +58,27 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
     directory = Path(str(config.hydra.sweep.dir))
     directory.mkdir(parents=True, exist_ok=True)
     study = load(directory, base["seed"])
+    done = (TrialState.COMPLETE, TrialState.PRUNED)
+    print(f"search       {os.path.relpath(directory)}", flush=True)
+    if already := len(study.get_trials(states=done)):
+        print(f"{already} of {wanted} trials are done already")
     for cut in study.get_trials(states=(TrialState.RUNNING,)):  # of a search that was killed
         study.tell(cut.number, state=TrialState.FAIL)
         study.enqueue_trial(cut.params)
-    print(f"search       {os.path.relpath(directory)}", flush=True)
+        print(f"trial_{cut.number:03d} was cut off: its values are tried again", flush=True)
 
     failed = 0
-    done = (TrialState.COMPLETE, TrialState.PRUNED)
     while (left := wanted - failed - len(study.get_trials(states=done))) > 0:
         trials = [study.ask(space) for _ in range(min(parallel, left))]
         tasks = []
-        for trial in trials:
+        for place, trial in enumerate(trials, wanted - left + 1):
             variant = f"trial_{trial.number:03d}"
             own = [f"{key}={value}" for key, value in trial.params.items()]
             own += [f"study.name={config.study.name}", f"study.variant={variant}", f"study.trial={trial.number}"]
             own += [f"study.varied=[{','.join(sorted(key.lstrip('+') for key in space))}]"]
             composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
-            tasks.append(Task([*fixed, *own], directory / job_of(variant, composed).run_dir))
+            run_dir = directory / job_of(variant, composed).run_dir
+            tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
         carry_out(context, config, tasks)
         failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
     print(f"\n{summary(study, directory)}")

@@ -66,9 +66,12 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
         return
-    todo = [task for task in tasks if not completed(task.directory)]
+    left = [task for task in tasks if not completed(task.directory)]
+    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
+    for line in begun(todo):
+        print(line, flush=True)
     try:
         carry_out(context, study.config, todo)
         silence_baselines(plan, study.directory)
@@ -238,6 +241,32 @@ def plan_table(plan: Plan) -> str:
     )
     total = sum((v.seconds or 0) * len(seeds[v.name]) for v in plan.variants)
     return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
+
+
+def begun(tasks: Sequence[Task]) -> list[str]:
+    """Say which of the tasks resume from a checkpoint, and which start again because they left none."""
+    from cnnlab.checkpoints import read
+
+    resumed, again = [], []
+    for task in tasks:
+        if not (task.directory / "run.json").is_file() or runs.locked(task.directory):
+            continue
+        name = f"{task.directory.name} ({runs.Run.load(task.directory).status})"
+        last = task.directory / "checkpoints/last.ckpt"
+        if not last.is_file():
+            again.append(name)
+            continue
+        try:
+            content = read(last)
+            resumed.append(f"{name} from epoch {content['epoch'] + 1}, step {content['global_step']}")
+        except ValueError:  # the run itself says what is wrong with it
+            resumed.append(f"{name} from a checkpoint that cannot be read")
+    return [f"{what}: {_some(names)}" for what, names in (("resumes", resumed), ("starts again", again)) if names]
+
+
+def _some(names: Sequence[str], shown: int = 8) -> str:
+    rest = len(names) - shown
+    return "; ".join(names[:shown]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def silence_baselines(plan: Plan, directory: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from cnnlab.config import conf_dir
 from cnnlab.reporting.statistics import seeds_needed
@@ -82,8 +84,6 @@ def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
 
 
 def test_surviving_layers_start_equal_and_data_come_in_the_same_order(study):
-    import torch
-
     from cnnlab.data.datamodule import DataModule
     from cnnlab.training import build
 
@@ -150,6 +150,21 @@ def test_a_failing_job_stops_no_other_and_is_retried(tmp_path):
     assert again.returncode == 1
     assert "1 of 2 runs are completed already" in again.stdout
     assert "[1/1]" in again.stdout
+    assert re.search(r"^starts again: lr_1e_30-s0-\w+ \(failed\)$", again.stdout, re.MULTILINE)
+
+
+def test_a_sweep_that_was_killed_says_from_where_it_resumes(tmp_path):
+    command = ["train", "-m", "model=mlp", "seed=0,1", "trainer.max_epochs=3"]
+    done = cnnlab(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resumes" not in done.stdout
+    (directory,) = (tmp_path / "outputs/studies").glob("*/baseline-s1-*")
+    info = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(info | {"status": "running"}))  # and nobody is running it
+    again = cnnlab(*command, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    steps = torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert f"resumes: {directory.name} (interrupted) from epoch 3, step {steps}\n" in again.stdout
 
 
 @pytest.mark.slow
@@ -234,8 +249,15 @@ def test_a_search_prunes_resumes_and_survives_failing_trials(tmp_path):
     pruned = [r["trial"] for r in rows if r["state"] == "pruned"]
     run = Run.load(next(tmp_path.glob(f"outputs/studies/search/trial_{int(pruned[0]):03d}-*")))
     assert run.metrics["epochs"] < 3
+    said = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [line.split()[0] for line in said] == [f"[{i}/8]" for i in range(1, 9)]
+    by_trial = {int(r["trial"]): float(r["val/acc"]) for r in rows if r["state"] == "complete"}
+    for number, accuracy in by_trial.items():
+        assert f"trial_{number:03d} s0  validation accuracy {accuracy:.4f}" in said[number]
     again = cnnlab(*command, "hydra.sweeper.trials=10", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+    assert "8 of 10 trials are done already" in again.stdout
+    assert "[9/10] trial_008" in again.stdout
     assert len(rows_of(tmp_path / "outputs/studies/search")) == 10
     assert len({r["optimizer.lr"] for r in rows_of(tmp_path / "outputs/studies/search")}) == 10  # none asked twice
     best = [float(r["val/acc"]) for r in rows_of(tmp_path / "outputs/studies/search") if r["state"] == "complete"]
@@ -248,7 +270,7 @@ def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):
 
     cwd, *_ = study
     groups = {}
-    for name, run in runs_in(cwd / "outputs/studies/leave_one_out").items():
+    for run in runs_in(cwd / "outputs/studies/leave_one_out").values():
         events = EventAccumulator(str(run.directory)).Reload()
         assert events.Scalars("final/test/acc")[0].value == pytest.approx(run.metrics["test/acc"])
         content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
