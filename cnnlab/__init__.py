@@ -17,6 +17,10 @@ __all__ = ["Run", "compare", "fit"]
 _HOME = {"Run": "cnnlab.runs", "compare": "cnnlab.runs", "fit": "cnnlab.train"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING"})
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")

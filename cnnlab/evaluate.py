@@ -1,9 +1,10 @@
 """Test metrics of a finished run, on its own or on other data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import command
+from cnnlab.config import command, compose, plain, value_errors
+from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run, write_json
 
 if TYPE_CHECKING:
@@ -102,18 +103,46 @@ def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: s
     return torch.tensor([ours.index(c) for c in theirs])[labels]
 
 
-def _task(config: dict[str, Any]) -> None:
-    run = Run.load(config["run"])
-    if config["lesion_by"] != "mean" and not config["lesion"]:
-        raise ValueError(
-            f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences"
-        )
+def request(
+    run: Run,
+    data: str | Sequence[str] | Mapping[str, Any] | None,
+    lesion: str | Sequence[str] | None,
+    lesion_by: str | None,
+) -> dict[str, Any]:
+    """Compose what the command would do for a run, from arguments as `Run.evaluate` takes them.
+
+    Raises:
+        ValueError: there is no such dataset or key.
+    """
+    overrides: list[str] = []
+    if not isinstance(data, Mapping):
+        given = [] if data is None else [data] if isinstance(data, str) else data
+        overrides = [o if "=" in o else f"data={o}" for o in given]
+    with value_errors():
+        composed, _ = compose("evaluate", [f"run={run.directory}", *overrides])
+        asked = plain(composed, "evaluate")
+    if isinstance(data, Mapping):
+        asked["data"] = dict(data)
+    return asked | {k: v for k, v in {"lesion": lesion, "lesion_by": lesion_by}.items() if v is not None}
+
+
+def as_asked(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | Table:
+    """Evaluate a run as a config of the command asks: its metrics, or a table of lesions."""
     if config["lesion"]:
         from cnnlab.lesions import expand, lesion
 
-        print(lesion(run, expand(run.network(), config["lesion"]), config["lesion_by"], config.get("data")))
+        return lesion(run, expand(run.network(), config["lesion"]), config["lesion_by"], config.get("data"))
+    if config["lesion_by"] != "mean":
+        raise ValueError(f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences")
+    return evaluate(run, config.get("data"))
+
+
+def _task(config: dict[str, Any]) -> None:
+    run = Run.load(config["run"])
+    metrics = as_asked(run, config)
+    if isinstance(metrics, Table):
+        print(metrics)
         return
-    metrics = evaluate(run, config.get("data"))
     for name, value in metrics.items():
         if not isinstance(value, dict):
             print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value:,}")

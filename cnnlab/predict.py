@@ -1,6 +1,8 @@
 """Class and probability for image files."""
 
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +41,45 @@ def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
     return rows
 
 
-def files_of(images: object) -> list[Path]:
-    """The files a path, or a list of paths, names; a folder stands for the image files in it.
+def predict_images(run: Run, images: Any) -> Table:
+    """Answer for images in memory with a row of `label` and `probability` each.
+
+    Args:
+        run: a finished run.
+        images: a tensor or array (N, C, H, W), or one image (C, H, W), of the size that the network takes; bytes or
+            floats from 0 to 1.
 
     Raises:
-        ValueError: there is none.
+        ValueError: other shapes or values.
+    """
+    import torch
+
+    classifier = run.classifier()
+    expected = tuple(classifier.hparams["input_shape"])
+    batch = torch.as_tensor(images)
+    if batch.ndim == len(expected):
+        batch = batch[None]
+    if tuple(batch.shape[1:]) != expected:
+        given, wanted = ("x".join(map(str, shape)) for shape in (batch.shape, ("N", *expected)))
+        raise ValueError(f"images are {given}, and this network takes {wanted}; image files may have any size")
+    if not batch.is_floating_point() and batch.dtype != torch.uint8:
+        raise ValueError(f"images are {batch.dtype}; give bytes (uint8), or floats from 0 to 1")
+    return Table(decide(classifier.logits(batch), classifier.classes))
+
+
+def files_of(images: Any) -> list[Path]:
+    """Return the files that a path, or several, name; a folder stands for the image files in it.
+
+    Raises:
+        ValueError: there is none, or something else than a path is given.
     """
     from cnnlab.data.images import find_images
 
     files: list[Path] = []
-    for given in images if isinstance(images, list) else [images]:
+    several = isinstance(images, Iterable) and not isinstance(images, str)
+    for given in images if several else [images]:
+        if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one
+            raise ValueError(f"images are files and folders, or one tensor (N, C, H, W), not {type(given).__name__}")
         path = Path(str(given))
         if not path.exists():
             raise ValueError(f"images={path}: there is no such file or folder")
@@ -65,7 +96,7 @@ def _task(config: dict[str, Any]) -> None:
     rows = predict(run, files)
     output = Path(config["output"] or run.directory / "predictions.csv")
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(rows.csv())
+    output.write_text(rows.csv(), encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
     print(rows)
     print(f"\nwritten to {output}")
     unreadable = [row for row in rows if row["error"]]
