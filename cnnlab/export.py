@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import command
 from cnnlab.runs import Run
+from cnnlab.steps import Step, steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,27 +34,33 @@ def export(run: Run, output: Path) -> dict[str, tuple[Path, float]]:
     network = classifier.network.eval()
     with torch.inference_mode():
         expected = network(images)
-    answers = write(network, images, output, run.config["model"]["name"])
     found = {}
-    for path, answer in answers.items():
-        with torch.inference_mode():
-            given = torch.cat([answer(part) for part in images.split(CHECKED // 3)])
-        difference = float((given - expected).abs().max() / expected.abs().max())
-        if difference > TOLERANCE:
-            raise ValueError(f"{path} differs from the checkpoint by {difference:.1e} of the largest logit")
-        found[path.suffix[1:]] = (path, difference)
+    with steps("export", 4) as step:
+        answers = write(network, images, output, run.config["model"]["name"], step)
+        for path, answer in answers.items():
+            step(f"checking {path.name}")
+            with torch.inference_mode():
+                given = torch.cat([answer(part) for part in images.split(CHECKED // 3)])
+            difference = float((given - expected).abs().max() / expected.abs().max())
+            if difference > TOLERANCE:
+                raise ValueError(f"{path} differs from the checkpoint by {difference:.1e} of the largest logit")
+            found[path.suffix[1:]] = (path, difference)
     return found
 
 
-def write(network: "Network", images: "Tensor", output: Path, name: str) -> dict[Path, Any]:
+def write(
+    network: "Network", images: "Tensor", output: Path, name: str, step: Step = lambda name: None
+) -> dict[Path, Any]:
     """Write both files, traced with two of the images; returns what they hold, as functions of images."""
     import torch
 
     output.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters' of each other
+        step(f"{name}.pt2")
         program = torch.export.export(network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, output / f"{name}.pt2")
+        step(f"{name}.onnx")
         torch.onnx.export(program, (), output / f"{name}.onnx", dynamo=True, external_data=False, verbose=False)
     return {
         output / f"{name}.pt2": torch.export.load(output / f"{name}.pt2").module(),

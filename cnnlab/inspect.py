@@ -10,6 +10,7 @@ from cnnlab.config import command
 from cnnlab.reporting.inside import inside_page
 from cnnlab.reporting.tables import show
 from cnnlab.runs import Run
+from cnnlab.steps import steps
 from cnnlab.targets import target
 
 if TYPE_CHECKING:
@@ -38,17 +39,23 @@ def inspect(run: Run, lookers: dict[str, Any], images: list[Path] | None = None)
     classifier = run.classifier().to(best_device())
     data = DataModule(run.config["data"])
     data.setup()
-    found = [
-        looked(target(options, Look)().look, classifier, data) for options in lookers.values() if options is not None
-    ]
+    looks = {name: target(options, Look)().look for name, options in lookers.items() if options is not None}
     if images:
         pictures = read_images(run, images)
-        found.append(looked(lambda of, _: panel(of, pictures), classifier, data))
-        found.append(looked(lambda of, _: saliency(of, pictures), classifier, data))
+        looks |= {
+            "filters of the images": lambda of, _: panel(of, pictures),
+            "saliency of the images": lambda of, _: saliency(of, pictures),
+        }
     folder = run.directory / "inspect"
-    with SummaryWriter(str(folder)) as writer:
-        for findings in found:
-            findings.write(writer, 0)
+    found = []
+    with steps("inspect", len(looks) + 1) as step:
+        for name, look in looks.items():
+            step(name)
+            found.append(looked(look, classifier, data))
+        step("TensorBoard events")
+        with SummaryWriter(str(folder)) as writer:
+            for findings in found:
+                findings.write(writer, 0)
     merged: dict[str, dict[str, Any]] = {"pictures": {}, "scalars": {}, "texts": {}}
     for findings in found:  # of the same tag the later one counts
         for kind, values in merged.items():

@@ -12,6 +12,7 @@ from cnnlab.evaluate import load_test
 from cnnlab.names import pick
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run, read_json, write_json
+from cnnlab.steps import steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +49,15 @@ def lesion(
     keys = ["", *("+".join(targets) for targets in lesions)]
     if not all(key in known for key in keys):
         classifier, images, labels = load_test(run, config)
-        means = validation_means(run, classifier) if by == "mean" else {}
-        for key in keys:
-            with silenced(classifier.network, parse(classifier.network, key), by, means):
-                hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == labels
-            known[key] = float(hits.double().mean())
+        targets = {key: parse(classifier.network, key) for key in keys}
+        with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(keys) + 1) as step:
+            step("means of the outputs")
+            means = validation_means(run, classifier) if by == "mean" else {}
+            for key in keys:
+                step(key or "none")
+                with silenced(classifier.network, targets[key], by, means):
+                    hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == labels
+                known[key] = float(hits.double().mean())
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
     return Table({"lesion": k or "none", "test/acc": known[k], "change": known[k] - known[""]} for k in keys)

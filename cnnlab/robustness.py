@@ -8,6 +8,7 @@ from typing import Any
 from cnnlab.config import command
 from cnnlab.reporting.tables import Table
 from cnnlab.runs import Run
+from cnnlab.steps import steps
 
 
 def robustness(run: Run, distortions: Sequence[str] | None = None) -> Table:
@@ -32,8 +33,10 @@ def robustness(run: Run, distortions: Sequence[str] | None = None) -> Table:
     classifier, images, labels = load_test(run, data, permute=False)
     batch = data["eval_batch_size"]
     rows = Table()
-    for name, (distort, amounts) in chosen.items():
-        for amount in sorted(amounts):
+    every = [(name, distort, amount) for name, (distort, amounts) in chosen.items() for amount in sorted(amounts)]
+    with steps(f"robustness of {run.info['variant']} s{run.info['seed']}", len(every)) as step:
+        for name, distort, amount in every:
+            step(f"{name} {amount}")
             hits = 0
             for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
                 with torch.inference_mode():

@@ -1,0 +1,73 @@
+"""Show how far long work is, on stderr, so that pipes stay clean: a bar on a terminal, else a line now and then."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+FIRST_LINE = 5.0  # seconds until something is said where there is no terminal; then twice as long each time
+
+Step = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def steps(work: str, total: int) -> Iterator[Step]:
+    """Show the steps of some work while it goes on, and nothing once it is over.
+
+    >>> with steps("inspect", 2) as step:
+    ...     step("filters")
+    ...     step("saliency")
+
+    Args:
+        work: what is done.
+        total: how many steps it has.
+
+    Gives a function to be called with the name of each step as it begins. Where stderr is no terminal, work of a few
+    seconds writes nothing.
+    """
+    with (_bar if sys.stderr.isatty() else _lines)(work, total) as step:
+        yield step
+
+
+@contextlib.contextmanager
+def _bar(work: str, total: int) -> Iterator[Step]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(work, total=total)
+        begun = 0
+
+        def step(name: str) -> None:
+            nonlocal begun
+            progress.update(task, description=f"{work}: {name}", completed=begun)
+            begun += 1
+
+        yield step
+
+
+@contextlib.contextmanager
+def _lines(work: str, total: int) -> Iterator[Step]:
+    over, started = threading.Event(), monotonic()
+    begun, current = 0, ""
+
+    def step(name: str) -> None:
+        nonlocal begun, current
+        begun, current = begun + 1, name
+
+    def tell() -> None:
+        pause = FIRST_LINE
+        while not over.wait(pause):
+            sys.stderr.write(f"{work}: {current} ({begun} of {total}), {monotonic() - started:.0f} s so far\n")
+            sys.stderr.flush()
+            pause *= 2
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield step
+    finally:
+        over.set()
+        teller.join()
