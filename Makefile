@@ -6,7 +6,7 @@ PLATFORM := $(shell uname -sm)
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help setup train test lint format tensorboard bench lock audit clean
+.PHONY: help setup train test soak lint format tensorboard bench lock audit clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist mo
 
 test: .venv/.ready  ## all tests, two files at a time; ARGS="-k network" passes options on
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+soak: .venv/.ready  ## 2,000 networks changed at random: each trains a step with right gradients or is refused in one line
+	@OMP_NUM_THREADS=1 CNNLAB_CASES=2000 $(BIN)/python -m pytest -q -n 2 tests/models/test_surgery.py $(ARGS)
 
 lint: .venv/.ready  ## format and style by ruff, types by mypy
 	@$(BIN)/ruff format --check .

@@ -75,8 +75,8 @@ def check(config: Config) -> None:
     shape, classes = facts(config["data"])
     with torch.device("meta"):
         network = Network(config["model"], shape, classes)
-    training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
-    _smallest_batch(config, network, shape)
+    with _said_of("model.loss"):
+        training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
     _memory(config, network.params, shape)
     augment = augmentation(config["augment"] or {})
     if augment is not None:
@@ -87,6 +87,7 @@ def check(config: Config) -> None:
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])
     _trainer(config)
+    _smallest_batch(config, network, shape)
 
 
 def refuse_foreign_checkpoint(directory: Path, config_hash: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+import cnnlab
 from cnnlab.checks import check
 from cnnlab.config import EXPECTED, compose, conf_dir, explain, plain
 from cnnlab.models.network import Network
@@ -165,3 +166,49 @@ def test_so_is_every_key_of_a_sweeper(conf, command, tmp_path, file, at):
     assert done.stderr.count("\n") == 1, done.stderr
     assert wrong in done.stderr or at[-1] in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_of_ones_own_is_taken_where_another_reads_it(composed):
+    assert composed("+my_rate=0.125", "optimizer.lr=${my_rate}")["optimizer"]["lr"] == 0.125
+    assert composed("+model.narrow=3", "model.layers.conv1.channels=${model.narrow}")["model"]["narrow"] == 3
+    assert composed("+data.half={of: 5}", "data.batch_size=${.half.of}")["data"]["batch_size"] == 5
+    with pytest.raises(ValueError, match=r"^my_rate: there is no such key"):
+        composed("+my_rate=0.125", "optimizer.lr=${seed}")
+    with pytest.raises(ValueError, match=r"^data.half: there is no such key"):
+        composed("+data.half=5", "optimizer.lr=${model.width}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("activaton: relu", 'model.activaton: there is no such key; did you mean "activation"'),
+        ("dropuot: 0.5", 'model.dropuot: there is no such key; did you mean "dropout"'),
+        ("freeze: [conv1]", "model.freeze: there is no such key"),
+    ],
+)
+def test_so_is_one_in_a_file_of_ones_own_by_every_command(command, tmp_path, content, message):
+    folder = tmp_path.parent / f"{tmp_path.name}-conf"
+    (folder / "model").mkdir(parents=True)
+    layers = "{conv1: {kind: conv, channels: 4, kernel_size: 3}, head: {kind: classifier}}"
+    (folder / "model/mine.yaml").write_text(f"name: mine\n{content}\nlayers: {layers}\nremove: []\n")
+    place = ["--config-dir", str(folder)]
+    for name, arguments in (("train", []), ("summary", []), ("train", ["-m", "seed=0,1"])):
+        done = command(name, *place, *arguments[:1], "model=mine", *arguments[1:])
+        assert done.status == 1
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    with pytest.raises(ValueError, match=message.partition(";")[0]):
+        cnnlab.fit(["model=mine"], config_dir=folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_so_is_one_in_the_config_of_a_run_that_is_resumed(command, digits_run, tmp_path):
+    run = tmp_path.parent / f"{tmp_path.name}-run"
+    shutil.copytree(digits_run.directory, run)
+    path = run / ".hydra/config.yaml"
+    path.write_text(path.read_text().replace("label_smoothing", "label_smothing"))
+    assert "label_smoothing is missing" in command("evaluate", f"run={run}").stderr
+    path.write_text((digits_run.directory / ".hydra/config.yaml").read_text() + "class_weights: [1, 2]\n")
+    done = command("train", f"resume={run}", "trainer.max_epochs=3")
+    assert done.stderr.startswith("cnnlab: class_weights: there is no such key")
+    assert command("evaluate", f"run={run}").status == 0  # what it did can be looked at

@@ -164,4 +164,4 @@ def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return " ".join(str(error).strip().split("\n")[0].split())

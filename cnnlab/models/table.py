@@ -1,5 +1,6 @@
 """The layer table: what each layer gives, holds, computes and sees, measured on meta tensors."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,8 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
     hooks = [module.register_forward_pre_hook(note_shape) for module in unit.modules()]
     counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), counter:
+        with torch.no_grad(), counter, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's: they are for the training
             output = unit.eval()(torch.empty(1, *shape, device="meta"))
     except RuntimeError as error:
         raise ValueError(_too_small(incoming) or str(error)) from error

@@ -163,3 +163,26 @@ def test_normalising_a_fixed_filter_keeps_its_sign():
     kernel = [[0, -1, 0], [-1, 2, -1], [0, -1, 0]]  # its sum is -2
     layer = make_layer("fixed_filter", (1, 5, 5), {"kernel": kernel, "normalise": True})
     assert torch.equal(layer.kernel, torch.tensor(kernel) / 2)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3, 5])
+def test_lppool_is_the_norm_of_each_window_for_every_p(p):
+    images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    windows = F.unfold(images, 2, stride=2).view(2, 3, 4, -1)
+    expected = torch.linalg.vector_norm(windows, p, dim=2).view(2, 3, 3, 3)
+    pool = make_layer("lppool", (3, 6, 6), {"kernel_size": 2, "p": p})
+    torch.testing.assert_close(pool(images), expected)
+    rows = make_layer("lppool", (3, 36), {"kernel_size": 4, "p": p})(images.flatten(2))
+    torch.testing.assert_close(rows, torch.linalg.vector_norm(images.flatten(2).unfold(2, 4, 4), p, dim=3))
+
+
+def test_lppool_sums_a_ragged_edge_and_has_a_gradient_where_all_is_zero():
+    pool = make_layer("lppool", (1, 3, 3), {"kernel_size": 2, "p": 3, "ceil": True})
+    images = torch.zeros(1, 1, 3, 3)
+    images[0, 0, 2, 2] = -2.0
+    images.requires_grad_()
+    pooled = pool(images)
+    assert pooled[0, 0, 1, 1].item() == pytest.approx(2.0)
+    pooled.sum().backward()
+    assert images.grad.isfinite().all()
+    assert images.grad[0, 0, 2, 2].item() == pytest.approx(-1.0)
