@@ -21,8 +21,8 @@ def convolve(
 ) -> Tensor:
     """Convolve along one or two axes, with right gradients also where torch's are wrong on a CPU.
 
-    The cases, and how torch fails there, are in docs/torch-strided-1x1-convolution.md. Arguments are those of
-    F.conv2d, sizes one an axis.
+    Where, and how, docs/torch-strided-1x1-convolution.md and docs/torch-dilated-bfloat16-convolution.md tell. Arguments
+    are those of F.conv2d, sizes one an axis.
     """
     if x.is_cpu:
         pointwise = groups == 1 and set(weight.shape[2:]) == {1} and (padding == "valid" or set(padding) == {0})
