@@ -27,15 +27,16 @@ def arrange(layers: Any, where: str = "model.layers") -> dict[str, Spec]:
         raise ValueError(f"{where} is a mapping of names to layers, not {layers!r}")
     specs: dict[str, Spec] = {}
     for name, spec in layers.items():
-        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or name == "input" or hasattr(nn.Sequential, name):
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or name == "input" or hasattr(nn.Sequential, str(name)):
             raise ValueError(f'a layer cannot be called "{name}"; take letters, digits and _, and no name torch has')
         if spec is None:  # model.layers.conv2=null
             continue
+        place = name if where == "model.layers" else f"{where}.{name}"
         if not isinstance(spec, Mapping) or "kind" not in spec:
             raise ValueError(
-                f"{name}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}"
+                f"{place}: a layer is a mapping with a kind, such as {{kind: conv, channels: 6, kernel_size: 5}}"
             )
-        pick(KINDS, spec["kind"], f"kind of {name}")
+        pick(KINDS, spec["kind"], f"kind of {place}")
         specs[name] = dict(spec)
     order = [name for name, spec in specs.items() if "after" not in spec]
     waiting = {name: spec.pop("after") for name, spec in specs.items() if "after" in spec}
