@@ -42,7 +42,7 @@ FLAGS = (
     "test_flip",
     "deterministic",
     "data.permute_pixels",
-    "model.strict_sizes",
+    "model.strict_sizes?",
     "study.plan_only",
     "study.skip_invalid",
 )
@@ -112,7 +112,7 @@ def _values(config: Config) -> None:
     flat = runs.flatten(config)
     for entry, (kind, least, most) in NUMBERS.items():
         key = entry.rstrip("?")
-        value = flat.get(key)
+        value = _at(config, key)
         if value is None and key != entry:
             continue
         fits = isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
@@ -120,9 +120,11 @@ def _values(config: Config) -> None:
             wanted = "a whole number" if kind is int else "a number"
             limits = f"of at least {least}" if most == inf else f"from {least} to {most:,}"
             raise ValueError(f"{key} must be {wanted} {limits}, not {value!r}")
-    for key in FLAGS:
-        if not isinstance(flat.get(key, False), bool):
-            raise ValueError(f"{key} is true or false, not {flat[key]!r}")
+    for entry in FLAGS:
+        key = entry.rstrip("?")
+        value = _at(config, key)
+        if not isinstance(value, bool) and (value is not None or key == entry):
+            raise ValueError(f"{key} is true or false, not {value!r}")
     for key, value in flat.items():
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"{key} is {value}, which is no number to compute with")
@@ -140,6 +142,14 @@ def _values(config: Config) -> None:
         raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
     if not isinstance(config["trusted_modules"], list):
         raise ValueError("trusted_modules is a list, such as [my_package]")
+
+
+def _at(config: Config, key: str) -> Any:
+    """Return the value of a dotted key; None where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _accelerator(name: str) -> None:

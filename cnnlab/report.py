@@ -86,13 +86,10 @@ def _task(config: dict[str, Any]) -> None:
     if config["study"] and config["output"]:
         raise ValueError(f"output={config['output']} is for runs=[...]; the report of a study goes into its directory")
     if config["study"]:
-        print(report(Path(config["study"])))
-    else:
-        print(
-            report_runs(
-                [Run.load(directory) for directory in config["runs"]], Path(config["output"] or "outputs/reports")
-            )
-        )
+        print(report(Path(str(config["study"]))))
+        return
+    given = config["runs"] if isinstance(config["runs"], list) else [config["runs"]]
+    print(report_runs([Run.load(directory) for directory in given], Path(config["output"] or "outputs/reports")))
 
 
 main = command("report", _task)

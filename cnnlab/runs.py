@@ -56,13 +56,13 @@ class Run:
     directory: Path
 
     @classmethod
-    def load(cls, directory: str | Path | None) -> "Run":
-        """The run of a directory.
+    def load(cls, directory: Any) -> "Run":
+        """The run of a directory, named by a path; Hydra reads `run=7` as a number.
 
         Raises:
             ValueError: there is no run in it.
         """
-        path = Path(directory or "")
+        path = Path("" if directory is None else str(directory))
         if not (path / "run.json").is_file():
             raise ValueError(f"{path} is no run directory: it has no run.json")
         return cls(path)
