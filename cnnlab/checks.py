@@ -28,8 +28,6 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "study.pack": (int, 1, inf),
     "data.batch_size": (int, 1, inf),
     "data.eval_batch_size": (int, 1, inf),
-    "data.train_size?": (int, 1, inf),
-    "data.test_size?": (int, 1, inf),
     "data.stream?": (int, 1, inf),
     "data.split_seed": (int, 0, 2**63 - 1),
     "trainer.max_epochs": (int, 1, inf),
@@ -46,6 +44,7 @@ FLAGS = (
     "study.plan_only",
     "study.skip_invalid",
 )
+PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
 COMPILE_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile; the first runs CUDA graphs
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
@@ -87,6 +86,7 @@ def check(config: Config) -> None:
     if config["init_from"] is not None:
         runs.Run.load(config["init_from"])
     _trainer(config)
+    _processes(config)
     _smallest_batch(config, network, shape)
 
 
@@ -220,6 +220,19 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
         )
 
 
+def _processes(config: Config) -> None:
+    """Refuse more processes than this machine has memory for."""
+    from cnnlab.processes import device_count
+
+    count = device_count(config["trainer"])
+    needed, there = count * PROCESS, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count > 1 and needed > there:
+        raise ValueError(
+            f"trainer.devices={count}: so many processes take {needed / 2**30:,.0f} GiB and more, and this machine has "
+            f"{there / 2**30:,.0f}"
+        )
+
+
 def _trainer(config: Config) -> None:
     """Let Lightning look at its options and callbacks."""
     from lightning.pytorch import Callback, Trainer
@@ -240,6 +253,8 @@ def _trainer(config: Config) -> None:
             with _said_of(f"{group}.{name}"), TemporaryDirectory() as folder:
                 make = target(node, base, config["trusted_modules"])
                 made = make(save_dir=folder) if base is Logger else make()
+                if isinstance(made, Logger):
+                    _ = made.log_dir  # made of its other options, which may not be text
                 watched = getattr(made, "monitor", None) if base is Callback else None
                 if watched is not None and watched not in METRICS:
                     raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')

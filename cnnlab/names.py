@@ -25,6 +25,8 @@ def check_options(what: str, given: Mapping[str, Any], known: Mapping[str, Any])
     Raises:
         ValueError: names the option, and the nearest known one.
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} is a mapping of options, perhaps {{}}, not {given!r}")
     for option, value in given.items():
         if option not in known:
             raise ValueError(f'{what} has no option "{option}"{hint(option, known)}')

@@ -54,8 +54,8 @@ class Look(Callback):
 
     def __init__(self, every_n_epochs: int = 10, **counts: int) -> None:
         for name, count in {"every_n_epochs": every_n_epochs, **counts}.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}")
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {count}")
         self.every_n_epochs = every_n_epochs
 
     def look(self, classifier: "Classifier", data: "DataModule") -> Findings:

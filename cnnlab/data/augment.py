@@ -125,8 +125,6 @@ def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[...
         function = pick(AUGMENTATIONS, name, "augmentation")
         known = {p.name: p.default for p in list(inspect.signature(function).parameters.values())[2:]}
         takes_turn = known.pop("turn", ...) is None
-        if not isinstance(options, Mapping):
-            raise ValueError(f"augment.{name} is a mapping of options, perhaps {{}}, not {options!r}")
         check_options(f"augment.{name}", options, known)
         steps.append((partial(function, **options), takes_turn))
     if not steps:

@@ -193,7 +193,14 @@ def _xo(config: Config) -> Splits:
 
 def _xo_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     known = {p.name: p.default for p in inspect.signature(xo.draw).parameters.values()}
+    for key in ("train_size", "test_size"):
+        if not isinstance(config[key], int) or config[key] < 1:
+            raise ValueError(f"data.{key} must be a whole number of at least 1, not {config[key]!r}")
     check_options("data.draw", config["draw"], known)
+    for key, value in config["draw"].items():
+        if not isinstance(value, int if key == "seed" else (int, float)):
+            kind = "a whole number" if key == "seed" else "a number"
+            raise ValueError(f"data.draw.{key} is {kind}, not {value!r}")
     return (1, xo.SIZE, xo.SIZE), 2
 
 
