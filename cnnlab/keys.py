@@ -19,7 +19,7 @@ from cnnlab.names import hint
 # of a model: what it has to have, and what it may have beside
 MODEL = {"name", "layers"}
 MODEL_OPTIONS = {"activation", "norm", "dropout", "init", "width", "strict_sizes", "loss", "remove"}
-TOLD = ("variant", "varied", "trial")  # of `study`: what a study tells its runs
+TOLD = ("variant", "varied")  # of `study`: what a study tells its runs, and a single run may have
 PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
 
 

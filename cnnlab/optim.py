@@ -197,14 +197,15 @@ def schedule(
     """A schedule as Lightning takes it: cnnlab's move every step, torch's own every epoch, as torch's pages say.
 
     Args:
-        make: a scheduler class, perhaps with some arguments given (functools.partial).
+        make: a scheduler class, perhaps with some arguments given (functools.partial), or a callable that makes one.
         optimizer, epochs, steps_per_epoch: see Schedule.
     """
     kind: Any = getattr(make, "func", make)
-    if issubclass(kind, Schedule):
+    if isinstance(kind, type) and issubclass(kind, Schedule):
         return {"scheduler": make(optimizer, epochs, steps_per_epoch), "interval": "step"}
-    watched = {"monitor": "val/loss"} if issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau) else {}
-    return {"scheduler": make(optimizer), "interval": "epoch", **watched}
+    made = make(optimizer)
+    watched = {"monitor": "val/loss"} if isinstance(made, torch.optim.lr_scheduler.ReduceLROnPlateau) else {}
+    return {"scheduler": made, "interval": "epoch", **watched}
 
 
 def _between(first: float, last: float, share: float) -> float:

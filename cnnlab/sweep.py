@@ -113,6 +113,9 @@ class Study:
             raise ValueError(f"study.name={config.study.name} becomes a folder: letters, digits, '.', '_' and '-' only")
         if config.study.match not in (None, *MEASURES):
             raise ValueError(f"study.match={config.study.match}: known are {' and '.join(MEASURES)}")
+        for key in ("variant", "varied", "trial"):
+            if config.study[key] not in (None, []):
+                raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 class StudySweeper(Sweeper):
     """Plans a study, runs what is not done yet, writes its report; see `cnnlab.sweep`."""
 
-    def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -30,13 +30,7 @@ class StudySweeper(Sweeper):
 class SearchSweeper(Sweeper):
     """Searches for the best validation accuracy with Optuna; see `cnnlab.search`."""
 
-    def __init__(
-        self,
-        params: Mapping[str, Any] | None = None,
-        max_batch_size: int | None = None,
-        trials: int = 20,
-        parallel: int = 1,
-    ) -> None:
+    def __init__(self, params: Mapping[str, Any] | None = None, trials: int = 20, parallel: int = 1) -> None:
         self.params, self.trials, self.parallel = params or {}, trials, parallel
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
