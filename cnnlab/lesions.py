@@ -6,6 +6,7 @@ its usual level, where zero does not.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.evaluate import load_test
@@ -45,7 +46,7 @@ def lesion(
         raise ValueError(f"lesion_by={by}: known are {', '.join(BY)}")
     config = dict(data or run.config["data"])
     path = run.directory / "evaluate" / f"lesions-{config['name']}-{by}.json"
-    known: dict[str, float] = read_json(path) if path.is_file() else {}
+    known = _kept(path, run.directory / "checkpoints/best.ckpt")
     keys = ["", *("+".join(targets) for targets in lesions)]
     if not all(key in known for key in keys):
         classifier, images, labels = load_test(run, config)
@@ -61,6 +62,16 @@ def lesion(
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
     return Table({"lesion": k or "none", "test/acc": known[k], "change": known[k] - known[""]} for k in keys)
+
+
+def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
+    """Return the answers that a file keeps; none where it is damaged, or older than the checkpoint, after a resume."""
+    with contextlib.suppress(OSError, ValueError):
+        known = read_json(path)
+        is_sound = all(isinstance(v, float) and 0 <= v <= 1 for v in known.values())
+        if is_sound and path.stat().st_mtime >= checkpoint.stat().st_mtime:
+            return known
+    return {}
 
 
 def expand(network: "Network", asked: str | Sequence[str]) -> list[list[str]]:

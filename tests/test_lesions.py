@@ -1,6 +1,8 @@
 """A lesion replaces what it says by what it says, and nothing else."""
 
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from cnnlab.evaluate import load_test
 from cnnlab.lesions import expand, lesion, parse, silenced, validation_means
 from cnnlab.models.network import Network
+from cnnlab.runs import Run
 
 
 def test_zero_mean_and_pass_are_what_a_forward_pass_by_hand_gives(digits_run):
@@ -95,3 +98,19 @@ def test_the_classifier_is_spared_where_another_layer_ends_the_network(composed)
     assert "head" not in names
     with pytest.raises(ValueError, match='unknown layer to silence "head"'):
         parse(network, "head")
+
+
+@pytest.mark.parametrize("spoil", ["older than the checkpoint", "damaged", "no number"])
+def test_kept_answers_that_cannot_be_trusted_are_computed_again(digits_run, tmp_path, spoil):
+    copy = tmp_path / "run"
+    shutil.copytree(digits_run.directory, copy)
+    run = Run.load(copy)
+    truth = lesion(run, [["conv2"]], "zero")
+    path = copy / "evaluate/lesions-digits-zero.json"
+    wrong = {"": 0.5, "conv2": 0.25}
+    path.write_text({"damaged": "{", "no number": '{"": "x", "conv2": 2}'}.get(spoil, json.dumps(wrong)))
+    if spoil == "older than the checkpoint":
+        assert lesion(run, [["conv2"]], "zero")[0]["test/acc"] == 0.5
+        later = path.stat().st_mtime + 10
+        os.utime(copy / "checkpoints/best.ckpt", (later, later))
+    assert lesion(run, [["conv2"]], "zero") == truth

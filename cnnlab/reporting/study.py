@@ -152,13 +152,17 @@ def _curve(directory: Path) -> list[tuple[float, float]]:
 
 
 def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Run]) -> None:
-    """Where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`), the change."""
+    """Add the change where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`).
+
+    A damaged file of answers counts as none.
+    """
     for comparison in comparisons:
         changes = []
         for run in baseline:
             path = run.directory / "evaluate" / f"lesions-{run.config['data']['name']}-mean.json"
-            known: Mapping[str, float] = read_json(path) if path.is_file() else {}
             key = "+".join(comparison.variant.removed)
-            if key and key in known:
-                changes.append(known[key] - known[""])
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                known: Mapping[str, float] = read_json(path) if path.is_file() else {}
+                if key and key in known:
+                    changes.append(known[key] - known[""])
         comparison.lesion = mean(changes) if changes else None
