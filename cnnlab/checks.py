@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cnnlab import runs
+from cnnlab.keys import shipped_data
 from cnnlab.names import hint
 from cnnlab.targets import target
 
@@ -77,6 +78,7 @@ def check(config: Config) -> None:
     with _said_of("model.loss"):
         training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
     _memory(config, network.params, shape)
+    _validation(config["data"])
     augment = augmentation(config["augment"] or {})
     if augment is not None:
         with _said_of("augment"):
@@ -203,6 +205,17 @@ def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> Non
         except ValueError as error:
             said = f"{name}: {' '.join(str(error).split())}"
             raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
+
+
+def _validation(data: Config) -> None:
+    """Refuse to choose validation images where the data have their own."""
+    from cnnlab.data.sources import load
+
+    if load(data).val is None:
+        return
+    for key, default in shipped_data(data["name"], "val_size", "split_seed").items():
+        if data[key] != default:
+            raise ValueError(f"data.{key}={data[key]}: data={data['name']} has validation images of its own")
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:

@@ -60,10 +60,16 @@ def safe(*parts: Any) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
+def _data_dir(told: Any) -> Any:
+    """Where data lie: what a command was told, else the environment's folder, else `data`."""
+    return told or os.environ.get("CNNLAB_DATA_DIR", "data")
+
+
 def _register() -> None:
     find_plugins()
     setup_globals()  # Hydra's own resolvers, for configs that are read without it
     OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
+    OmegaConf.register_new_resolver("cnnlab.data_dir", _data_dir, replace=True)
     # the time and an id, because two runs may start in the same second
     OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
 

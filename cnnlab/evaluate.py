@@ -128,6 +128,7 @@ def request(
 
 def as_asked(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | Table:
     """Evaluate a run as a config of the command asks: its metrics, or a table of lesions."""
+    run = run.reading(config["data_dir"])
     if config["lesion"]:
         from cnnlab.lesions import expand, lesion
 

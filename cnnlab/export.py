@@ -95,7 +95,7 @@ class OnnxNetwork:
 
 
 def _task(config: dict[str, Any]) -> None:
-    run = Run.load(config["run"])
+    run = Run.load(config["run"]).reading(config["data_dir"])
     for path, difference in export(run, Path(config["output"] or run.directory / "export")).values():
         print(f"{os.path.relpath(path)}  agrees with the checkpoint to {difference:.1e} of the largest logit")
 

@@ -108,7 +108,7 @@ def _task(config: dict[str, Any]) -> None:
     from cnnlab.predict import files_of
 
     files = files_of(config["images"]) if config["images"] else None
-    page = inspect(Run.load(config["run"]), config["callbacks"], files)
+    page = inspect(Run.load(config["run"]).reading(config["data_dir"]), config["callbacks"], files)
     print(f"page         {os.path.relpath(page)}\nTensorBoard  tensorboard --logdir {os.path.relpath(page.parent)}")
 
 

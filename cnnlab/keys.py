@@ -77,6 +77,12 @@ def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str
             raise ValueError(f"study.{key}={study[key]}: {reason}")
 
 
+def shipped_data(name: str, *keys: str) -> dict[str, Any]:
+    """Return the values that a dataset's keys have in the shipped files."""
+    own = _shipped(f"data/{name}") if (conf_dir() / f"data/{name}.yaml").is_file() else {}
+    return {key: own.get(key, _shipped("common/data")[key]) for key in keys}
+
+
 def dotted(config: DictConfig) -> list[str]:
     """Return all keys of a config, from its root, but Hydra's own."""
     found = []

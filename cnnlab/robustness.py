@@ -54,7 +54,7 @@ def _task(config: dict[str, Any]) -> None:
     from cnnlab.reporting.plots import robustness_plot
 
     given = config["run"] if isinstance(config["run"], list) else [config["run"]]
-    runs = [Run.load(directory) for directory in given]
+    runs = [Run.load(directory).reading(config["data_dir"]) for directory in given]
     names = _names(runs)
     rows = Table()
     for run, name in zip(runs, names, strict=True):

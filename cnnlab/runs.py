@@ -103,6 +103,13 @@ class Run:
 
         return load_config(self.directory)
 
+    def reading(self, data_dir: Any) -> "Run":
+        """Return the run with its data in another folder, as on another machine; None leaves them where they were."""
+        run = Run(self.directory)
+        if data_dir is not None:
+            run.config["data"]["dir"] = str(data_dir)
+        return run
+
     def classifier(self, checkpoint: str = "best") -> "Classifier":
         """The trained classifier, on the CPU, in evaluation mode.
 

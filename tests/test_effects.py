@@ -307,7 +307,7 @@ EFFECTS: dict[str, Row] = {
     "trainer": Row("ddp_cpu", processes, by="prepare", gives="^2$"),
     "experiment": Row("mlp_mnist", weights),
     "ablation": Row("width", plan, base=DRAFT, by="train"),
-    # conf/quiet.yaml
+    # where things lie
     "data_dir": Row("altered", refusal, base="data=mnist data_dir=damaged", data="", gives="^altered/"),
     "output_dir": Row("elsewhere", place, gives="^elsewhere/runs$"),
     # conf/common/data.yaml and conf/data/
@@ -459,6 +459,12 @@ IN_DOCS = {"+augment.flip.alternate"}  # and in no file of a group
 
 # keys whose effect another test shows
 ELSEWHERE = {
+    "evaluate data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    "export data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    "inspect data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    # a table needs no data files; the key is there because every command that takes data= has it
+    "summary data_dir": "test_commands.py::test_summary_as_json_is_only_json",
     "resume": "test_resume.py::test_a_run_stopped_at_any_step_ends_bit_identical",
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind
     "study.variant": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import cnnlab
-from cnnlab.data.sources import load
+from cnnlab.data.sources import forget, load
 from cnnlab.evaluate import evaluate
 from cnnlab.predict import predict
 from cnnlab.runs import Run
@@ -47,3 +47,29 @@ def test_a_run_on_xo_answers_for_the_trickier_cases_under_their_own_name(command
     own, tricky = (Run.load(directories[data]).config["data"]["name"] for data in ("xo", "xo_tricky"))
     assert (own, tricky) == ("xo", "xo_tricky")
     assert {p.name for p in directories["xo"].glob("evaluate/*")} == {"xo.json", "xo_tricky.json"}
+
+
+@pytest.mark.real_data
+def test_a_runs_data_may_lie_elsewhere_than_they_did(command, tmp_path, real_data_dir):
+    (tmp_path / "here").symlink_to(real_data_dir)
+    few = ["trainer=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1"]
+    done = command("train", "data=mnist", "model=softmax", *few, "+trainer.limit_test_batches=1", "data_dir=here")
+    assert done.status == 0, done.stderr
+    (run,) = tmp_path.glob("outputs/runs/*")
+    (tmp_path / "here").rename(tmp_path / "there")
+    forget()
+    for name, more in (("evaluate", []), ("export", []), ("inspect", LOOKERS), ("robustness", ["distortions=[shift]"])):
+        assert "here" in command(name, f"run={run}", *more).stderr
+        done = command(name, f"run={run}", *more, "data_dir=there")
+        assert done.status == 0, done.stderr
+        forget()
+    assert "nowhere" in command("evaluate", f"run={run}", "data=fashion_mnist", "data_dir=nowhere").stderr
+
+
+LOOKERS = ["callbacks=none", "+callbacks.health._target_=cnnlab.callbacks.health.Health"]
+
+
+@pytest.mark.parametrize("choice", ["val_size=7", "split_seed=1"])
+def test_validation_images_are_not_chosen_where_the_data_have_their_own(command, choice):
+    done = command("train", "data=xo", "model=xo_cnn", f"data.{choice}")
+    assert f"data.{choice}: data=xo has validation images of its own" in done.stderr

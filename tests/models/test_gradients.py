@@ -1,23 +1,17 @@
 """Outputs and gradients of every layer kind against float64, each in a process of its own that may crash or hang."""
 
-import multiprocessing
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from children import in_a_child
 from torch import Tensor, nn
 
 from cnnlab.models.layers import make_layer
 from cnnlab.models.modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
 from cnnlab.models.stacked import Stacked
-
-CONTEXT = multiprocessing.get_context("forkserver")
-# what takes long to import, the last by torch's first backward pass, is there when a child starts
-CONTEXT.set_forkserver_preload(["pytest", "cnnlab.models.network", "torch.fx.experimental.symbolic_shapes"])
-PATIENCE = 60  # seconds, for a child that takes less than one
 
 POINTWISE = {"channels": 8, "kernel_size": 1, "stride": 2}  # docs/torch-strided-1x1-convolution.md
 DILATED = {"channels": 4, "kernel_size": 3, "padding": 2, "dilation": 2}
@@ -63,32 +57,6 @@ LAYERS = {
     "lrn": ("lrn", {}, (6, 28, 28)),
 }
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-
-
-def in_a_child(check: Callable[..., float], *args: Any) -> float:
-    """What a check gives in a process of its own."""
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    child = CONTEXT.Process(target=_send, args=(sender, check, *args))
-    child.start()
-    sender.close()
-    try:
-        assert receiver.poll(PATIENCE), "hangs"
-        answer = receiver.recv()
-        child.join(PATIENCE)  # a damaged heap may show itself at the end only
-        assert child.exitcode == 0, f"ends with status {child.exitcode}"
-        return answer
-    except EOFError:
-        child.join(PATIENCE)
-        pytest.fail(f"ends with status {child.exitcode}")
-    finally:
-        child.kill()
-        child.join()
-
-
-def _send(sender: Any, check: Callable[..., float], *args: Any) -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    sender.send(check(*args))
 
 
 def largest_error(module: nn.Module, exact: nn.Module, x: Tensor, low: bool) -> float:
