@@ -161,7 +161,7 @@ def test_each_can_be_switched_off_or_set_alone(composed):
     from lightning.pytorch import Callback
 
     assert target(callbacks["filters"], Callback)().every_n_epochs == 1
-    with pytest.raises(ValueError, match="every_n_epochs must be at least 1"):
+    with pytest.raises(ValueError, match="every_n_epochs must be a whole number of at least 1"):
         Filters(0)
 
 
