@@ -45,6 +45,7 @@ FLAGS = (
     "study.plan_only",
     "study.skip_invalid",
 )
+LARGEST = 3e38  # that 32-bit floats hold
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
 COMPILE_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile; the first runs CUDA graphs
 # of Lightning's Trainer, what the fit itself decides
@@ -128,7 +129,7 @@ def _values(config: Config) -> None:
         if not isinstance(value, bool) and (value is not None or key == entry):
             raise ValueError(f"{key} is true or false, not {value!r}")
     for key, value in flat.items():
-        if isinstance(value, float) and not isfinite(value):
+        if isinstance(value, float) and not abs(value) < LARGEST:  # NaN is not
             raise ValueError(f"{key} is {value}, which is no number to compute with")
     for group in ("data", "model", "optimizer", "scheduler", "trainer"):
         if not isinstance(config.get(group), Mapping):
@@ -249,6 +250,7 @@ def _processes(config: Config) -> None:
 def _trainer(config: Config) -> None:
     """Let Lightning look at its options and callbacks."""
     from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
     from lightning.pytorch.loggers import Logger
 
     known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
@@ -269,7 +271,7 @@ def _trainer(config: Config) -> None:
                 if isinstance(made, Logger):
                     _ = made.log_dir  # made of its other options, which may not be text
                 watched = getattr(made, "monitor", None) if base is Callback else None
-                if watched is not None and watched not in METRICS:
+                if (watched is not None or isinstance(made, EarlyStopping)) and watched not in METRICS:
                     raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')
     with _said_of("trainer"), _silent_lightning():
         precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
