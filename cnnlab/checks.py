@@ -210,9 +210,9 @@ def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> Non
 
 def _validation(data: Config) -> None:
     """Refuse to choose validation images where the data have their own."""
-    from cnnlab.data.sources import load
+    from cnnlab.data.splits import has_validation
 
-    if load(data).val is None:
+    if not has_validation(data):
         return
     for key, default in shipped_data(data["name"], "val_size", "split_seed").items():
         if data[key] != default:

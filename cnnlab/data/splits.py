@@ -47,6 +47,12 @@ def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 @Remembered
+def has_validation(config: Mapping[str, Any]) -> bool:
+    """Return whether the data have validation images of their own, so that none are split off."""
+    return load(config).val is not None
+
+
+@Remembered
 def prepared(config: Mapping[str, Any]) -> Splits:
     """The images of a data config, split, as a network gets them; as loaded they are held no longer."""
     splits = load(config)
