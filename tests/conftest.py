@@ -78,7 +78,7 @@ def digits_run(tmp_path_factory):
     return cnnlab.fit(["trainer=cpu", "trainer.max_epochs=2", "data.batch_size=32", f"output_dir={output}"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # closed before other tests fork processes, which would keep its pipes open
 def browser():
     """A headless Chromium; without one tests skip, unless they may not."""
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

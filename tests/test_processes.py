@@ -118,7 +118,7 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     command = [
         *COMMON,
         "trainer=ddp_cpu",
-        "optimizer.lr=1e300",
+        "optimizer.lr=1e30",
         "trainer.gradient_clip_val=1",
         f"output_dir={tmp_path}",
     ]
@@ -127,7 +127,7 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     assert "Traceback" not in done.stderr
     (run,) = Path(tmp_path, "runs").iterdir()
     assert Run.load(run).status == "failed"
-    assert "not finite" in Run.load(run).info["cause"]
+    assert "the loss is nan" in Run.load(run).info["cause"]
 
 
 def alone(*command: str, cwd: Path) -> None:

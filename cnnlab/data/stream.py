@@ -57,7 +57,9 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         try:
             yield from DataLoader(self, batch_sampler=sampler, num_workers=self.workers)
         except ValueError as error:  # of a worker: its traceback as text, the message last
-            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+            message = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+            # whose frames would keep the workers alive
+            raise ValueError(message) from error.with_traceback(None)
 
     def load(self) -> Tensor:
         """All images (N, C, H, W)."""

@@ -1,5 +1,7 @@
 """Pictures read on the way give the training that pictures in memory give."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -60,3 +62,4 @@ def test_a_picture_that_cannot_be_read_ends_the_run_in_one_line(command, picture
     assert done.status == 1
     assert f"{broken}: cannot identify image file" in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+    assert not multiprocessing.active_children()  # the readers are gone
