@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PLATFORM := $(shell uname -sm)
 ARGS ?=
 BIN := .venv/bin
+# where Python may not keep what it has compiled, every start of torch takes twice as long
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup train test soak lint format tensorboard bench lock audit clean
 
@@ -27,6 +29,7 @@ else
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -e . --group dev
 endif
+	@$(BIN)/python -c 'import cnnlab.classifier'  # compiled now, which the first run then need not wait for
 	touch $@
 
 train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist model=lenet5" passes overrides on

@@ -1,8 +1,11 @@
-"""What one waits for: commands that train nothing, and the first step of a run, against bare imports.
+"""What one waits for: commands that train nothing, and the first step of a run, against `import torch` by itself.
 
-python benchmarks/startup.py
+python benchmarks/startup.py [CHECKOUT]
+
+With another checkout of cnnlab, an earlier one, its commands are timed in turn with these.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-ROUNDS = 3
+ROUNDS = 5
 STUDY = ["-m", "model=softmax,mlp", "seed=0,1", "trainer.max_epochs=1", "study.name=small"]
 FIRST_STEP = """
 import os
@@ -21,20 +24,24 @@ class FirstStep(Callback):
 """
 
 
-def seconds(folder: str, *command: str) -> float:
+HERE = Path(__file__).parents[1]
+
+
+def seconds(folder: str, tree: Path, *command: str) -> float:
+    environment = os.environ | {"PYTHONPATH": f"{tree}{os.pathsep}{folder}"}
     started = perf_counter()
-    subprocess.run([sys.executable, *command], cwd=folder, capture_output=True)
+    subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True)
     return perf_counter() - started
 
 
 def main() -> None:
+    trees = [Path(other).resolve() for other in sys.argv[1:]] + [HERE]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "first_step.py").write_text(FIRST_STEP)
-        seconds(folder, "-m", "cnnlab.train", *STUDY)
+        seconds(folder, HERE, "-m", "cnnlab.train", *STUDY)
         assert Path(folder, "outputs/studies/small/report.html").is_file()
         cases = {
             "import torch": ("-c", "import torch"),
-            "import torch, lightning, torchvision": ("-c", "import torch, lightning, torchvision"),
             "train --help": ("-m", "cnnlab.train", "--help"),
             "train model=lenet6": ("-m", "cnnlab.train", "model=lenet6"),
             "train data.batch_size=0": ("-m", "cnnlab.train", "data.batch_size=0"),
@@ -43,17 +50,20 @@ def main() -> None:
             "summary model.remove=[conv9]": ("-m", "cnnlab.summary", "model.remove=[conv9]"),
             "train, to the first step": ("-m", "cnnlab.train", "+callbacks.first._target_=first_step.FirstStep"),
         }
-        times = {name: [] for name in cases}
+        times: dict[str, list[list[float]]] = {name: [[] for _ in trees] for name in cases}
         for _ in range(ROUNDS):
             for name, command in cases.items():
-                times[name].append(seconds(folder, *command))
-    torch, everything = (median(times[name]) for name in list(cases)[:2])
-    print("| command | seconds (min - max) | beyond import torch | of import torch, lightning, torchvision |")
-    print("| --- | --- | --- | --- |")
-    for name, taken in times.items():
-        middle = median(taken)
-        span = f"{middle:.2f} ({min(taken):.2f} - {max(taken):.2f})"
-        print(f"| `{name}` | {span} | {middle - torch:+.2f} s | {middle / everything:.2f} times |")
+                for taken, tree in zip(times[name], trees, strict=True):
+                    taken.append(seconds(folder, tree, *command))
+    torch = median(t for taken in times["import torch"] for t in taken)
+    print("| command | " + " | ".join(f"{tree.name}: seconds (min - max) | of import torch" for tree in trees) + " |")
+    print("| --- |" + " --- | --- |" * len(trees))
+    for name, by_tree in times.items():
+        cells = [
+            f"{median(taken):.2f} ({min(taken):.2f} - {max(taken):.2f}) | {median(taken) / torch:.2f} times"
+            for taken in by_tree
+        ]
+        print(f"| `{name}` | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

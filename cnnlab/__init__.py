@@ -9,6 +9,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from cnnlab.deferred import defer
+
 if TYPE_CHECKING:
     from cnnlab.runs import Run, compare
     from cnnlab.train import fit
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["Run", "compare", "fit"]
 _HOME = {"Run": "cnnlab.runs", "compare": "cnnlab.runs", "fit": "cnnlab.train"}
 
+defer()
+
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING"})
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "defer"})
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,8 @@ def drawn(classifier: LightningModule) -> Any:
         image = torch.zeros(1, *facts["input_shape"], dtype=torch.uint8, device=classifier.device)
         with warnings.catch_warnings():  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
             warnings.simplefilter("ignore")
-            profile = graph(network.eval(), image, False, True)
+            # traced here, because `graph` would trace twice and compare; what is traced already it takes as it is
+            profile = graph(torch.jit.trace(network.eval(), image, check_trace=False), image, False, True)
         network.train(training)
         _drawn.clear()
         _drawn[key] = profile

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from cnnlab.models.cost import MultiplyAdds
 from cnnlab.models.layers import KINDS
 
 Shape = tuple[int, ...]
@@ -113,7 +113,7 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
             incoming[module] = tuple(args[0].shape[1:])
 
     hooks = [module.register_forward_pre_hook(note_shape) for module in unit.modules()]
-    counter = FlopCounterMode(display=False)
+    counter = MultiplyAdds()
     try:
         with torch.no_grad(), counter, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's: they are for the training
@@ -131,9 +131,7 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
         reach = reach.through(unit, incoming)
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
-    row = Row(
-        name, kind, tuple(output.shape[1:]), params, counter.get_total_flops() // 2, field, _misfit(unit, incoming)
-    )
+    row = Row(name, kind, tuple(output.shape[1:]), params, counter.total, field, _misfit(unit, incoming))
     return row, reach
 
 

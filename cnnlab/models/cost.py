@@ -1,0 +1,77 @@
+"""What a forward pass computes, in multiply-adds, by formula."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+def _convolution(output: Tensor, x: Tensor, weight: Tensor, *others: Any) -> int:
+    """Each value of the output sums over a window of the maps of its group."""
+    return output.numel() * math.prod(weight.shape[1:])
+
+
+def _transposed(output: Tensor, x: Tensor, weight: Tensor, *others: Any) -> int:
+    """Each value of the input is spread over a window of the maps of its group."""
+    return x.numel() * math.prod(weight.shape[1:])
+
+
+def _product(output: Tensor, left: Tensor, *others: Any) -> int:
+    """Each value of the output sums over the last axis of the left side."""
+    return output.numel() * left.shape[-1]
+
+
+def _added_product(output: Tensor, added: Tensor, left: Tensor, *others: Any) -> int:
+    return _product(output, left)
+
+
+def _attention(output: Tensor, query: Tensor, key: Tensor, *others: Any) -> int:
+    """Each pair of query and key is compared, and each query mixes as many values."""
+    return query.numel() * key.shape[-2] + output.numel() * key.shape[-2]
+
+
+def _einsum(output: Tensor, equation: str, *operands: Any) -> int:
+    """Two tensors are multiplied over all their axes together; with more, this is a bound."""
+    sizes: dict[str, int] = {}
+    if isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    for labels, x in zip(equation.replace(" ", "").partition("->")[0].split(","), operands, strict=True):
+        every = labels.replace("...", "0123456789"[: x.ndim - len(labels) + 3])
+        sizes |= zip(every, x.shape, strict=True)
+    return math.prod(sizes.values()) * (len(operands) - 1)
+
+
+def _multi_head_attention(outputs: tuple[Tensor, Any], query: Tensor, key: Tensor, *others: Any) -> int:
+    """Queries, keys, values and outputs are each multiplied by a matrix; axes are length, batch, features."""
+    (length, batch, features), keys = query.shape, key.shape[0]
+    return batch * features * (2 * features * (length + keys) + 2 * length * keys)
+
+
+FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
+    **dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], _convolution),
+    **dict.fromkeys([F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d], _transposed),
+    **dict.fromkeys([F.linear, torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.__matmul__], _product),
+    **dict.fromkeys([torch.addmm, torch.baddbmm], _added_product),
+    torch.einsum: _einsum,
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _multi_head_attention,
+}
+
+
+class MultiplyAdds(TorchFunctionMode):
+    """Counts, while it is entered, the multiply-adds of convolutions and matrix products; all else is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if func in FORMULAS:
+            self.total += FORMULAS[func](output, *args, *kwargs.values())
+        return output
