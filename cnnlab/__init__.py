@@ -10,6 +10,7 @@
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.deferred import defer
+from cnnlab.threads import wait_briefly
 
 if TYPE_CHECKING:
     from cnnlab.runs import Run, compare
@@ -19,10 +20,11 @@ __all__ = ["Run", "compare", "fit"]
 _HOME = {"Run": "cnnlab.runs", "compare": "cnnlab.runs", "fit": "cnnlab.train"}
 
 defer()
+wait_briefly()
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "defer"})
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "defer", "wait_briefly"})
 
 
 def __getattr__(name: str) -> Any:

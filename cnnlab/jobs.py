@@ -16,7 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from cnnlab import runs
+from cnnlab import runs, threads
 from cnnlab.config import load_config, plain, quote, write_composed
 from cnnlab.studies import shown_seconds
 
@@ -186,7 +186,7 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
     slots: Queue[int] = Queue()
     for slot in range(torch.cuda.device_count() or 1):
         slots.put(slot)
-    share = max(1, (os.cpu_count() or 1) // slots.qsize())
+    share = max(1, threads.most() // slots.qsize())
 
     def run(index: int) -> None:
         slot = slots.get()

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from cnnlab import threads
 from cnnlab.runs import read_json
 
 GROUP = "CNNLAB_PROCESS_GROUP"  # names the folder of a process group, whose first process begins alone
@@ -113,12 +114,15 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
         ValueError: it failed; the message is the cause it left in `run.json`.
         SystemExit, KeyboardInterrupt: it was stopped by a signal.
     """
+    resumes = (directory / "checkpoints/last.ckpt").is_file()
+    kept = read_json(directory / "run.json").get("threads") if resumes else None
+    share = threads.for_run(kept, device_count(config["trainer"]))
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
         job.write_text(json.dumps({"config": config, "directory": str(directory), "overrides": list(overrides)}))
         process = subprocess.Popen(
             [sys.executable, "-m", "cnnlab.processes", str(job)],
-            env={**os.environ, GROUP: folder},
+            env={"OMP_NUM_THREADS": str(share), **os.environ, GROUP: folder},
             start_new_session=True,
         )
         before = {s: signal.signal(s, lambda s, _: os.killpg(process.pid, s)) for s in (signal.SIGINT, signal.SIGTERM)}

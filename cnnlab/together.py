@@ -17,7 +17,17 @@ from cnnlab.models.stacked import structure
 from cnnlab.pack import Pack
 from cnnlab.studies import meta_network
 from cnnlab.train import begin, end, pass_on
-from cnnlab.training import Fit, finish, load_data, log_to, log_unfinished, note_place, prepare, trainer_options
+from cnnlab.training import (
+    Fit,
+    finish,
+    load_data,
+    log_to,
+    log_unfinished,
+    note_place,
+    prepare,
+    take_threads,
+    trainer_options,
+)
 
 Config = dict[str, Any]
 
@@ -87,6 +97,7 @@ def kin(config: Config) -> str | None:
 def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:
     directories = [job.directory for job in jobs]
     log_to(*directories)
+    take_threads(jobs[0].config)
     first = load_data(jobs[0].config)
     fits = [prepare(job.config, job.directory, first) for job in jobs]
     for fit, info in zip(fits, infos, strict=True):

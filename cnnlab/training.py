@@ -50,6 +50,7 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
         info: what `run.json` says so far, to which device, threads and world size are added.
     """
     log_to(directory)
+    take_threads(config, (info or {}).get("resumed", {}).get("threads"))
     fit = prepare(config, directory, load_data(config))
     if info is not None:
         note_place(fit, info)
@@ -60,6 +61,17 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
             log_unfinished(fit)
         raise
     return finish(fit)
+
+
+def take_threads(config: Config, kept: int | None = None) -> None:
+    """Let torch compute a run that starts on the cores that are free, or with as many threads as before it stopped."""
+    import torch
+
+    from cnnlab import threads
+
+    torch.set_num_threads(threads.for_run(kept))
+    if torch.get_num_threads() < threads.most() and kept is None and not config["study"]["variant"]:
+        print(f"{torch.get_num_threads()} of {threads.most()} threads: the other cores are in use")
 
 
 def load_data(config: Config) -> "DataModule":

@@ -1,0 +1,93 @@
+"""How many threads compute a run: as many as cores are free when it starts.
+
+The threads of an operation wait for each other at its end. One whose core is taken lets all of them wait, and two runs
+with a thread for every core take many times as long as with half of them. What the user has set in OMP_NUM_THREADS,
+OMP_WAIT_POLICY and GOMP_SPINCOUNT stands.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SPINS = "10000"  # a thread that waits for work gives its core away after some 30 microseconds; by itself after 1000
+QUIET = 0.75  # of the cores: where as many are free, all are taken, so that a run alone always computes the same
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Seconds of core time that have been used so far, on the cores of this process."""
+
+    clock: float
+    by_all: float
+    by_this: float  # process, and those it has waited for
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """As the kernel counts; where it does not tell, nobody else uses any."""
+        times = os.times()
+        own = sum(times[:4])
+        try:
+            lines = Path("/proc/stat").read_text().splitlines()
+            counts = {line.split()[0]: [int(n) for n in line.split()[1:9]] for line in lines if line.startswith("cpu")}
+            ticks = sum(
+                sum(counts[f"cpu{core}"])
+                - counts[f"cpu{core}"][3]
+                - counts[f"cpu{core}"][4]  # not idle, nor for a disk
+                for core in os.sched_getaffinity(0)
+            )
+        except (OSError, AttributeError, KeyError, ValueError, IndexError):
+            return cls(time.monotonic(), own, own)
+        return cls(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), own)
+
+
+_last = Moment.now()  # when cnnlab was imported, or a run started
+
+
+def wait_briefly() -> None:
+    """Let threads that wait give their cores away early; for the OpenMP that is loaded from here on."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def most() -> int:
+    """The threads that torch would take, and no more than affinity and the cgroup's quota leave to this process."""
+    import torch
+    from joblib import cpu_count  # type: ignore[import-untyped]
+
+    return min(torch.get_num_threads(), cpu_count())
+
+
+def free(wanted: int, cores: int, before: Moment, now: Moment) -> int:
+    """How many of the wanted threads find a core that nobody else has used in between; at least 1.
+
+    All, where it is nearly all, so that a run alone always computes the same.
+    """
+    others = (now.by_all - before.by_all) - (now.by_this - before.by_this)
+    left = cores - others / max(now.clock - before.clock, 0.01)
+    return wanted if left > QUIET * wanted else max(1, int(left))
+
+
+def for_run(kept: int | None = None, processes: int = 1) -> int:
+    """The threads with which each process of a run that starts is to compute.
+
+    Args:
+        kept: of the same run, before it was stopped; it goes on with as many, so that it computes the same.
+        processes: of the run, on this machine.
+    """
+    import torch
+
+    global _last
+    before, _last = _last, Moment.now()
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
+    if kept is not None and kept <= most():
+        return kept
+    return max(1, free(most(), cores(), before, _last) // processes)
