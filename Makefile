@@ -8,10 +8,10 @@ BIN := .venv/bin
 # where Python may not keep what it has compiled, every start of torch takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train test soak lint format tensorboard bench lock audit clean
+.PHONY: help setup train test test-fast soak lint format tensorboard bench lock audit clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.ready  ## virtual environment in .venv/, from the hashed lock on Linux x86-64, else from pyproject's ranges
 
@@ -35,8 +35,13 @@ endif
 train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist model=lenet5" passes overrides on
 	@$(BIN)/python -m cnnlab.train $(ARGS)
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/.ready  ## all tests, two files at a time; ARGS="-k network" passes options on
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-fast: .venv/.ready  ## those that neither train for long nor start many processes
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 soak: .venv/.ready  ## 2,000 networks changed at random: each trains a step with right gradients or is refused in one line
 	@OMP_NUM_THREADS=1 CNNLAB_CASES=2000 $(BIN)/python -m pytest -q -n 2 tests/models/test_surgery.py $(ARGS)
@@ -55,7 +60,7 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes most of an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@for part in floor memory evaluation startup looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
+	@for part in floor memory evaluation startup beside looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

@@ -51,7 +51,7 @@ class Survivor:
         directory = Path(hydra.runtime.output_dir)
         configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
         # without what another process at work on the same study has done
-        configs = {directory: config for directory, config in configs.items() if not completed(directory)}
+        configs = {directory: config for directory, config in configs.items() if not runs.completed(directory)}
         overrides = {d: list(OmegaConf.load(d / ".hydra/overrides.yaml")) for d in configs}
         outcomes: Sequence[Mapping[str, float] | BaseException]
         started = time.time()
@@ -124,12 +124,7 @@ def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -
         idle = idle + 1 if len(left) == len(waiting) else 0
         if idle == 2:
             raise ValueError(f"the launcher starts no run: {runs.cause(crash) if crash else 'it says nothing'}")
-        waiting = [job for job in left if not completed(job.directory)]
-
-
-def completed(directory: Path) -> bool:
-    """Whether there is nothing left to do in a run directory."""
-    return (directory / "run.json").is_file() and runs.Run.load(directory).status == "completed"
+        waiting = [job for job in left if not runs.completed(job.directory)]
 
 
 def _begun(directory: Path, since: float) -> bool:

@@ -184,6 +184,11 @@ class Run:
         return f"Run({str(self.directory)!r}, {self.status}" + (f", test/acc={accuracy:.4f})" if accuracy else ")")
 
 
+def completed(directory: Path) -> bool:
+    """Whether there is nothing left to do in a run directory."""
+    return (directory / "run.json").is_file() and Run.load(directory).status == "completed"
+
+
 def decide(logits: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Label and probability for each row of logits (N, classes)."""
     probability, index = logits.softmax(1).max(1)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, open_dict
 from cnnlab import runs
 from cnnlab.checks import check
 from cnnlab.config import EXPECTED, explain, plain, safe
-from cnnlab.jobs import Task, carry_out, completed
+from cnnlab.jobs import Task, carry_out
 from cnnlab.processes import joined
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import (
@@ -66,7 +66,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
         return
-    left = [task for task in tasks if not completed(task.directory)]
+    left = [task for task in tasks if not runs.completed(task.directory)]
     todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
@@ -79,7 +79,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         from cnnlab.report import report
 
         print(f"\n{report(study.directory)}")
-    failed = [task.directory.name for task in tasks if not completed(task.directory)]
+    failed = [task.directory.name for task in tasks if not runs.completed(task.directory)]
     if failed:
         sys.exit(f"cnnlab: {len(failed)} of {len(tasks)} runs did not complete: {', '.join(failed)}")
 

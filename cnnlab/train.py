@@ -69,7 +69,13 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
 
 def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
-    """Write the `run.json` of a run that starts, or goes on; returns what it says."""
+    """Write the `run.json` of a run that starts, or goes on; returns what it says.
+
+    Raises:
+        InUseError: another process at work on the same study has just completed it.
+    """
+    if config["study"]["variant"] and runs.completed(directory):
+        raise runs.InUseError(f"{directory} was in use by another process")
     info = runs.provenance(config, overrides) | {"config_hash": runs.identity(directory, config)}
     if (directory / "checkpoints/last.ckpt").is_file():
         info["resumed"] = {k: v for k, v in runs.Run.load(directory).info.items() if k in runs.EXACT_WITH}

@@ -12,6 +12,15 @@ import pytest
 from cnnlab.config import compose, plain
 
 ROOT = Path(__file__).parents[1]
+# what takes longest is begun first, so that no worker waits at the end for the other
+LONGEST = ("test_sweep", "test_resume", "test_effects", "test_keys", "test_processes", "test_lookers", "test_leaks",
+           "test_commands", "test_train", "test_pack", "test_export", "test_surgery", "test_finite", "test_races",
+           "test_threads", "test_hostile", "test_deferred")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort files by how long they take."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

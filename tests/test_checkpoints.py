@@ -12,6 +12,8 @@ import cnnlab
 from cnnlab.checkpoints import WholeFiles, clear_parts
 from cnnlab.train import resume
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "cnnlab.train"]
 
 
@@ -53,7 +55,6 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)])
 
 
-@pytest.mark.slow
 def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(disk, tmp_path):
     folder, mount = disk
     start = ["model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"]
@@ -69,7 +70,6 @@ def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(dis
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(disk, tmp_path):
     folder, _ = disk
     run = cnnlab.fit(["model=softmax", "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"])

@@ -15,6 +15,8 @@ from PIL import Image
 
 from cnnlab.runs import Run
 
+pytestmark = pytest.mark.slow
+
 
 def cnnlab(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", f"cnnlab.{arguments[0]}", *arguments[1:]]

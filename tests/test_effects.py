@@ -32,6 +32,8 @@ from cnnlab.config import compose, conf_dir, plain
 from cnnlab.runs import Run
 from cnnlab.training import load_data, prepare
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ("evaluate", "export", "inspect", "predict", "report", "robustness", "summary")
 XO = "data=xo_tricky data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2"  # 4 steps an epoch
 PICTURES = "data=image_folder data.path=pictures data.resize=9 data.val_size=0.25 data.batch_size=4 data.epochs=1"

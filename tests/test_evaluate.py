@@ -10,6 +10,8 @@ from cnnlab.evaluate import evaluate
 from cnnlab.predict import predict
 from cnnlab.runs import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def peculiar_run(tmp_path_factory):

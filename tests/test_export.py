@@ -8,6 +8,8 @@ from cnnlab.classifier import Classifier
 from cnnlab.config import conf_dir
 from cnnlab.export import OnnxNetwork, export, write
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {  # smaller than the lectures' where that changes nothing but the time
     "alexnet": ((3, 227, 227), 1000),
     "alexnet_cifar": ((3, 32, 32), 10),

@@ -13,6 +13,8 @@ import cnnlab
 from cnnlab.finite import Step, explain
 from cnnlab.runs import Run
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("data.val_size=0.5", "trainer.max_epochs=2", "data.batch_size=120", "checkpoint_every=1", "augment=none")
 STEP = 8  # the third of the second epoch
 
@@ -93,7 +95,6 @@ def test_a_deferred_look_changes_nothing_else(tmp_path, monkeypatch):
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("what", "said"), [("gradient", "conv2"), ("loss", f"step {STEP}")])
 def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
     spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}, rank: 1}}"

@@ -16,6 +16,8 @@ import torch
 import cnnlab
 from cnnlab.checkpoints import read
 
+pytestmark = pytest.mark.slow
+
 
 class Payload:
     """Makes a folder when it is unpickled."""

@@ -12,6 +12,8 @@ from cnnlab.checks import check
 from cnnlab.config import EXPECTED, compose, conf_dir, explain, plain
 from cnnlab.models.network import Network
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted(p.relative_to(conf_dir()).as_posix() for p in conf_dir().rglob("*.yaml"))
 COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "predict": ["run=x", "images=x"],
             "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip

@@ -8,6 +8,8 @@ import pytest
 
 from cnnlab.memory import keep_freed
 
+pytestmark = pytest.mark.slow
+
 # blocks of 64 MiB: above 32 MiB malloc gives back at once, below it depends on what else was asked for
 LOOP = """
 import resource, torch

@@ -14,6 +14,8 @@ from cnnlab.runs import Run
 from cnnlab.together import Job, kin, train_together
 from cnnlab.train import train
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("trainer=cpu", "trainer.max_epochs=2", "data.val_size=0.75", "data.batch_size=64")
 DENSE = ("model=mlp", "model.dropout=0.3", "model.norm=batch")
 CONVOLUTIONS = ("model=lenet5", "+model.layers.conv1.norm=batch", "model.dropout=0.2")

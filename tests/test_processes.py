@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import forked
 
 import cnnlab
 from cnnlab.processes import needs_launch
 from cnnlab.runs import Run
+
+pytestmark = pytest.mark.slow
 
 # a batch size that two processes do not share evenly at the end: 205 images in batches of 20
 XO = ["data=xo", "data.train_size=205", "data.test_size=55", "data.batch_size=20", "model=mlp", "model.dropout=null"]
@@ -41,11 +44,10 @@ def test_each_epochs_images_are_seen_once_over_both_processes(tmp_path):
         "        name = f'seen-{trainer.current_epoch}-{trainer.global_rank}-{batch_idx}.pt'\n"
         "        torch.save(batch[0], os.path.join(os.environ['SPY'], name))\n"
     )
-    environment = {**os.environ, "SPY": str(tmp_path), "PYTHONPATH": str(tmp_path)}
     overrides = ["trainer=ddp_cpu", "+callbacks.spy._target_=spy.Spy", f"output_dir={tmp_path}", "trainer.max_epochs=2"]
     # digits, because xo has few different images; a small share of them, because the test is about counting
-    command = [sys.executable, "-m", "cnnlab.train", "data.val_size=0.85", "model=softmax", *overrides]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    request = ["train", "data.val_size=0.85", "model=softmax", *overrides]
+    done = forked(*request, cwd=tmp_path, SPY=str(tmp_path), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     for epoch in (0, 1):
         parts = [torch.load(p) for p in sorted(tmp_path.glob(f"seen-{epoch}-*.pt"))]
@@ -92,7 +94,6 @@ def slurm(*command: str, cwd: Path) -> list[str]:
     return "".join(outputs).splitlines()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [torchrun, slurm])
 def test_processes_that_a_cluster_starts_make_one_run(tmp_path, launcher):
     command = ["cnnlab.train", "trainer=ddp_cpu", "model=softmax", "trainer.max_epochs=2"]
@@ -122,7 +123,7 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
         "trainer.gradient_clip_val=1",
         f"output_dir={tmp_path}",
     ]
-    done = subprocess.run([sys.executable, "-m", "cnnlab.train", *command], capture_output=True, text=True, timeout=300)
+    done = forked("train", *command, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (run,) = Path(tmp_path, "runs").iterdir()
@@ -132,13 +133,11 @@ def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
 
 def alone(*command: str, cwd: Path) -> None:
     """As a person starts it."""
-    done = subprocess.run([sys.executable, "-m", *command], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = forked(command[0].removeprefix("cnnlab."), *command[1:], cwd=cwd)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "launcher", [alone, pytest.param(torchrun, marks=pytest.mark.slow), pytest.param(slurm, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("launcher", [alone, torchrun, slurm])
 def test_the_processes_of_a_machine_hold_the_images_once(tmp_path, launcher, monkeypatch):
     (tmp_path / "maps.py").write_text(
         "import os\n"

@@ -5,28 +5,28 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from children import CONTEXT, command
 
 from cnnlab.data.verify import MNIST_FILES
 from cnnlab.runs import Run
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 8
-# in place of torchvision's mirrors; the archives are packed anew, so that their checksums are others
-PATCH = """
-import json, os
-from torchvision.datasets import MNIST
-MNIST.mirrors, MNIST.resources = json.loads(os.environ["MIRROR"])
-import runpy, sys
-sys.argv = ["cnnlab.train", *sys.argv[1:]]
-runpy.run_module("cnnlab.train", run_name="__main__")
-"""
+
+
+def train(mirror: str, place: tuple, *arguments: str) -> None:
+    """Train with another mirror in place of torchvision's; its archives are packed anew, with other checksums."""
+    from torchvision.datasets import MNIST
+
+    MNIST.mirrors, MNIST.resources = json.loads(mirror)
+    command("train", arguments, *place)
 
 
 @pytest.fixture
@@ -58,21 +58,23 @@ def mirror(real_data_dir, tmp_path):
     server.server_close()
 
 
-@pytest.mark.slow
 @pytest.mark.real_data
 def test_eight_processes_download_once_and_leave_eight_runs(mirror, tmp_path):
     addresses, asked = mirror
     (tmp_path / "work").mkdir()
-    command = [sys.executable, "-c", PATCH, "data=mnist", f"data_dir={tmp_path}/data", "model=softmax", "trainer=cpu"]
-    command += ["trainer.max_epochs=1", "+trainer.limit_train_batches=3", "~logger.csv"]
-    environment = {**os.environ, "MIRROR": addresses, "no_proxy": "127.0.0.1"}
-    processes = [
-        subprocess.Popen(command, cwd=tmp_path / "work", env=environment, stderr=subprocess.PIPE, text=True,
-                         stdout=subprocess.DEVNULL)
-        for _ in range(PROCESSES)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=280)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * PROCESSES, errors
+    request = ["data=mnist", f"data_dir={tmp_path}/data", "model=softmax", "trainer=cpu"]
+    request += ["trainer.max_epochs=1", "+trainer.limit_train_batches=3", "~logger.csv"]
+    environment = {**os.environ, "no_proxy": "127.0.0.1"}
+    started = []
+    for number in range(PROCESSES):
+        out, err = (tmp_path / f"{number}.{stream}" for stream in ("out", "err"))
+        place = (str(tmp_path / "work"), environment, str(out), str(err))
+        started.append(CONTEXT.Process(target=train, args=(addresses, place, *request)))
+        started[-1].start()
+    for process in started:
+        process.join(280)
+    errors = [path.read_text() for path in tmp_path.glob("*.err")]
+    assert [process.exitcode for process in started] == [0] * PROCESSES, errors
     # torchvision asks twice: where the file is, after redirects, and for the file
     assert asked == {f"{name}.gz": 2 for name in MNIST_FILES}
     runs = [Run.load(path) for path in (tmp_path / "work/outputs/runs").iterdir()]

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import forked as cnnlab
+from children import start
 
 from cnnlab.config import conf_dir
 from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.runs import Run
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("model=softmax", "trainer.max_epochs=1", "data.val_size=0.2")
-
-
-def cnnlab(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"cnnlab.{arguments[0]}", *arguments[1:]]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300)
 
 
 def rows_of(study: Path) -> list[dict[str, str]]:
@@ -167,9 +166,8 @@ def test_a_sweep_that_was_killed_says_from_where_it_resumes(tmp_path):
     assert f"resumes: {directory.name} (interrupted) from epoch 3, step {steps}\n" in again.stdout
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp_path):
-    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=120,30", "seed=0,1"]
+    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=80,20", "seed=0,1"]
     command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     with (tmp_path / "log").open("w") as log:
         sweep = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
@@ -193,11 +191,10 @@ def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp
 
 
 def test_two_identical_sweeps_at_once_run_every_job_once(tmp_path):
-    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp,softmax", "seed=0,1", "trainer.max_epochs=8"]
-    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=240)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    ran = [line for output in outputs for line in output.splitlines() if "  accuracy " in line]
+    command = ["train", "-m", "model=mlp,softmax", "seed=0,1", "trainer.max_epochs=8"]
+    both = [sweep.wait() for sweep in [start(*command, cwd=tmp_path) for _ in range(2)]]
+    assert [sweep.returncode for sweep in both] == [0, 0], both
+    ran = [line for sweep in both for line in sweep.stdout.splitlines() if "  accuracy " in line]
     assert len(ran) == 4
     assert len({line.split()[1:3][0] + line.split()[2] for line in ran}) == 4
 
@@ -313,7 +310,6 @@ def test_the_report_works_offline_in_a_browser(study, browser):
     assert not trouble
 
 
-@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("ablation", sorted(p.stem for p in (conf_dir() / "ablation").glob("*.yaml")))
 def test_every_shipped_study_can_be_and_has_seeds_enough_for_a_verdict(ablation, real_data_dir, command, tmp_path):

@@ -12,6 +12,8 @@ import pytest
 from cnnlab.runs import Run
 from cnnlab.threads import Moment, cores, free
 
+pytestmark = pytest.mark.slow
+
 BUSY = "while True: pass"
 QUICK = ["trainer=cpu", "trainer.max_epochs=1", "model=softmax"]
 
@@ -78,10 +80,11 @@ def test_beside_strangers_a_run_takes_fewer_and_says_so(strangers, tmp_path):
 
 
 @pytest.mark.skipif(cores() < 2, reason="there is one core")
-def test_what_the_user_has_set_stands_and_a_resume_keeps_its_threads(strangers, tmp_path):
+def test_what_the_user_has_set_stands_and_a_resume_keeps_its_threads(tmp_path, request):
     info, _ = trained(tmp_path, *QUICK, OMP_NUM_THREADS="2")
     assert info["threads"] == 2
     (run,) = tmp_path.glob("outputs/runs/*")
+    request.getfixturevalue("strangers")  # beside whom a run of its own would take fewer
     command = [sys.executable, "-m", "cnnlab.train", f"resume={run}", "trainer.max_epochs=2"]
     done = subprocess.run(command, cwd=tmp_path, env=without_openmp(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -13,8 +13,10 @@ import cnnlab
 from cnnlab.checkpoints import read
 from cnnlab.classifier import Classifier
 from cnnlab.evaluate import evaluate
-from cnnlab.runs import Run, config_hash
-from cnnlab.train import resume, train
+from cnnlab.runs import InUseError, Run, config_hash
+from cnnlab.train import begin, resume, train
+
+pytestmark = pytest.mark.slow
 
 QUICK = ("trainer=cpu", "trainer.max_epochs=1", "data=xo", "data.train_size=200", "data.test_size=50", "model=mlp")
 
@@ -266,10 +268,9 @@ def test_alexnet_learns_cifar10_from_a_tenth_of_an_epoch(tmp_path, real_data_dir
     assert run.metrics["test/acc"] > 0.2
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
 def test_a_compiled_network_learns_the_same_and_is_looked_at_uncompiled(tmp_path):
-    common = ("trainer=cpu", "optimizer=sgd", "trainer.max_epochs=2", "data.val_size=0.7", "data.batch_size=64")
+    common = ("trainer=cpu", "optimizer=sgd", "trainer.max_epochs=1", "data.val_size=0.7", "data.batch_size=64")
     common = (*common, "callbacks=inspect", "model.dropout=0", "test_flip=true")
     plain, compiled = (cnnlab.fit([*common, f"compile={c}", f"output_dir={tmp_path}/{c}"]) for c in ("false", "true"))
     for name in ("train/loss", "val/loss", "test/loss"):
@@ -286,3 +287,12 @@ def test_to_compile_takes_a_compiler(command, monkeypatch):
     done = command("train", "compile=true")
     assert done.status == 1
     assert "it needs a C++ compiler" in done.stderr
+
+
+def test_a_run_of_a_study_that_another_process_has_just_completed_is_not_run_again(digits_run, tmp_path):
+    run = Run(shutil.copytree(digits_run.directory, tmp_path / "run"))
+    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
+    config = {**run.config, "study": {**run.config["study"], "variant": "baseline"}}
+    with pytest.raises(InUseError):
+        begin(config, run.directory, [])
+    assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before

@@ -18,6 +18,8 @@ from cnnlab.config import compose, plain, write_composed
 from cnnlab.runs import Run
 from cnnlab.train import resume, train
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("trainer=cpu", "data=xo", "model=xo_cnn", "data.train_size=64", "data.test_size=64")
 
 

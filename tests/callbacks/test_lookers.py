@@ -21,14 +21,16 @@ from cnnlab.config import conf_dir
 from cnnlab.data.sources import Images
 from cnnlab.targets import target
 
+pytestmark = pytest.mark.slow
+
 LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
 SHAPES = {
-    "alexnet": (3, 227, 227),
+    "alexnet": (3, 115, 115),
     "alexnet_cifar": (3, 32, 32),
-    "alexnet_torchvision": (3, 224, 224),
+    "alexnet_torchvision": (3, 112, 112),
     "torchvision": (3, 32, 32),
     "xo_cnn": (1, 9, 9),
-    "zfnet": (3, 224, 224),
+    "zfnet": (3, 112, 112),
 }
 
 
@@ -215,9 +217,9 @@ def test_tensorboard_shows_scalars_images_and_hparams_in_a_browser(watched_run, 
         server.wait(20)
 
 
-@pytest.mark.slow
 def test_two_processes_look_once(tmp_path):
-    options = ["trainer=ddp_cpu", "trainer.max_epochs=1", "callbacks=inspect", f"output_dir={tmp_path}"]
+    others = [f"~callbacks.{name}" for name in ("embeddings", "features", "saliency")]
+    options = ["trainer=ddp_cpu", "trainer.max_epochs=1", "callbacks=inspect", *others, f"output_dir={tmp_path}"]
     run = cnnlab.fit(["model=mlp", *options])
     events = EventAccumulator(str(run.directory)).Reload()
     assert len(events.Images("filters/fc1/weights")) == 1

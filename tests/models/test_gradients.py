@@ -13,6 +13,8 @@ from cnnlab.models.modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
 from cnnlab.models.stacked import Stacked
 
+pytestmark = pytest.mark.slow
+
 POINTWISE = {"channels": 8, "kernel_size": 1, "stride": 2}  # docs/torch-strided-1x1-convolution.md
 DILATED = {"channels": 4, "kernel_size": 3, "padding": 2, "dilation": 2}
 LAYERS = {

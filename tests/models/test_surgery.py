@@ -22,6 +22,8 @@ from cnnlab.models.layers import KINDS
 from cnnlab.models.modules import KERNELS
 from cnnlab.models.units import NORMS
 
+pytestmark = pytest.mark.slow
+
 CASES = int(os.environ.get("CNNLAB_CASES", "200"))
 TOLERANCE = 0.1  # of a gradient's norm: a ReLU or a maximum may fall the other way; what torch gets wrong is worse
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))

@@ -10,6 +10,8 @@ from cnnlab.config import conf_dir
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
 
+pytestmark = pytest.mark.slow
+
 MNIST, IMAGENET = (1, 28, 28), (3, 227, 227)
 
 
