@@ -186,7 +186,7 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
     def run(index: int) -> None:
         slot = slots.get()
         try:
-            placed = [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
+            placed = [] if "OMP_NUM_THREADS" in os.environ else [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
             if torch.cuda.is_available():
                 placed.append(f"+hydra.job.env_set.CUDA_VISIBLE_DEVICES='{slot}'")
             launcher.launch([[*arguments[index], *placed]], initial_job_idx=index)

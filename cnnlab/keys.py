@@ -109,16 +109,19 @@ def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str],
         if isinstance(config.get("trainer"), DictConfig):
             yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config.trainer))
     if isinstance(config.get("data"), DictConfig):
-        yield "data", {"name", *_shipped("common/data"), *_source_keys(config)}, set()
+        yield "data", {"name", *_shipped("common/data"), *_source_keys(str(config.data.get("name")))}, set()
     if isinstance(config.get("model"), DictConfig):
         yield "model", MODEL, MODEL_OPTIONS
 
 
-def _source_keys(config: DictConfig) -> tuple[str, ...]:
-    from cnnlab.data.sources import SOURCES  # which imports torch; unknown keys of the root are refused before
-
-    name = config.data.get("name")
-    return SOURCES[name].keys if name in SOURCES else ()
+@cache
+def _source_keys(name: str) -> frozenset[str]:
+    """Return the keys that the shipped config of a dataset has beside those that all datasets have."""
+    if not (conf_dir() / f"data/{name}.yaml").is_file():
+        return frozenset()
+    content = _shipped(f"data/{name}")
+    inherited = [_source_keys(e) for e in content["defaults"] if e != "_self_" and not e.startswith("/")]
+    return frozenset(content).union(*inherited) - {"defaults"}
 
 
 @cache

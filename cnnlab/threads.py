@@ -26,20 +26,15 @@ class Moment:
     @classmethod
     def now(cls) -> "Moment":
         """As the kernel counts; where it does not tell, nobody else uses any."""
-        times = os.times()
-        own = sum(times[:4])
+        own = sum(os.times()[:4])
         try:
-            lines = Path("/proc/stat").read_text().splitlines()
-            counts = {line.split()[0]: [int(n) for n in line.split()[1:9]] for line in lines if line.startswith("cpu")}
-            ticks = sum(
-                sum(counts[f"cpu{core}"])
-                - counts[f"cpu{core}"][3]
-                - counts[f"cpu{core}"][4]  # not idle, nor for a disk
-                for core in os.sched_getaffinity(0)
-            )
+            lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+            ticks = {name: [int(n) for n in rest[:8]] for name, *rest in lines if name.startswith("cpu")}
+            used = [ticks[f"cpu{core}"][:3] + ticks[f"cpu{core}"][5:] for core in os.sched_getaffinity(0)]
         except (OSError, AttributeError, KeyError, ValueError, IndexError):
             return cls(time.monotonic(), own, own)
-        return cls(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), own)
+        # what is left out are the fourth and fifth: idle, and idle until a disk answers
+        return cls(time.monotonic(), sum(map(sum, used)) / os.sysconf("SC_CLK_TCK"), own)
 
 
 _last = Moment.now()  # when cnnlab was imported, or a run started

@@ -76,7 +76,6 @@ class Source:
 
     load: Callable[[Config], Splits]
     facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
-    keys: tuple[str, ...] = ()  # of its config, beside those of conf/common/data.yaml
     # changes with the files, where people change them between two runs of a process
     fingerprint: Callable[[Config], str | None] = lambda config: None
 
@@ -224,7 +223,7 @@ def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     return (config["channels"], size, size), len(folder.classes_in(config["path"]))
 
 
-XO = Source(_xo, _xo_facts, ("train_size", "test_size", "draw"))
+XO = Source(_xo, _xo_facts)
 SOURCES: dict[str, Source] = {
     "mnist": Source(lambda c: _mnist(c, "MNIST"), lambda c: ((1, 28, 28), 10)),
     "fashion_mnist": Source(lambda c: _mnist(c, "FashionMNIST"), lambda c: ((1, 28, 28), 10)),
@@ -233,9 +232,7 @@ SOURCES: dict[str, Source] = {
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": XO,
     "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
-    "image_folder": Source(
-        _folder, _folder_facts, ("path", "channels", "stream"), lambda c: folder.fingerprint(c["path"])
-    ),
+    "image_folder": Source(_folder, _folder_facts, lambda c: folder.fingerprint(c["path"])),
 }
 
 
