@@ -19,7 +19,7 @@ from time import perf_counter
 from cnnlab.threads import cores
 
 EPOCH = str(Path(__file__).with_name("epoch.py"))
-TRAIN = [sys.executable, "-m", "cnnlab.train", "trainer=cpu"]
+TRAIN = [sys.executable, "-m", "cnnlab.train"]
 CASES = {
     "lenet5": ["data=mnist", "model=lenet5", "trainer.max_epochs=2"],
     "alexnet_cifar": [
@@ -32,8 +32,8 @@ CASES = {
 }
 USUAL = {"OMP_NUM_THREADS": str(cores()), "GOMP_SPINCOUNT": "300000"}
 PROGRAMS = {  # commands of a case, what they find in the environment, how many at once are tried
-    "cnnlab": (lambda case: [*TRAIN, *CASES[case]], {}, (1, 2, 4)),
-    "cnnlab, as torch has it": (lambda case: [*TRAIN, *CASES[case]], USUAL, (1, 2)),
+    "cnnlab": (lambda case: [*TRAIN, "trainer=cpu", *CASES[case]], {}, (1, 2, 4)),
+    "cnnlab, as torch has it": (lambda case: [*TRAIN, "trainer=cpu", *CASES[case]], USUAL, (1, 2)),
     "plain loop": (lambda case: [sys.executable, EPOCH, case, "--only", "plain loop"], {}, (1, 2)),
 }
 
@@ -46,7 +46,7 @@ def seconds(command: list[str], environment: dict[str, str], at_once: int = 1, s
         started = perf_counter()
         running = [
             subprocess.Popen(
-                [*command, f"hydra.run.dir={folder}/{i}"] if "cnnlab.train" in command else command,
+                [*command, f"output_dir={folder}/{i}"] if "cnnlab.train" in command else command,
                 cwd=folder,
                 env={**os.environ, "CNNLAB_DATA_DIR": data, **environment},
                 stdout=subprocess.DEVNULL,
@@ -64,7 +64,7 @@ def seconds(command: list[str], environment: dict[str, str], at_once: int = 1, s
 
 def study(rounds: int) -> None:
     """A study of six runs, one after the other and two at once."""
-    command = [*TRAIN, "-m", "data=mnist", "model=lenet5", "trainer.max_epochs=2", "seed=range(6)"]
+    command = [*TRAIN, "-m", "trainer=cpu", "data=mnist", "model=lenet5", "trainer.max_epochs=2", "seed=range(6)"]
     at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     times = [(seconds(command, {}), seconds([*command, *at_once], {})) for _ in range(rounds)]
     one, two = (median(each[i] for each in times) for i in (0, 1))
