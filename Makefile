@@ -58,7 +58,7 @@ format: .venv/.ready  ## let ruff rewrite what it can
 tensorboard: .venv/.ready  ## look at all runs in a browser
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)
 
-bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes most of an hour
+bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes more than an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
 	@for part in floor memory evaluation startup beside looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ CONTEXT.set_forkserver_preload(
     ]
 )
 PATIENCE = 60  # seconds, for a child that takes less than one
+COMMAND_PATIENCE = 240  # for a command
 
 
 def in_a_child(check: Callable[..., Any], *args: Any) -> Any:
@@ -63,29 +65,19 @@ def _send(sender: Any, check: Callable[..., Any], *args: Any) -> None:
         sender.send((None, f"{type(error).__name__}: {error}"))
 
 
-@dataclass
-class Done:
-    """What a command left of itself, as subprocess.run tells."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def forked(name: str, *arguments: str, cwd: Path, patience: float = 240, **environment: str) -> Done:
+def forked(name: str, *arguments: str, cwd: Path, **environment: str) -> CompletedProcess:
     """Run a cnnlab command in a process of its own, which differs from `python -m cnnlab.NAME` in starting at once.
 
     Args:
         name: of the command, such as "train".
         arguments: as on the command line.
         cwd: the folder it runs in.
-        patience: seconds after which it is killed.
-        environment: what it finds beside what is set here; OMP_NUM_THREADS would come too late.
+        environment: what it finds beside what is set here.
 
     Raises:
         AssertionError: it hangs.
     """
-    return start(name, *arguments, cwd=cwd, **environment).wait(patience)
+    return start(name, *arguments, cwd=cwd, **environment).wait()
 
 
 @dataclass
@@ -96,9 +88,9 @@ class Started:
     out: Any
     err: Any
 
-    def wait(self, patience: float = 240) -> Done:
+    def wait(self) -> CompletedProcess:
         """What it left when it has ended."""
-        self.process.join(patience)
+        self.process.join(COMMAND_PATIENCE)
         hangs = self.process.exitcode is None
         self.process.kill()
         self.process.join()
@@ -108,7 +100,7 @@ class Started:
                 file.seek(0)
                 texts.append(file.read())
         assert not hangs, f"hangs: {texts}"
-        return Done(self.process.exitcode, *texts)
+        return CompletedProcess(self.process.name, self.process.exitcode, *texts)
 
 
 def start(name: str, *arguments: str, cwd: Path, **environment: str) -> Started:
