@@ -1,11 +1,14 @@
 """No key is ignored: a misspelt one is refused in one line, wherever it stands."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 import cnnlab
 from cnnlab.checks import check
@@ -19,6 +22,7 @@ COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "p
             "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip
 SHAPES = {"alexnet": (3, 227, 227), "alexnet_torchvision": (3, 224, 224), "zfnet": (3, 224, 224),
           "airbench": (3, 32, 32), "xo_cnn": (1, 9, 9)}  # fmt: skip
+PACKAGES = {"common/data.yaml": "data", "common/trainer.yaml": "trainer"}
 # whose keys are names that anybody may choose
 NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")
 
@@ -53,23 +57,50 @@ def spoilt(content: dict, path: tuple, key: str) -> dict:
     return {k: spoilt(v, tuple(rest), key) if k == first else v for k, v in content.items()}
 
 
-def refusal(file: str) -> str | None:
-    """What a command that reads the file says, if it refuses it."""
+def command_of(file: str) -> tuple[str, list[str]]:
+    """The command that reads a file, and the overrides with which it does."""
+    group, _, choice = file.removesuffix(".yaml").rpartition("/")
+    if choice in COMMANDS and not group:
+        return choice, COMMANDS[choice]
+    if group in ("common", ""):
+        return "train", ["data=digits"]
+    beside = {"model": [], "data": ["model=softmax"]}.get(group, ["data=digits"])
+    return "train", [f"{group}={choice}", *beside]
+
+
+def refusal(file: str, config: DictConfig) -> str | None:
+    """What the command that reads a file says of its composed config, if it refuses it."""
+    command, _ = command_of(file)
     group, _, choice = file.removesuffix(".yaml").rpartition("/")
     try:
-        if choice in COMMANDS and not group:
-            plain(compose(choice, COMMANDS[choice])[0], choice)
-            return None
-        chosen = {"common": [], "": []}.get(group, [f"{group}={choice}"])
-        chosen.append("model=softmax" if group == "data" else "data=digits")
-        config = plain(compose("train", chosen[: 1 if group == "model" else 2])[0])
+        taken = plain(config, command)
         if group == "model":
-            build(choice, config["model"])
-        elif group != "data" or choice in ("digits", "xo", "xo_tricky"):
-            check(config)
+            build(choice, taken["model"])
+        elif command == "train" and (group != "data" or choice in ("digits", "xo", "xo_tricky")):
+            check(taken)
     except EXPECTED as error:
         return explain(error)
     return None
+
+
+@contextmanager
+def spoilt_file(conf: Path, file: str, at: tuple, wrong: str) -> Iterator[None]:
+    """A file in which a key is another, until the end."""
+    text = (conf / file).read_text()
+    package = text.partition("\n")[0] + "\n" if text.startswith("# @package") else ""
+    content = spoilt(yaml.safe_load(text), at, wrong)
+    (conf / file).write_text(package + yaml.safe_dump(content, sort_keys=False))
+    yield
+    (conf / file).write_text(text)
+
+
+def refusal_of_a_file(file: str) -> str | None:
+    """What the command says that reads the file as it now is, if it refuses it."""
+    command, overrides = command_of(file)
+    try:
+        return refusal(file, compose(command, overrides)[0])
+    except EXPECTED as error:
+        return explain(error)
 
 
 def build(choice: str, model: dict) -> None:
@@ -94,30 +125,31 @@ def keys_of(file: str) -> list[tuple]:
     return [at for at in paths(content) if not is_name(file, at)]
 
 
-def write_spoilt(conf: Path, file: str, at: tuple) -> str:
-    """Misspell a key of a file, in a copy of the shipped ones; returns the wrong key."""
-    text = (conf_dir() / file).read_text()
-    package = text.partition("\n")[0] + "\n" if text.startswith("# @package") else ""
-    wrong = f"{at[-1]}q"
-    (conf / file).write_text(package + yaml.safe_dump(spoilt(yaml.safe_load(text), at, wrong), sort_keys=False))
-    return wrong
-
-
 def misses(said: str | None, at: tuple, wrong: str) -> bool:
     """Whether a refusal is none, or does not say what is wrong; without `defaults` much is."""
     return said is None or "\n" in said or not (wrong in said or at[-1] in said or at[-1] == "defaults")
 
 
 def unnoticed(conf: Path, file: str, keys: list[tuple]) -> list[tuple]:
-    """The keys of a file whose misspelling is not refused in a line that says so, with what is said."""
-    shipped, found = (conf / file).read_text(), []
-    try:
-        for at in keys:
-            wrong = write_spoilt(conf, file, at)
-            if misses(said := refusal(file), at, wrong):
-                found.append((at, said))
-    finally:
-        (conf / file).write_text(shipped)
+    """The keys of a file whose misspelling is not refused in a line that says so, with what is said.
+
+    The first key, and those that Hydra itself looks at, are spoilt in the file, the others in what is composed of it:
+    composing takes most of the time.
+    """
+    command, overrides = command_of(file)
+    composed = OmegaConf.to_container(compose(command, overrides)[0])
+    everywhere = (conf_dir() / file).read_text().startswith("# @package _global_") or "/" not in file
+    package = () if everywhere else (PACKAGES.get(file) or file.partition("/")[0],)
+    found = []
+    for at in keys:
+        wrong = f"{at[-1]}q"
+        if at == keys[0] or at[0] in ("defaults", "hydra"):
+            with spoilt_file(conf, file, at, wrong):
+                said = refusal_of_a_file(file)
+        else:
+            said = refusal(file, OmegaConf.create(spoilt(composed, package + at, wrong)))
+        if misses(said, at, wrong):
+            found.append((at, said))
     return found
 
 
@@ -144,7 +176,6 @@ SWEPT = [(f, at) for f in FILES for at in keys_of(f) if at[:2] == ("hydra", "swe
 
 @pytest.mark.parametrize(("file", "at"), SWEPT, ids=[f"{f}:{'.'.join(at)}" for f, at in SWEPT])
 def test_so_is_every_key_of_a_sweeper(conf, command, tmp_path, file, at):
-    shipped = (conf / file).read_text()
     group, choice = Path(file).parent.as_posix(), Path(file).stem
     swept = (
         ["-m", "seed=0,1"]
@@ -153,11 +184,9 @@ def test_so_is_every_key_of_a_sweeper(conf, command, tmp_path, file, at):
         if choice == "search"
         else []
     )
-    wrong = write_spoilt(conf, file, at)
-    try:
+    wrong = f"{at[-1]}q"
+    with spoilt_file(conf, file, at, wrong):
         done = command("train", *swept, f"{group}={choice}", "data=digits", "study.plan_only=true")
-    finally:
-        (conf / file).write_text(shipped)
     assert done.status == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert wrong in done.stderr or at[-1] in done.stderr
