@@ -346,7 +346,8 @@ def identity(directory: Path, config: Mapping[str, Any]) -> str:
     """The hash of the config that a run began with; a resume may have changed how long it trains."""
     from cnnlab.config import load_config
 
-    return config_hash(load_config(directory) if (directory / ".hydra/config.yaml").is_file() else config)
+    begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
+    return config_hash(load_config(directory) if begun else config)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
     log_to(*directories)
     take_threads(jobs[0].config)
     first = load_data(jobs[0].config)
-    fits = [prepare(job.config, job.directory, first) for job in jobs]
+    fits = [prepare(job.config, job.directory, first, info) for job, info in zip(jobs, infos, strict=True)]
     for fit, info in zip(fits, infos, strict=True):
         info["packed_with"] = [d.name for d in directories if d != fit.directory]
         note_place(fit, info)

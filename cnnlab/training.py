@@ -51,7 +51,7 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     """
     log_to(directory)
     take_threads(config, (info or {}).get("resumed", {}).get("threads"))
-    fit = prepare(config, directory, load_data(config))
+    fit = prepare(config, directory, load_data(config), info)
     if info is not None:
         note_place(fit, info)
     try:
@@ -86,8 +86,8 @@ def load_data(config: Config) -> "DataModule":
     return data
 
 
-def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
-    """Make classifier, trainer, callbacks and loggers."""
+def prepare(config: Config, directory: Path, data: "DataModule", info: Config | None) -> Fit:
+    """Make classifier, trainer, callbacks and loggers; what a process is not told of `run.json` it finds out."""
     from lightning.pytorch import Callback as LightningCallback
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import Logger
@@ -100,7 +100,7 @@ def prepare(config: Config, directory: Path, data: "DataModule") -> Fit:
     from cnnlab.checkpoints import WholeFiles, clear_parts
 
     keep_freed()
-    classifier = build(config, data, runs.identity(directory, config))
+    classifier = build(config, data, info["config_hash"] if info else runs.identity(directory, config))
     trusted = config["trusted_modules"]
     history = History()
     checkpoints = directory / "checkpoints"

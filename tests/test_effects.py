@@ -5,6 +5,7 @@ EFFECTS has a row for every key of the shipped files: a value, and where it show
 
 import contextlib
 import csv
+import functools
 import hashlib
 import importlib
 import io
@@ -526,7 +527,7 @@ class Lab:
             patch.setenv("CNNLAB_DATA_DIR", "data")
             patch.setenv("CXX", sys.executable)  # stands for a compiler, which is looked for and not used
             patch.setattr(torch, "compile", lambda forward, mode: (modes.append(mode), forward)[1])
-            patch.setattr(torch.backends.mps, "is_available", lambda: False)
+            patch.setattr(torch.backends.mps, "is_available", functools.cache(lambda: False))  # cached as torch has it
             seen = {"fit": fit, "prepare": make}.get(by, command)(folder, by, arguments, patch)
         seen.compiled = tuple(modes)
         return seen
@@ -555,7 +556,7 @@ def fit(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) 
 def make(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) -> Seen:
     """What a fit is made of, not trained."""
     config = plain(compose("train", arguments)[0])
-    return Seen(folder, prepared=prepare(config, folder / "run", load_data(config)))
+    return Seen(folder, prepared=prepare(config, folder / "run", load_data(config), None))
 
 
 def command(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) -> Seen:
