@@ -194,7 +194,7 @@ def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> Non
     """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
     import torch
 
-    from cnnlab.processes import device_count
+    from cnnlab.distributed.world import device_count
 
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
@@ -236,7 +236,7 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
 
 def _processes(config: Config) -> None:
     """Refuse more processes than this machine has memory for."""
-    from cnnlab.processes import device_count
+    from cnnlab.distributed.world import device_count
 
     count = device_count(config["trainer"])
     needed, there = count * PROCESS, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -16,8 +16,8 @@ from omegaconf import DictConfig, open_dict
 from cnnlab import runs
 from cnnlab.checks import check
 from cnnlab.config import EXPECTED, explain, plain, safe
+from cnnlab.distributed.world import joined
 from cnnlab.jobs import Task, carry_out
-from cnnlab.processes import joined
 from cnnlab.reporting.tables import Table
 from cnnlab.studies import (
     MEASURES,

@@ -39,7 +39,8 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         ValueError: the config asks for what cannot be.
         FloatingPointError: the training diverged.
     """
-    from cnnlab.processes import agree, first, joined, launch, needs_launch
+    from cnnlab.distributed.launch import launch, needs_launch
+    from cnnlab.distributed.world import first, joined
 
     if first() or joined():
         check(config)
@@ -50,6 +51,13 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         forget()  # what the check loaded; the processes that train hold their own
         launch(config, directory, overrides)
         return runs.Run.load(directory).metrics
+    return train_here(config, directory, overrides)
+
+
+def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """Train a checked config in this process: alone, or with the others of its run, which somebody has started."""
+    from cnnlab.distributed.world import agree, first, joined
+
     if joined():
         directory = agree(directory if first() else None)
     if not first():  # another process of the same run, which leaves the directory to the first
@@ -221,7 +229,7 @@ def _task(config: dict[str, Any]) -> None:
 
 def main() -> None:
     """The command."""
-    from cnnlab.processes import first, joined
+    from cnnlab.distributed.world import first, joined
 
     resumed, others = _split_resume(sys.argv[1:])
     if resumed is not None:

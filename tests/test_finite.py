@@ -1,11 +1,10 @@
 """Where something stops being finite, all processes stop before the optimizer's step and say which layer and step."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from children import forked
 from lightning.pytorch import Callback
 from torch import nn
 
@@ -98,8 +97,8 @@ def test_a_deferred_look_changes_nothing_else(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("what", "said"), [("gradient", "conv2"), ("loss", f"step {STEP}")])
 def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
     spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}, rank: 1}}"
-    command = [sys.executable, "-m", "cnnlab.train", *QUICK, "trainer=ddp_cpu", spoil, f"output_dir={tmp_path}"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    command = ["train", *QUICK, "trainer=ddp_cpu", spoil, f"output_dir={tmp_path}"]
+    done = forked(*command, cwd=tmp_path, PYTHONPATH=str(Path(__file__).parent))
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from children import forked
 from lightning.pytorch import Callback
 
 import cnnlab
@@ -49,9 +50,8 @@ def test_a_run_on_one_process_listens_on_no_socket(tmp_path):
 
 def test_a_secret_of_the_environment_is_in_no_file_of_a_run(tmp_path):
     secret = "s3cr3t-of-the-environment"
-    environment = {**os.environ, "WANDB_API_KEY": secret, "AWS_SECRET_ACCESS_KEY": secret}
-    command = [sys.executable, "-m", "cnnlab.train", "trainer.max_epochs=1", "callbacks=inspect"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    secrets = {"WANDB_API_KEY": secret, "AWS_SECRET_ACCESS_KEY": secret}
+    done = forked("train", "trainer.max_epochs=1", "callbacks=inspect", cwd=tmp_path, **secrets)
     assert done.returncode == 0, done.stderr
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert len(files) > 10

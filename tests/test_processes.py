@@ -10,7 +10,7 @@ import torch
 from children import forked
 
 import cnnlab
-from cnnlab.processes import needs_launch
+from cnnlab.distributed.launch import needs_launch
 from cnnlab.runs import Run
 
 pytestmark = pytest.mark.slow

@@ -5,12 +5,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from children import forked, start
 from lightning.pytorch import Callback
 
 import cnnlab
@@ -136,33 +136,29 @@ def patient(output: Path, *extra: str) -> list[str]:
 def test_a_storm_of_kills_changes_nothing(tmp_path):
     """SIGKILL by turns while a checkpoint is being written, after a few more steps, and while the process starts."""
     whole, stormy = tmp_path / "whole", tmp_path / "stormy"
-    command = [sys.executable, "-m", "cnnlab.train"]
-    subprocess.run([*command, *patient(whole)], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert forked("train", *patient(whole), cwd=tmp_path).returncode == 0
     expected = what_counts(Run.load(whole))
     rng = random.Random(0)
     last = stormy / "checkpoints/last.ckpt"
     in_a_save = 0
     for kill in range(KILLS):
         going_on = (stormy / "run.json").is_file()
-        process = subprocess.Popen(
-            [*command, f"resume={stormy}"] if going_on else [*command, *patient(stormy)],
-            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        started = start("train", *([f"resume={stormy}"] if going_on else patient(stormy)), cwd=tmp_path)
         if kill % 3 == 0:
-            wait_until(lambda: list(stormy.glob("checkpoints/.*.part")), process)
+            wait_until(lambda: list(stormy.glob("checkpoints/.*.part")), started.process)
         elif kill % 3 == 1:
             for _ in range(rng.randint(1, 2)):
                 before = written(last)
-                wait_until(lambda before=before: written(last) != before, process)
+                wait_until(lambda before=before: written(last) != before, started.process)
         else:
-            time.sleep(rng.uniform(0.2, 2.0))
-        process.kill()
-        process.wait()
+            time.sleep(rng.uniform(0.05, 0.8))
+        started.process.kill()
+        started.wait()
         in_a_save += bool(list(stormy.glob("checkpoints/.*.part")))
         for path in stormy.glob("checkpoints/*.ckpt"):
             torch.load(path, weights_only=True)
     assert Run.load(stormy).status == "interrupted"
-    subprocess.run([*command, f"resume={stormy}"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert forked("train", f"resume={stormy}", cwd=tmp_path).returncode == 0
     assert in_a_save >= 2
     assert not list(stormy.glob("checkpoints/.*.part"))
     same(what_counts(Run.load(stormy)), expected)
@@ -173,10 +169,10 @@ def written(path: Path) -> int:
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def wait_until(happened, process: subprocess.Popen) -> None:
+def wait_until(happened, process) -> None:
     """Look again and again, while a process goes on."""
     while not happened():
-        assert process.poll() is None, "it ended first"
+        assert process.is_alive(), "it ended first"
         time.sleep(0.0005)
 
 
@@ -189,21 +185,13 @@ def test_a_signal_leaves_a_checkpoint_and_no_process(tmp_path, number, status, t
         "data.batch_size=64",
         "hydra.run.dir=" + str(tmp_path / "run"),
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cnnlab.train", *recipe],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    started = start("train", *recipe, cwd=tmp_path)
     last = tmp_path / "run/checkpoints/last.ckpt"
-    while not last.is_file():
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_until(last.is_file, started.process)
     step = torch.load(last, weights_only=True)["global_step"]
     asked = time.time()
-    process.send_signal(number)
-    assert process.wait(30) == status
+    os.kill(started.process.pid, number)
+    assert started.wait().returncode == status
     assert time.time() - asked < 30
     assert torch.load(last, weights_only=True)["global_step"] > step
     run = Run.load(tmp_path / "run")
@@ -212,9 +200,9 @@ def test_a_signal_leaves_a_checkpoint_and_no_process(tmp_path, number, status, t
     assert not workers_in(tmp_path)
 
 
-def workers_in(folder: Path) -> list[int]:
-    """Processes of cnnlab that work there."""
-    listed = subprocess.run(["pgrep", "-f", "cnnlab"], capture_output=True, text=True).stdout.split()
+def workers_in(folder: Path, module: str = "cnnlab") -> list[int]:
+    """Processes of cnnlab, or of one module, that work there."""
+    listed = subprocess.run(["pgrep", "-f", module], capture_output=True, text=True).stdout.split()
     return [int(p) for p in listed if Path(f"/proc/{p}").exists() and Path(f"/proc/{p}/cwd").resolve() == folder]
 
 
@@ -225,19 +213,14 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
         "data.batch_size=64",
         "hydra.run.dir=" + str(tmp_path / "run"),
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cnnlab.train", *recipe],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (tmp_path / "run/checkpoints/last.ckpt").is_file():
-        assert process.poll() is None
-        time.sleep(0.1)
-    workers = [pid for pid in workers_in(tmp_path) if "cnnlab.processes" in Path(f"/proc/{pid}/cmdline").read_text()]
-    assert len(workers) == 2
-    os.kill(workers[1], signal.SIGTERM)
-    assert process.wait(60) == 143
+    started = start("train", *recipe, cwd=tmp_path)
+    wait_until((tmp_path / "run/checkpoints/last.ckpt").is_file, started.process)
+    members = [
+        pid for pid in workers_in(tmp_path) if "cnnlab.distributed.launch" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+    assert len(members) == 3  # the first starts the others
+    os.kill(max(members), signal.SIGTERM)
+    assert started.wait().returncode == 143
     assert Run.load(tmp_path / "run").status == "interrupted"
     time.sleep(0.5)
     assert not workers_in(tmp_path)  # by their folder: what nobody has waited for yet is no process any more

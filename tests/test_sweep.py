@@ -167,7 +167,7 @@ def test_a_sweep_that_was_killed_says_from_where_it_resumes(tmp_path):
 
 
 def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp_path):
-    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=80,20", "seed=0,1"]
+    command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=25,5", "seed=0,1"]
     command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     with (tmp_path / "log").open("w") as log:
         sweep = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cnnlab.data.sources import Images, Splits, forget
-from cnnlab.processes import shared_file
+from cnnlab.distributed.world import shared_file
 
 
 def held_once(prepare: Callable[[], Splits]) -> Splits:

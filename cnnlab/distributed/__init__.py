@@ -1,0 +1,1 @@
+"""The processes of one run: who they are, and starting them."""
