@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from cnnlab.threads import cores
+from cnnlab.device import cores
 
 EPOCH = str(Path(__file__).with_name("epoch.py"))
 TRAIN = [sys.executable, "-m", "cnnlab.train"]

@@ -27,12 +27,12 @@ from torchvision import datasets, transforms
 from yardsticks import networks, plain, tuned, usual
 from yardsticks.formats import supported
 
-from cnnlab.config import compose
-from cnnlab.config import plain as containers
-from cnnlab.data.datamodule import DataModule
-from cnnlab.memory import keep_freed
-from cnnlab.runs import Run
-from cnnlab.train import train
+from cnnlab.config.compose import compose
+from cnnlab.config.compose import plain as containers
+from cnnlab.device import keep_freed
+from cnnlab.trained.run import Run
+from cnnlab.training.datamodule import DataModule
+from cnnlab.training.run import train
 
 CASES = {
     "lenet5": (["data=mnist", "model=lenet5", "precision=32-true"], torch.float32),

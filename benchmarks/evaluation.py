@@ -13,7 +13,7 @@ import torch
 from yardsticks import networks, tuned
 
 import cnnlab
-from cnnlab.evaluate import load_test
+from cnnlab.trained.load import load_test
 
 ROUNDS = 15
 

@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 from yardsticks import networks
 from yardsticks.formats import supported
 
-from cnnlab.config import compose, plain
+from cnnlab.config.compose import compose, plain
 from cnnlab.data.sources import facts
-from cnnlab.memory import keep_freed
+from cnnlab.device import keep_freed
 from cnnlab.models.network import Network
 
 BATCH = 128

@@ -14,10 +14,10 @@ from time import perf_counter
 from torch.utils.tensorboard import SummaryWriter
 
 import cnnlab
-from cnnlab.callbacks.look import Look, looked
-from cnnlab.config import compose, plain
-from cnnlab.data.datamodule import DataModule
-from cnnlab.targets import target
+from cnnlab.config.compose import compose, plain
+from cnnlab.config.targets import target
+from cnnlab.inspection.look import Look, looked
+from cnnlab.training.datamodule import DataModule
 
 FIT = ["data=mnist", "model=lenet5", "trainer.max_epochs=10"]
 CASES = {"without": [], "with": ["callbacks=inspect"]}

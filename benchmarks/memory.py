@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from yardsticks.formats import supported
 
-from cnnlab.config import compose, plain
-from cnnlab.memory import keep_freed
+from cnnlab.config.compose import compose, plain
+from cnnlab.device import keep_freed
 from cnnlab.models.network import Network
 
 ROUNDS = 3

@@ -17,11 +17,11 @@ from statistics import median
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cnnlab import pack
-from cnnlab.config import compose, plain
-from cnnlab.runs import Run
-from cnnlab.together import Job, train_together
-from cnnlab.train import train
+from cnnlab.config.compose import compose, plain
+from cnnlab.packing import pack
+from cnnlab.packing.together import Job, train_together
+from cnnlab.trained.run import Run
+from cnnlab.training.run import train
 
 CASES = {
     "mlp": ["data=mnist", "model=mlp"],

@@ -16,10 +16,10 @@ from statistics import mean, stdev
 import torch
 from yardsticks import airbench
 
-from cnnlab.checks import resolve_precision
-from cnnlab.config import compose, plain
-from cnnlab.data.datamodule import DataModule
-from cnnlab.train import train
+from cnnlab.config.compose import compose, plain
+from cnnlab.device import resolve_precision
+from cnnlab.training.datamodule import DataModule
+from cnnlab.training.run import train
 
 
 def spread(values: list[float], digits: int) -> str:

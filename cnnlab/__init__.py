@@ -10,14 +10,15 @@
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.deferred import defer
-from cnnlab.threads import wait_briefly
+from cnnlab.device import wait_briefly
 
 if TYPE_CHECKING:
-    from cnnlab.runs import Run, compare
+    from cnnlab.reporting.compare import compare
     from cnnlab.train import fit
+    from cnnlab.trained.run import Run
 
 __all__ = ["Run", "compare", "fit"]
-_HOME = {"Run": "cnnlab.runs", "compare": "cnnlab.runs", "fit": "cnnlab.train"}
+_HOME = {"Run": "cnnlab.trained.run", "compare": "cnnlab.reporting.compare", "fit": "cnnlab.train"}
 
 defer()
 wait_briefly()

@@ -1,99 +1,16 @@
 """Class and probability for image files."""
 
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import command
-from cnnlab.reporting.tables import Table
-from cnnlab.runs import Run, decide
-
-
-def predict(run: Run, images: list[Path], batch_size: int = 500) -> Table:
-    """A row for each file: `file`, `label` (a class name), `probability`, `error`.
-
-    Pictures of any size and mode are scaled to the run's size, as its data were. A file that cannot be read has an
-    error and no label; the others are not stopped.
-    """
-    import torch
-
-    from cnnlab.data.images import prepare, read_image
-    from cnnlab.evaluate import best_device
-
-    classifier = run.classifier().to(best_device())
-    channels, height, width = classifier.hparams["input_shape"]
-    rows = Table({"file": str(path), "label": None, "probability": None, "error": None} for path in images)
-    for start in range(0, len(images), batch_size):  # so that a large folder never stands in memory
-        pictures, readable = [], []
-        for row in rows[start : start + batch_size]:
-            try:
-                picture = read_image(Path(row["file"]), channels)[None]
-                pictures.append(prepare(picture, (height, width), run.config["data"]))
-                readable.append(row)
-            except (OSError, ValueError) as error:
-                row["error"] = " ".join(str(error).split())
-        if pictures:
-            answers = decide(classifier.logits(torch.cat(pictures)), classifier.classes)
-            for row, answer in zip(readable, answers, strict=True):
-                row.update(answer)
-    return rows
-
-
-def predict_images(run: Run, images: Any) -> Table:
-    """Answer for images in memory with a row of `label` and `probability` each.
-
-    Args:
-        run: a finished run.
-        images: a tensor or array (N, C, H, W), or one image (C, H, W), of the size that the network takes; bytes or
-            floats from 0 to 1.
-
-    Raises:
-        ValueError: other shapes or values.
-    """
-    import torch
-
-    classifier = run.classifier()
-    expected = tuple(classifier.hparams["input_shape"])
-    batch = torch.as_tensor(images)
-    if batch.ndim == len(expected):
-        batch = batch[None]
-    if tuple(batch.shape[1:]) != expected:
-        given, wanted = ("x".join(map(str, shape)) for shape in (batch.shape, ("N", *expected)))
-        raise ValueError(f"images are {given}, and this network takes {wanted}; image files may have any size")
-    if not batch.is_floating_point() and batch.dtype != torch.uint8:
-        raise ValueError(f"images are {batch.dtype}; give bytes (uint8), or floats from 0 to 1")
-    return Table(decide(classifier.logits(batch), classifier.classes))
-
-
-def files_of(images: Any) -> list[Path]:
-    """Return the files that a path, or several, name; a folder stands for the image files in it.
-
-    Raises:
-        ValueError: there is none, or something else than a path is given.
-    """
-    from cnnlab.data.images import find_images
-
-    files: list[Path] = []
-    several = isinstance(images, Iterable) and not isinstance(images, str)
-    for given in images if several else [images]:
-        if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one
-            raise ValueError(f"images are files and folders, or one tensor (N, C, H, W), not {type(given).__name__}")
-        path = Path(str(given))
-        if not path.exists():
-            raise ValueError(f"images={path}: there is no such file or folder")
-        found = find_images(path) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"images={path}: the folder holds no image files")
-        files += found
-    return files
+from cnnlab.config.command import command
+from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
     run = Run.load(config["run"])
-    files = files_of(config["images"])
-    rows = predict(run, files)
+    rows = run.predict(config["images"])
     output = Path(config["output"] or run.directory / "predictions.csv")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(rows.csv(), encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes

@@ -1,83 +1,11 @@
 """The report of a study, or of any runs side by side; from a half-finished study too."""
 
-import os
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import command
-from cnnlab.reporting.comparison import remarks, table
-from cnnlab.reporting.page import page
-from cnnlab.reporting.study import Study, assemble, read_study
-from cnnlab.reporting.tables import Table
-from cnnlab.runs import Run, config_hash, differing, flatten
-from cnnlab.studies import Variant
-
-
-def report(directory: Path) -> str:
-    """Write `results.csv`, `report.md` and `report.html` into a study's directory; returns what to print.
-
-    Raises:
-        ValueError: the directory holds no study.
-    """
-    return write(read_study(directory), directory)
-
-
-def report_runs(runs: Sequence[Run], output: Path) -> str:
-    """The same for runs that no study made: what differs only in the seed is one variant, the first is the baseline.
-
-    Raises:
-        ValueError: two runs are the same config.
-    """
-    flats = [flatten({k: v for k, v in run.config.items() if k not in ("study", "seed")}) for run in runs]
-    varied = differing(flats)
-    variants: dict[str, Variant] = {}
-    rows = []
-    for run, flat in zip(runs, flats, strict=True):
-        identity = config_hash({**run.config, "seed": None})
-        if identity not in variants:
-            name = run.config["model"]["name"]
-            if any(v.name == name for v in variants.values()):
-                name = f"{name}-{identity}"
-            overrides = [f"{k}={flat.get(k)}" for k in varied]
-            params, macs = (int(run.metrics[k]) if k in run.metrics else None for k in ("params", "macs"))
-            variants[identity] = Variant(name, overrides, run.info["removed"], params, macs)
-        seed = run.info["seed"]
-        place = os.path.relpath(run.directory, output)
-        rows.append((variants[identity].name, seed, place, run))
-    if len({row[:2] for row in rows}) < len(rows):
-        raise ValueError("runs: two of them have the same config and seed")
-    arms = list(variants.values())
-    made = ["python", "-m", "cnnlab.report", f"runs=[{','.join(str(r.directory) for r in runs)}]"]
-    return write(assemble("of runs", output, made, arms[0].name, arms, rows), output)
-
-
-def write(study: Study, directory: Path) -> str:
-    """Write the three files; returns what to print."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rows, lines = table(study), remarks(study)
-    (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
-    (directory / "report.html").write_text(page(study), encoding="utf-8")
-    versions = ", ".join(f"{k} {v}" for k, v in study.versions.items())
-    parts = [f"# Study {study.name}", *lines, rows.markdown(), f"    {shlex.join(study.command)}", versions]
-    (directory / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
-    text = "\n".join([str(Table(shown)), "", *lines[1:]])
-    return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
-
-
-TERMINAL = (
-    "variant",
-    "seeds",
-    "params change",
-    "fit seconds",
-    "sd",
-    "difference",
-    "95 % interval",
-    "p (Holm)",
-    "verdict",
-)
+from cnnlab.config.command import command
+from cnnlab.reporting.report import report, report_runs
+from cnnlab.runs.record import Record
 
 
 def _task(config: dict[str, Any]) -> None:
@@ -89,7 +17,7 @@ def _task(config: dict[str, Any]) -> None:
         print(report(Path(str(config["study"]))))
         return
     given = config["runs"] if isinstance(config["runs"], list) else [config["runs"]]
-    print(report_runs([Run.load(directory) for directory in given], Path(config["output"] or "outputs/reports")))
+    print(report_runs([Record.load(directory) for directory in given], Path(config["output"] or "outputs/reports")))
 
 
 main = command("report", _task)

@@ -19,10 +19,10 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "pytest",
-        "cnnlab.callbacks.hparams",
+        "cnnlab.training.callbacks.hparams",
         "cnnlab.report",
-        "cnnlab.together",
-        "cnnlab.train",
+        "cnnlab.packing.together",
+        "cnnlab.training.run",
         "torch.fx.experimental.symbolic_shapes",
         "torch.utils.tensorboard",
     ]

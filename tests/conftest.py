@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.config import compose, plain
+from cnnlab.config.compose import compose, plain
 
 ROOT = Path(__file__).parents[1]
 # what takes longest is begun first, so that no worker waits at the end for the other

@@ -1,70 +1,85 @@
-"""What each room may import; facts flow one way."""
+"""Hold every file to the table of rooms in docs/architecture.md, imports inside functions included."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "cnnlab"
-TOP = {"torch", "numpy"}
-RULES = {
-    "models/*.py": TOP,
-    "data/sources.py": TOP | {"filelock"},
-    "data/verify.py": set(),
-    "data/images.py": TOP | {"PIL"},  # PIL for types alone
-    "data/folder.py": TOP,
-    "data/xo.py": TOP,
-    "data/augment.py": TOP,
-    "data/loader.py": TOP,
-    "data/stream.py": TOP,
-    "data/splits.py": TOP,
-    "data/shared.py": TOP,
-    "data/packed.py": TOP,
-    "data/datamodule.py": TOP | {"lightning"},
-    "optim.py": TOP,
-    "classifier.py": TOP | {"lightning", "torchmetrics"},
-    "callbacks/*.py": TOP | {"lightning", "rich", "tensorboard", "matplotlib"},  # matplotlib for types alone
-    "distortions.py": TOP | {"torchvision"},
-    "lesions.py": TOP,  # for types alone
-    "reporting/*.py": {"numpy", "matplotlib"},  # matplotlib for types alone
-    "studies.py": set(),
-    "names.py": set(),
-    "runs.py": set(),
-    "train.py": {"omegaconf"},
-    "training.py": {"lightning"},  # for types alone
-    "pack.py": TOP | {"lightning"},
-    "together.py": TOP | {"lightning"},
-    "checks.py": set(),
-    "config.py": {"hydra", "omegaconf", "yaml"},
-}
-STANDARD = set(__import__("sys").stdlib_module_names)
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "cnnlab"
+FILES = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in sorted(PACKAGE.rglob("*.py"))}
+LAZY = 15  # imports of cnnlab's own modules inside functions, at most: those of torch and Lightning behind a command
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level imports, so not those inside functions, which wait until they are needed."""
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, (ast.Import, ast.ImportFrom))]
-    nodes = [n for n in nodes if n.col_offset == 0 or (n.col_offset == 4 and is_type_checking(path, n))]
-    names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
-    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
-    return {n.partition(".")[0] for n in names} - STANDARD - {"cnnlab"}
+def room_of(module: str) -> str:
+    """The room of a module; a file at the root is a command, unless the table names it."""
+    first = module.split(".")[1]
+    return first if (PACKAGE / first).is_dir() or first in table() else "commands"
 
 
-def is_type_checking(path: Path, node: ast.AST) -> bool:
-    lines = path.read_text().splitlines()[: node.lineno]
-    return next((line for line in reversed(lines) if line and line[0] != " "), "").startswith("if TYPE_CHECKING")
+@cache
+def table() -> dict[str, tuple[set[str], set[str]]]:
+    """Of each room, the rooms and the libraries that it may import."""
+    text = (ROOT / "docs/architecture.md").read_text().partition("\n## ")[0]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    return {
+        room: (set(rooms.split(", ")) - {""}, set(libraries.split(", ")) - {""})
+        for room, _, rooms, libraries in rows[2:]
+    }
 
 
-@pytest.mark.parametrize("pattern", RULES)
-def test_a_room_imports_only_what_it_may(pattern):
-    files = list(PACKAGE.glob(pattern))
-    assert files
-    for path in files:
-        assert imported(path) <= RULES[pattern], path
+def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
+    """Every module that a file imports, wherever in it, with the statement."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in FILES or f"{deeper}.__init__" in FILES else node.module, node
 
 
-def test_networks_and_sources_do_not_know_the_rooms_after_them():
-    for path in [*PACKAGE.glob("models/*.py"), *PACKAGE.glob("data/*.py")]:
-        text = path.read_text()
-        assert not any(f"cnnlab.{room}" in text for room in ("config", "train", "runs", "classifier", "callbacks")), (
-            path
-        )
+MODULES = [m for m in FILES if m != "cnnlab.__init__"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_imports_only_what_its_room_may(module):
+    room = room_of(module)
+    rooms, libraries = table()[room]
+    for name, _ in imports(FILES[module]):
+        top = name.partition(".")[0]
+        if top == "cnnlab":
+            assert room_of(name) in rooms | {room}, name
+        elif top not in sys.stdlib_module_names:
+            assert top in libraries, name
+
+
+def test_arrows_between_rooms_point_down():
+    order = list(table())
+    for room, (rooms, _) in table().items():
+        assert all(order.index(other) < order.index(room) for other in rooms), room
+
+
+def test_no_file_imports_itself_in_a_circle():
+    graph = {m: {name for name, _ in imports(FILES[m]) if name in FILES and name != m} for m in MODULES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_few_imports_hide_inside_functions():
+    hidden = []
+    for path in FILES.values():
+        functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+        inside = {id(n): n for f in functions for n in ast.walk(f) if isinstance(n, (ast.Import, ast.ImportFrom))}
+        hidden += [f"{path}: {ast.unparse(n)}" for n in inside.values() if "cnnlab" in ast.unparse(n)]
+    assert len(hidden) <= LAZY, "\n".join(hidden)
+
+
+@pytest.mark.parametrize("module", ["cnnlab.reporting.report", "cnnlab.train", "cnnlab.evaluate", "cnnlab.trained.run"])
+def test_what_answers_at_once_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

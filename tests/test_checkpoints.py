@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import cnnlab
-from cnnlab.checkpoints import WholeFiles, clear_parts
-from cnnlab.train import resume
+from cnnlab.runs.checkpoints import WholeFiles, clear_parts
+from cnnlab.training.run import resume
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import torch
 
 import cnnlab
-from cnnlab.evaluate import evaluate
+from cnnlab.trained.evaluate import evaluate
 
 
 def test_test_shift_answers_with_the_mean_over_views_moved_by_pixels(tmp_path):

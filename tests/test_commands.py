@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.runs import Run
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 

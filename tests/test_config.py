@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cnnlab.config import compose, load_config, plain, quote, resumed_config, write_composed
-from cnnlab.targets import target
+from cnnlab.config.compose import compose, load_config, plain, quote, resumed_config, write_composed
+from cnnlab.config.targets import target
 
 
 def test_target_takes_only_what_its_place_is_for():
@@ -23,7 +23,9 @@ def test_target_takes_other_callables_from_trusted_modules():
 
 
 def test_options_of_a_base_class_are_known():
-    made = target({"_target_": "cnnlab.optim.Cosine", "warmup_epochs": 1}, torch.optim.lr_scheduler.LRScheduler)
+    made = target(
+        {"_target_": "cnnlab.training.optim.Cosine", "warmup_epochs": 1}, torch.optim.lr_scheduler.LRScheduler
+    )
     assert made.keywords == {"warmup_epochs": 1}
 
 

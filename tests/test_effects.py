@@ -28,10 +28,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import cnnlab
-from cnnlab.checkpoints import read
-from cnnlab.config import compose, conf_dir, plain
-from cnnlab.runs import Run
-from cnnlab.training import load_data, prepare
+from cnnlab.config.compose import compose, conf_dir, plain
+from cnnlab.runs.checkpoints import read
+from cnnlab.trained.run import Run
+from cnnlab.training.assemble import prepare
+from cnnlab.training.fit import load_data
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ from PIL import Image
 
 import cnnlab
 from cnnlab.data.sources import forget, load
-from cnnlab.evaluate import evaluate
-from cnnlab.predict import predict
-from cnnlab.runs import Run
+from cnnlab.trained.evaluate import evaluate
+from cnnlab.trained.predict import predict
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def test_a_runs_data_may_lie_elsewhere_than_they_did(command, tmp_path, real_dat
     assert "nowhere" in command("evaluate", f"run={run}", "data=fashion_mnist", "data_dir=nowhere").stderr
 
 
-LOOKERS = ["callbacks=none", "+callbacks.health._target_=cnnlab.callbacks.health.Health"]
+LOOKERS = ["callbacks=none", "+callbacks.health._target_=cnnlab.inspection.health.Health"]
 
 
 @pytest.mark.parametrize("choice", ["val_size=7", "split_seed=1"])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.classifier import Classifier
-from cnnlab.config import conf_dir
-from cnnlab.export import OnnxNetwork, export, write
+from cnnlab.config.compose import conf_dir
+from cnnlab.trained.export import OnnxNetwork, export, write
+from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from lightning.pytorch import Callback
 from torch import nn
 
 import cnnlab
-from cnnlab.finite import Step, explain
-from cnnlab.runs import Run
+from cnnlab.trained.run import Run
+from cnnlab.training.divergence import Step, explain
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,7 @@ def test_a_run_stops_at_the_step_names_the_layer_and_keeps_finite_checkpoints(tm
 
 @pytest.mark.parametrize("what", ["weight", "value", "gradient", "loss"])
 def test_as_on_a_gpu_the_step_does_nothing_and_the_next_one_says_so(tmp_path, monkeypatch, what):
-    monkeypatch.setattr("cnnlab.classifier.Classifier.defers", lambda *_: True)
+    monkeypatch.setattr("cnnlab.training.classifier.Classifier.defers", lambda *_: True)
     spoil = f"+callbacks.spoil={{_target_: test_finite.Spoil, what: {what}}}"
     with pytest.raises(FloatingPointError) as caught:
         cnnlab.fit([*QUICK, "trainer=cpu", "optimizer=sgd", spoil, f"output_dir={tmp_path}"])
@@ -88,7 +88,7 @@ def test_as_on_a_gpu_the_step_does_nothing_and_the_next_one_says_so(tmp_path, mo
 def test_a_deferred_look_changes_nothing_else(tmp_path, monkeypatch):
     request = [*QUICK, "trainer=cpu", "optimizer=sgd"]
     now = cnnlab.fit([*request, f"output_dir={tmp_path}/now"])
-    monkeypatch.setattr("cnnlab.classifier.Classifier.defers", lambda *_: True)
+    monkeypatch.setattr("cnnlab.training.classifier.Classifier.defers", lambda *_: True)
     later = cnnlab.fit([*request, f"output_dir={tmp_path}/later", "checkpoint_every=null"])
     ours, theirs = (run.network("last").state_dict() for run in (later, now))
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import cnnlab
-from cnnlab.checkpoints import read
+from cnnlab.runs.checkpoints import read
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 import cnnlab
-from cnnlab.checks import check
-from cnnlab.config import EXPECTED, compose, conf_dir, explain, plain
+from cnnlab.config.compose import compose, conf_dir, plain
+from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.models.network import Network
+from cnnlab.training.validate import check
 
 pytestmark = pytest.mark.slow
 
@@ -114,8 +115,9 @@ def conf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conf") / "conf"
     shutil.copytree(conf_dir(), folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnnlab.config.conf_dir", lambda: folder)
-        patch.setattr("cnnlab.checks._accelerator", lambda name: None)  # for trainer=gpu on any machine
+        for module in ("command", "compose", "errors"):
+            patch.setattr(f"cnnlab.config.{module}.conf_dir", lambda: folder)
+        patch.setattr("cnnlab.training.validate._accelerator", lambda name: None)  # for trainer=gpu on any machine
         yield folder
 
 

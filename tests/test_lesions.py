@@ -7,10 +7,10 @@ import shutil
 import pytest
 import torch
 
-from cnnlab.evaluate import load_test
-from cnnlab.lesions import expand, lesion, parse, silenced, validation_means
 from cnnlab.models.network import Network
-from cnnlab.runs import Run
+from cnnlab.trained.lesions import expand, lesion, parse, silenced, validation_means
+from cnnlab.trained.load import load_test
+from cnnlab.trained.run import Run
 
 
 def test_zero_mean_and_pass_are_what_a_forward_pass_by_hand_gives(digits_run):
@@ -48,7 +48,7 @@ def test_zero_mean_and_pass_are_what_a_forward_pass_by_hand_gives(digits_run):
 
 
 def test_means_are_those_of_the_validation_images(digits_run):
-    from cnnlab.data.datamodule import DataModule
+    from cnnlab.training.datamodule import DataModule
 
     classifier = digits_run.classifier()
     data = DataModule(digits_run.config["data"])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cnnlab.memory import keep_freed
+from cnnlab.device import keep_freed
 
 pytestmark = pytest.mark.slow
 

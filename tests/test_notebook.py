@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import cnnlab
-from cnnlab.callbacks.progress import TrainingProgress
 from cnnlab.reporting.study import read_study
-from cnnlab.runs import read_history
+from cnnlab.runs.record import read_history
+from cnnlab.training.callbacks.progress import TrainingProgress
 
 QUICK = ["data=xo", "data.train_size=200", "data.test_size=50", "model=mlp", "trainer=cpu", "trainer.max_epochs=2"]
 
@@ -79,7 +79,7 @@ def test_what_stops_a_training_is_no_value_error(tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cnnlab.train.fit_and_test", stop)
+    monkeypatch.setattr("cnnlab.training.run.fit_and_test", stop)
     with pytest.raises(KeyboardInterrupt):
         cnnlab.fit(request)
 

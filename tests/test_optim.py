@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.optim import Constant, Cosine, Exponential, Muon, OneCycle, Step, as_matrix, decay_groups, schedule
+from cnnlab.training.optim import Constant, Cosine, Exponential, Muon, OneCycle, Step, as_matrix, decay_groups, schedule
 
 
 def network() -> nn.Module:

@@ -7,12 +7,12 @@ import signal
 import pytest
 import torch
 
-from cnnlab import members, pack
-from cnnlab.checkpoints import read
-from cnnlab.jobs import Task, packed
-from cnnlab.runs import Run
-from cnnlab.together import Job, kin, train_together
-from cnnlab.train import train
+from cnnlab.packing import members, pack
+from cnnlab.packing.together import Job, kin, train_together
+from cnnlab.runs.checkpoints import read
+from cnnlab.studies.execute import Task, packed
+from cnnlab.trained.run import Run
+from cnnlab.training.run import train
 
 pytestmark = pytest.mark.slow
 

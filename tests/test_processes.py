@@ -11,7 +11,7 @@ from children import forked
 
 import cnnlab
 from cnnlab.distributed.launch import needs_launch
-from cnnlab.runs import Run
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import pytest
 from children import CONTEXT, command
 
 from cnnlab.data.verify import MNIST_FILES
-from cnnlab.runs import Run
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnnlab.checks import check
-from cnnlab.config import EXPECTED, compose, explain, plain, quote
+from cnnlab.config.compose import compose, plain, quote
+from cnnlab.config.errors import EXPECTED, explain
+from cnnlab.training.validate import check
 
 LINES = (Path(__file__).parent / "bad_requests.txt").read_text().splitlines()
 REQUESTS = [line.split("  =>  ") for line in LINES if not line.startswith("#")]

@@ -14,8 +14,8 @@ from children import forked, start
 from lightning.pytorch import Callback
 
 import cnnlab
-from cnnlab.runs import Run
-from cnnlab.train import resume
+from cnnlab.trained.run import Run
+from cnnlab.training.run import resume
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def test_so_does_one_stopped_twice_within_an_epoch(uninterrupted, tmp_path):
 
 @pytest.mark.parametrize("step", [3, 2 * STEPS - 1])
 def test_so_does_one_with_lookahead_stopped_between_its_averages(tmp_path, step):
-    lookahead = "+callbacks.lookahead={_target_: cnnlab.callbacks.lookahead.Lookahead, every: 2, decay: 0.9}"
+    lookahead = "+callbacks.lookahead={_target_: cnnlab.training.callbacks.lookahead.Lookahead, every: 2, decay: 0.9}"
     recipe = ("callbacks.ema=null", lookahead)
     same(what_counts(fitted(tmp_path / "stopped", *recipe, stops=(step,))), what_counts(fitted(tmp_path, *recipe)))
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cnnlab.distortions import DISTORTIONS, line_weight
-from cnnlab.robustness import robustness
+from cnnlab.trained.distortions import DISTORTIONS, line_weight
+from cnnlab.trained.robustness import robustness
 
 
 @pytest.fixture

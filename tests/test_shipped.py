@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cnnlab.checks import check
-from cnnlab.config import conf_dir
+from cnnlab.config.compose import conf_dir
+from cnnlab.config.targets import target
 from cnnlab.data.augment import augmentation
 from cnnlab.data.sources import facts
 from cnnlab.models.network import Network
-from cnnlab.optim import decay_groups, schedule
-from cnnlab.targets import target
+from cnnlab.training.optim import decay_groups, schedule
+from cnnlab.training.validate import check
 
 
 def choices(group: str) -> list[str]:

@@ -8,16 +8,16 @@ import time
 
 import pytest
 
-from cnnlab import steps as module
-from cnnlab.evaluate import evaluate
-from cnnlab.export import export
-from cnnlab.lesions import lesion
-from cnnlab.robustness import robustness
-from cnnlab.steps import steps
+from cnnlab.reporting import steps as module
+from cnnlab.reporting.steps import steps
+from cnnlab.trained.evaluate import evaluate
+from cnnlab.trained.export import export
+from cnnlab.trained.lesions import lesion
+from cnnlab.trained.robustness import robustness
 
 WORK = """
 import time
-from cnnlab.steps import steps
+from cnnlab.reporting.steps import steps
 with steps("counting", 2) as step:
     step("one")
     time.sleep(0.3)
@@ -75,7 +75,7 @@ def test_what_fails_leaves_no_teller_behind(capsys, monkeypatch):
 
 @pytest.mark.parametrize("work", ["robustness", "lesions", "export", "inspect"])
 def test_the_long_commands_say_what_they_do(digits_run, tmp_path, capsys, monkeypatch, work):
-    from cnnlab.inspect import inspect
+    from cnnlab.inspection.inspect import inspect
 
     evaluate(digits_run)  # everything is imported
     monkeypatch.setattr(module, "FIRST_LINE", 0.001)
@@ -86,7 +86,7 @@ def test_the_long_commands_say_what_they_do(digits_run, tmp_path, capsys, monkey
     elif work == "export":
         export(digits_run, tmp_path)
     else:
-        inspect(digits_run, {"filters": {"_target_": "cnnlab.callbacks.filters.Filters"}})
+        inspect(digits_run, {"filters": {"_target_": "cnnlab.inspection.filters.Filters"}})
     out, err = capsys.readouterr()
     assert err.startswith(work)
     assert "s so far" in err

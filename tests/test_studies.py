@@ -2,7 +2,9 @@
 
 import pytest
 
-from cnnlab.studies import Job, Plan, Variant, layers_to_leave_out, meta_network, width_for
+from cnnlab.runs.plan import Job, Plan, Variant
+from cnnlab.studies.plan import layers_to_leave_out, width_for
+from cnnlab.training.assemble import meta_network
 
 
 @pytest.mark.parametrize("measure", ["params", "macs"])

@@ -15,9 +15,9 @@ import torch
 from children import forked as cnnlab
 from children import start
 
-from cnnlab.config import conf_dir
+from cnnlab.config.compose import conf_dir
 from cnnlab.reporting.statistics import seeds_needed
-from cnnlab.runs import Run
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +83,8 @@ def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
 
 
 def test_surviving_layers_start_equal_and_data_come_in_the_same_order(study):
-    from cnnlab.data.datamodule import DataModule
-    from cnnlab.training import build
+    from cnnlab.training.assemble import build
+    from cnnlab.training.datamodule import DataModule
 
     cwd, *_ = study
     runs = runs_in(cwd / "outputs/studies/leave_one_out")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import Optimizer
 
-from cnnlab.targets import target
+from cnnlab.config.targets import target
 
 
 @pytest.fixture

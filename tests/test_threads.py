@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.runs import Run
-from cnnlab.threads import Moment, cores, free
+from cnnlab.device import Moment, cores, free
+from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cnnlab
-from cnnlab.checkpoints import read
-from cnnlab.classifier import Classifier
-from cnnlab.evaluate import evaluate
-from cnnlab.runs import InUseError, Run, config_hash
-from cnnlab.train import begin, resume, train
+from cnnlab.config.identity import config_hash
+from cnnlab.runs.checkpoints import read
+from cnnlab.runs.record import InUseError
+from cnnlab.trained.evaluate import evaluate
+from cnnlab.trained.run import Run
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.run import begin, resume, train
 
 pytestmark = pytest.mark.slow
 
@@ -242,7 +244,7 @@ def test_a_checkpoint_with_code_in_it_is_not_executed(digits_run, tmp_path):
 def test_a_run_that_is_gone_counts_as_interrupted(digits_run, tmp_path):
     import shutil
 
-    from cnnlab.runs import lock, read_json, write_json
+    from cnnlab.runs.record import lock, read_json, write_json
 
     copy = tmp_path / "run"
     shutil.copytree(digits_run.directory, copy)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from cnnlab.names import check_options, pick
+from cnnlab.registry import check_options, pick
 
 
 def flip(images: Tensor, generator: Generator, alternate: bool = False, turn: Tensor | None = None) -> Tensor:

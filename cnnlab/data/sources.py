@@ -21,7 +21,7 @@ from torch import Tensor
 from cnnlab.data import folder, xo
 from cnnlab.data.stream import Files
 from cnnlab.data.verify import verify_mnist
-from cnnlab.names import check_options, pick
+from cnnlab.registry import check_options, pick
 
 Config = Mapping[str, Any]
 T = TypeVar("T")

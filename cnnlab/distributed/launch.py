@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from cnnlab import threads
+from cnnlab.config.errors import EXPECTED
+from cnnlab.device import for_run
 from cnnlab.distributed.world import clear_shared_files, device_count, joined
-from cnnlab.runs import read_json
+from cnnlab.runs.record import read_json
 
 # what every process of a group would import, the last two for what exchanges the gradients
-NEEDED = ("cnnlab.train", "lightning.pytorch.loggers", "lightning.pytorch.strategies", "torch._dynamo.utils",
+NEEDED = ("lightning.pytorch.loggers", "lightning.pytorch.strategies", "torch._dynamo.utils",
           "torch._dynamo.trace_rules")  # fmt: skip
 GRACE = 20  # seconds in which the other processes may say what happened when one has failed
 
@@ -36,8 +37,14 @@ def needs_launch(trainer: Mapping[str, Any]) -> bool:
     return not joined() and "LOCAL_RANK" not in os.environ and device_count(trainer) > 1
 
 
-def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
-    """Run `train` in a process group of its own and wait for it; signals are passed on.
+def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
+    """Call a function in every process of a group of its own and wait for them; signals are passed on.
+
+    Args:
+        function: of a module; called with the other arguments.
+        config: a train config as plain containers.
+        directory: the run directory, in whose `run.json` the function leaves the cause where it fails.
+        overrides: as recorded in `run.json`.
 
     Raises:
         ValueError: it failed; the message is the cause it left in `run.json`.
@@ -46,10 +53,11 @@ def launch(config: Mapping[str, Any], directory: Path, overrides: Sequence[str])
     resumes = (directory / "checkpoints/last.ckpt").is_file()
     kept = read_json(directory / "run.json").get("threads") if resumes else None
     count = device_count(config["trainer"])
-    share = threads.for_run(kept, count)
+    share = for_run(kept, count)
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
-        content = {"config": config, "directory": str(directory), "overrides": list(overrides), "count": count}
+        content = {"config": config, "directory": str(directory), "overrides": list(overrides), "count": count,
+                   "module": function.__module__, "function": function.__name__}  # fmt: skip
         job.write_text(json.dumps(content))
         process = subprocess.Popen(
             [sys.executable, "-m", "cnnlab.distributed.launch", str(job)],
@@ -87,7 +95,7 @@ def main() -> None:
     """Fork the processes of a run and wait for them."""
     job = json.loads(Path(sys.argv[1]).read_text())
     try:
-        for module in NEEDED:
+        for module in (job["module"], *NEEDED):
             importlib.import_module(module)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -107,15 +115,13 @@ def main() -> None:
 
 def _be_one(rank: int, port: int, job: Mapping[str, Any]) -> None:
     """Be a process of a run; what it is told of its place is what torchrun would tell it."""
-    from cnnlab.config import EXPECTED
-    from cnnlab.train import train_here
-
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["count"], "LOCAL_WORLD_SIZE": job["count"]}
     os.environ |= {name: str(number) for name, number in numbers.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
     os.environ["TORCHELASTIC_RUN_ID"] = str(port)
     try:
-        train_here(job["config"], Path(job["directory"]), job["overrides"])
+        function = getattr(importlib.import_module(job["module"]), job["function"])
+        function(job["config"], Path(job["directory"]), job["overrides"])
     except KeyboardInterrupt:
         sys.exit(130)
     except EXPECTED:  # the cause is in run.json, and whoever started the processes says it, once

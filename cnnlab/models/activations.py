@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.names import pick
+from cnnlab.registry import pick
 
 
 class ScaledTanh(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from cnnlab.models.layers import KINDS
-from cnnlab.names import hint, pick
+from cnnlab.registry import hint, pick
 
 Spec = dict[str, Any]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models.modules import Whiten2d
-from cnnlab.names import pick
+from cnnlab.registry import pick
 
 
 def _lecun(weight: Tensor, *, uniform: bool) -> None:

@@ -23,7 +23,8 @@ from cnnlab.models.modules import (
     TrainablePool2d,
     Whiten2d,
 )
-from cnnlab.names import check_options, pick
+from cnnlab.models.zoo import from_torchvision
+from cnnlab.registry import check_options, pick
 
 Shape = tuple[int, ...]
 Size = int | tuple[int, ...]
@@ -283,6 +284,4 @@ def torchvision(
     `small_stem` replaces a first convolution that strides, and the pool behind it, by one of 3x3 that does not; by
     default for images below 64 pixels.
     """
-    from cnnlab.models.zoo import from_torchvision
-
     return from_torchvision(arch, weights, shape, num_classes, small_stem)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.names import pick
+from cnnlab.registry import pick
 
 MAP_CONSTANT = 0.1  # the paper's j: what already far classes add
 

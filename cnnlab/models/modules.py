@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.names import pick
+from cnnlab.registry import pick
 
 
 def convolve(

@@ -12,7 +12,7 @@ from cnnlab.models.arrangement import Spec, arrange
 from cnnlab.models.initialisation import initialise
 from cnnlab.models.layers import KINDS, Shape, layer, make_layer
 from cnnlab.models.modules import Conv2d
-from cnnlab.names import pick
+from cnnlab.registry import pick
 
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
 SIZES_OF_WIDTH = ("channels", "features")  # what model.width multiplies

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cnnlab.names import hint
+from cnnlab.registry import hint
 
 SMALL = 64  # pixels
 

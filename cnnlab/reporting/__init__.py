@@ -1,1 +1,1 @@
-"""Rows to tables; knows nothing of torch."""
+"""Turn result rows into statistics, tables, plots and pages; never imports torch."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from cnnlab.reporting.statistics import Difference, paired_difference, seeds_needed, verdicts
 from cnnlab.reporting.tables import Table
-from cnnlab.runs import Run, read_history, read_json
-from cnnlab.studies import Plan, Variant, runs_of
+from cnnlab.runs.plan import Plan, Variant, runs_of
+from cnnlab.runs.record import Record, read_history, read_json
 
 Row = dict[str, Any]
 
@@ -71,7 +71,7 @@ def assemble(
     command: list[str],
     baseline: str,
     variants: Sequence[Variant],
-    runs: Sequence[tuple[str, int, str, Run | None]],
+    runs: Sequence[tuple[str, int, str, Record | None]],
 ) -> Study:
     """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it."""
     valid = [v for v in variants if not v.reason]
@@ -98,7 +98,7 @@ def assemble(
     return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions)
 
 
-def damage(run: Run) -> str | None:
+def damage(run: Record) -> str | None:
     """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
     try:
         run.info, run.metrics, run.config  # noqa: B018
@@ -107,7 +107,7 @@ def damage(run: Run) -> str | None:
     return None
 
 
-def _row(variant: Variant, seed: int, place: str, run: Run | None) -> Row:
+def _row(variant: Variant, seed: int, place: str, run: Record | None) -> Row:
     info: Mapping[str, Any] = {"status": "pending"}
     if run is not None:
         damaged = damage(run)
@@ -151,7 +151,7 @@ def _curve(directory: Path) -> list[tuple[float, float]]:
     return []
 
 
-def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Run]) -> None:
+def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Record]) -> None:
     """Add the change where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`).
 
     A damaged file of answers counts as none.

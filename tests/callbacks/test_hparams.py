@@ -13,10 +13,10 @@ from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_gr
 from tensorboard.plugins.hparams.backend_context import Context
 
 import cnnlab
-from cnnlab.callbacks.hparams import COLUMNS, row
-from cnnlab.config import compose, plain, write_composed
-from cnnlab.runs import Run
-from cnnlab.train import resume, train
+from cnnlab.config.compose import compose, plain, write_composed
+from cnnlab.trained.run import Run
+from cnnlab.training.callbacks.hparams import COLUMNS, row
+from cnnlab.training.run import resume, train
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 
-from cnnlab.callbacks.lookahead import Lookahead
+from cnnlab.training.callbacks.lookahead import Lookahead
 
 
 class OneNumber(LightningModule):

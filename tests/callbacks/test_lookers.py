@@ -9,17 +9,17 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cnnlab
-from cnnlab.callbacks.embeddings import Embeddings
-from cnnlab.callbacks.features import Features, crops, strongest
-from cnnlab.callbacks.filters import Filters, panel
-from cnnlab.callbacks.health import Health
-from cnnlab.callbacks.look import looked
-from cnnlab.callbacks.mistakes import Mistakes, mistakes
-from cnnlab.callbacks.saliency import Saliency
-from cnnlab.classifier import Classifier
-from cnnlab.config import conf_dir
+from cnnlab.config.compose import conf_dir
+from cnnlab.config.targets import target
 from cnnlab.data.sources import Images
-from cnnlab.targets import target
+from cnnlab.inspection.embeddings import Embeddings
+from cnnlab.inspection.features import Features, crops, strongest
+from cnnlab.inspection.filters import Filters, panel
+from cnnlab.inspection.health import Health
+from cnnlab.inspection.look import looked
+from cnnlab.inspection.mistakes import Mistakes, mistakes
+from cnnlab.inspection.saliency import Saliency
+from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 
@@ -229,7 +229,7 @@ def test_two_processes_look_once(tmp_path):
 def test_inspect_makes_a_page_from_a_finished_run(watched_run, tmp_path, browser):
     from PIL import Image
 
-    from cnnlab.inspect import inspect
+    from cnnlab.inspection.inspect import inspect
 
     Image.new("L", (40, 40), 120).save(tmp_path / "mine.png")
     lookers = load_lookers()

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnlab.config import conf_dir
+from cnnlab.config.compose import conf_dir
 from cnnlab.data.augment import AUGMENTATIONS, affine, augmentation, crop, cutout, flip
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.data.datamodule import DataModule
 from cnnlab.data.sources import Images, load
 from cnnlab.data.splits import sizes, split, statistics
+from cnnlab.training.datamodule import DataModule
 
 
 def numbered(count):

@@ -12,9 +12,9 @@ from PIL import Image
 
 import cnnlab
 from cnnlab.data import sources
-from cnnlab.data.datamodule import DataModule
 from cnnlab.data.splits import sizes, statistics
 from cnnlab.data.verify import MNIST_FILES
+from cnnlab.training.datamodule import DataModule
 
 
 def load(name, directory):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import cnnlab
-from cnnlab.data.datamodule import DataModule
+from cnnlab.training.datamodule import DataModule
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnnlab.data import xo
-from cnnlab.data.datamodule import DataModule
+from cnnlab.training.datamodule import DataModule
 
 TRICKY = {"translation": 1.0, "scaling": 0.25, "rotation": 20.0, "weight": 0.4}
 

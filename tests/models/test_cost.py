@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnnlab.config import compose, conf_dir, plain
+from cnnlab.config.compose import compose, conf_dir, plain
 from cnnlab.models.cost import MultiplyAdds
 from cnnlab.models.network import Network
 

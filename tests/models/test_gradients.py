@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cnnlab.models.layers import make_layer
 from cnnlab.models.modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
-from cnnlab.models.stacked import Stacked
+from cnnlab.packing.stacked import Stacked
 
 pytestmark = pytest.mark.slow
 

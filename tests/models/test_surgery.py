@@ -14,13 +14,13 @@ import torch
 from children import in_a_child
 from torch import Tensor, nn
 
-from cnnlab.classifier import Classifier
-from cnnlab.config import compose, conf_dir, plain
+from cnnlab.config.compose import compose, conf_dir, plain
 from cnnlab.models.activations import ACTIVATIONS
 from cnnlab.models.initialisation import SCHEMES
 from cnnlab.models.layers import KINDS
 from cnnlab.models.modules import KERNELS
 from cnnlab.models.units import NORMS
+from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 

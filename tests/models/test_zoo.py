@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 
-from cnnlab.config import conf_dir
+from cnnlab.config.compose import conf_dir
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
 

@@ -8,7 +8,7 @@ import pytest
 from cnnlab.reporting.plots import against
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
-from cnnlab.studies import Variant
+from cnnlab.runs.plan import Variant
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
-        from cnnlab.sweep import sweep
+        from cnnlab.studies.sweep import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -39,7 +39,7 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run trials over what `hydra.sweeper.params` and the command line leave open."""
-        from cnnlab.search import search
+        from cnnlab.studies.search import search
 
         assert self.hydra_context is not None
         assert self.config is not None

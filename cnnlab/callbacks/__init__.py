@@ -1,1 +1,0 @@
-"""What watches a run, one file per thing looked at."""

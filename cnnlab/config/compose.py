@@ -1,0 +1,216 @@
+"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra."""
+
+import functools
+import os
+import re
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from cnnlab.config.identity import MOVED, rename_targets
+from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
+from cnnlab.registry import hint
+
+PATHS = (
+    "run",
+    "images",
+    "study",
+    "resume",
+    "init_from",
+    "data_dir",
+    "output_dir",
+    "output",
+    "data.path",
+    "hydra.run.dir",
+)
+
+
+def find_plugins() -> None:
+    """Let Hydra find cnnlab's sweepers, which it looks for in its own namespace only."""
+    folder = str(Path(__file__).parents[1] / "_plugins")
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+@functools.cache
+def _run_id() -> str:
+    return secrets.token_hex(3)
+
+
+def safe(*parts: Any) -> str:
+    """Joined by dashes, with only characters that Hydra's grammar and every file system take."""
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
+
+
+def _data_dir(told: Any) -> Any:
+    """Where data lie: what a command was told, else the environment's folder, else `data`."""
+    return told or os.environ.get("CNNLAB_DATA_DIR", "data")
+
+
+def _register() -> None:
+    find_plugins()
+    setup_globals()  # Hydra's own resolvers, for configs that are read without it
+    OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
+    OmegaConf.register_new_resolver("cnnlab.data_dir", _data_dir, replace=True)
+    # the time and an id, because two runs may start in the same second
+    OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
+
+
+_register()
+
+
+def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
+    """Return a composed config as plain containers, everything resolved, without Hydra's own part.
+
+    Args:
+        config: as Hydra composed it.
+        command: name of its root config.
+
+    Raises:
+        ValueError: a key that nothing reads, one that is missing, or an unknown `augment`; that group is optional, so
+            that Hydra does not mind.
+    """
+    if "hydra" in config and not config.get("augment"):
+        chosen = config.hydra.runtime.choices.get("augment")
+        if chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
+            known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
+            raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+    refuse_unknown_keys(config, command)
+    refuse_missing_keys(config, command)
+    return _resolved(config)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
+    """What the command would run with these overrides, and the directory it would run in.
+
+    Args:
+        command: name of the root config, such as "train".
+        overrides: as on the command line.
+        config_dir: a folder with configs of one's own, as --config-dir.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    _run_id.cache_clear()
+    search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
+        config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
+        return config, Path(config.hydra.run.dir)
+
+
+def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse overrides that describe a sweep or a study, where one run is trained.
+
+    Args:
+        composed: with Hydra's own part.
+        overrides: from which it was composed.
+
+    Raises:
+        ValueError: names the override and the command that trains several runs.
+    """
+    if composed.hydra.mode == RunMode.MULTIRUN:
+        choices = composed.hydra.runtime.choices
+        cause = next((f"{g}={choices[g]}" for g in ("ablation", "experiment") if choices.get(g)), "hydra.mode=MULTIRUN")
+        raise ValueError(
+            f"{cause} trains several runs, and fit one: run `{_shell(overrides)}`, then "
+            f'cnnlab.compare("{composed.output_dir}/studies/...")'
+        )
+
+
+def refuse_sweep(overrides: Sequence[str]) -> None:
+    """Refuse overrides with several values, where one run is trained.
+
+    Raises:
+        ValueError: names the override and what is to be done instead.
+    """
+    for override in OverridesParser.create().parse_overrides([quote(o) for o in overrides]):
+        if override.is_sweep_override():
+            key, _, values = str(override.input_line).partition("=")
+            as_list = "" if "(" in values else f"; a list is written {key}=[{values}]"
+            raise ValueError(
+                f"{key}={values} is a sweep, and fit trains one run: call fit for each value, or run "
+                f"`{_shell(['-m', *overrides])}`{as_list}"
+            )
+
+
+def _shell(arguments: Sequence[str]) -> str:
+    return f"python -m cnnlab.train {shlex.join(arguments)}"
+
+
+def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]) -> None:
+    """Leave in a directory what Hydra leaves there when it runs a command itself."""
+    folder = directory / ".hydra"
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
+
+
+def load_config(directory: Path) -> dict[str, Any]:
+    """Return the config of a run directory as plain containers.
+
+    Raises:
+        ValueError: there is no config, or it lacks a key.
+    """
+    return _resolved(_read_config(directory))
+
+
+def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the config of a run that is resumed, with a few keys given anew.
+
+    Raises:
+        ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
+    """
+    config = _read_config(directory)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if isinstance(OmegaConf.select(config, key), DictConfig):
+            raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
+        OmegaConf.set_struct(config, True)
+        try:
+            OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+        except YAMLError as error:
+            raise ValueError(f"{override}: the value is not written as YAML has it") from error
+    return plain(config)
+
+
+def _read_config(directory: Path) -> DictConfig:
+    path = directory / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError, OSError) as error:  # a tag of Python's too: it is data
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"{path} is damaged: it holds no mapping")
+    config = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))
+    try:
+        refuse_missing_keys(config, "train")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return config
+
+
+def quote(override: str) -> str:
+    """An override whose value is a path, quoted for Hydra's grammar where the path needs it."""
+    key, equals, value = override.partition("=")
+    plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
+    if key.lstrip("+") not in PATHS or not equals or plain_value:
+        return override
+    # in quotes only a backslash before a quote means anything to Hydra, and "${" to OmegaConf
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value).replace("${", "\\${")
+    return f"{key}='{escaped}'"

@@ -1,0 +1,73 @@
+"""Say what a user did wrong in one line."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from cnnlab.config.keys import conf_dir, dotted
+from cnnlab.registry import hint
+
+# what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
+EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
+SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one line on stderr where something went wrong that was expected to; 130 after Ctrl-C.
+
+    With HYDRA_FULL_ERROR=1 the traceback shows.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("cnnlab: interrupted\n")
+        sys.exit(130)
+    except EXPECTED as error:
+        if SHOW_TRACEBACK:
+            raise
+        sys.stderr.write(f"cnnlab: {explain(error)}\n")
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def value_errors() -> Iterator[None]:
+    """Raise ValueError with the line that a command would print."""
+    try:
+        yield
+    except EXPECTED as error:
+        line = explain(error)
+        if isinstance(error, ValueError) and line == str(error):
+            raise
+        raise ValueError(line) from error
+
+
+def explain(error: BaseException) -> str:
+    """An error in one line, with the remedy where Hydra or OmegaConf know what there is instead."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
+    text = " ".join(str(error).split())
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{key}=... has to be given"
+    if key and isinstance(parent, DictConfig) and "not in struct" in str(cause):
+        deeper = [k for k in dotted(parent) if k.endswith(f".{key}")]  # lr for optimizer.lr
+        known = deeper or [str(k) for k in parent]
+        return f"{key}: there is no such key{hint(deeper[0] if deeper else str(key).rpartition('.')[2], known)}"
+    found = re.match(r"Could not override '([\w@./]+)'\. No match in the defaults list", text)
+    if found:
+        group = found[1].partition("@")[0]
+        return f"{group}: there is no such group or key{hint(group, _root_names())}"
+    return text.replace("To append to your config use", "; a new key is added with")
+
+
+def _root_names() -> list[str]:
+    return sorted({p.name for p in conf_dir().iterdir() if p.is_dir()} | {"seed", "data_dir", "output_dir", "run_name"})

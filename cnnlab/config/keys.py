@@ -1,0 +1,177 @@
+"""Refuse keys that nothing reads, and configs that lack a key.
+
+What the shipped files hold, `conf/<command>.yaml` and `conf/common/`, is what a config may and must have. A key of
+one's own is taken where another key reads it by interpolation, as `conf/model/alexnet.yaml` does with `groups`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import Container
+
+from cnnlab.registry import hint
+
+# of a model: what it has to have, and what it may have beside
+MODEL = {"name", "layers"}
+MODEL_OPTIONS = {"activation", "norm", "dropout", "init", "width", "strict_sizes", "loss", "remove"}
+TOLD = ("variant", "varied")  # of `study`: what a study tells its runs, and a single run may have
+PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configs: inside an installed package, or at the root of a checkout."""
+    packaged = Path(__file__).parents[1] / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def refuse_unknown_keys(config: DictConfig, command: str) -> None:
+    """Refuse a key that nothing would read.
+
+    Args:
+        config: composed, with its interpolations.
+        command: name of its root config, such as "train".
+
+    Raises:
+        ValueError: names the key and the nearest one there is.
+    """
+    read = set(_references(config))
+    for path, required, optional in _expected(config, command):
+        for key in map(str, _at(config, path)):
+            full = f"{path}.{key}" if path else key
+            if key in required | optional | {"hydra"} or any(r == full or r.startswith(f"{full}.") for r in read):
+                continue
+            deeper = [k for k in dotted(config) if k.endswith(f".{key}") and not k.startswith(f"{path}.{key}")]
+            known = deeper or sorted(required | optional)
+            raise ValueError(f"{full}: there is no such key{hint(deeper[0] if deeper else key, known)}")
+
+
+def refuse_missing_keys(config: DictConfig, command: str) -> None:
+    """Refuse a config in which a key is missing.
+
+    Raises:
+        ValueError: names the key.
+    """
+    for path, required, _ in _expected(config, command):
+        for key in sorted(required - set(map(str, _at(config, path)))):
+            raise ValueError(f"{path}.{key} is missing" if path else f"{key} is missing")
+
+
+def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str] = ()) -> None:
+    """Refuse keys of a study where nothing reads them.
+
+    Args:
+        study: the `study` of a config.
+        reason: why they are not read, and what to do.
+        taken: those that are read.
+
+    Raises:
+        ValueError: names a key that has another value than the shipped one.
+    """
+    for key, default in _shipped("train")["study"].items():
+        if key not in (*taken, *TOLD) and study[key] != default:
+            raise ValueError(f"study.{key}={study[key]}: {reason}")
+
+
+def shipped_data(name: str, *keys: str) -> dict[str, Any]:
+    """Return the values that a dataset's keys have in the shipped files."""
+    own = _shipped(f"data/{name}") if (conf_dir() / f"data/{name}.yaml").is_file() else {}
+    return {key: own.get(key, _shipped("common/data")[key]) for key in keys}
+
+
+def dotted(config: DictConfig) -> list[str]:
+    """Return all keys of a config, from its root, but Hydra's own."""
+    found = []
+    for key in map(str, config):
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and key != "hydra" and not node._is_none() and not node._is_interpolation():
+            found += [f"{key}.{k}" for k in dotted(node)]
+        found.append(key)
+    return found
+
+
+def _at(config: DictConfig, path: str) -> Any:
+    """Return the mapping at a path; empty where there is none, or something else, which is refused elsewhere."""
+    node = config._get_node(path) if path else config
+    return node if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing() else {}
+
+
+def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Yield the places whose keys are fixed: dotted path, keys that have to be there, keys that may be."""
+    always, perhaps = root_keys(command)
+    yield "", set(always), set(perhaps)
+    if command == "train":
+        yield "study", set(_shipped("train")["study"]), set()
+        if isinstance(config.get("trainer"), DictConfig):
+            yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config.trainer))
+    if isinstance(config.get("data"), DictConfig):
+        yield "data", {"name", *_shipped("common/data"), *_source_keys(str(config.data.get("name")))}, set()
+    if isinstance(config.get("model"), DictConfig):
+        yield "model", MODEL, MODEL_OPTIONS
+
+
+@cache
+def _source_keys(name: str) -> frozenset[str]:
+    """Return the keys that the shipped config of a dataset has beside those that all datasets have."""
+    if not (conf_dir() / f"data/{name}.yaml").is_file():
+        return frozenset()
+    content = _shipped(f"data/{name}")
+    inherited = [_source_keys(e) for e in content["defaults"] if e != "_self_" and not e.startswith("/")]
+    return frozenset(content).union(*inherited) - {"defaults"}
+
+
+@cache
+def root_keys(command: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the root keys of a command's config: those that are always there, and the groups that may be null."""
+    content = _shipped(command)
+    always, perhaps = set(content) - {"defaults", "hydra"}, set()
+    for entry in content.get("defaults", []):
+        if isinstance(entry, str):
+            inherited = root_keys(entry) if entry != "_self_" else ((), ())
+            always |= set(inherited[0])
+            perhaps |= set(inherited[1])
+            continue
+        ((group, choice),) = entry.items()
+        if not group.startswith(("override ", "optional ")) and not _is_global(group):
+            (perhaps if choice is None else always).add(group)
+    return frozenset(always), frozenset(perhaps)
+
+
+def _is_global(group: str) -> bool:
+    """Whether a group's files set keys of the root, so that it has no key of its own."""
+    return all(p.read_text().startswith("# @package _global_") for p in (conf_dir() / group).glob("*.yaml"))
+
+
+@cache
+def _shipped(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
+    return content
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Yield the dotted keys, from the root, that interpolations in a config read."""
+    keys = list(node) if isinstance(node, DictConfig) else range(len(node)) if isinstance(node, ListConfig) else []
+    for key in keys:
+        child = node._get_node(key)
+        if child is None or (isinstance(node, DictConfig) and key == "hydra" and node._get_parent() is None):
+            continue
+        if child._is_interpolation():
+            for dots, name in re.findall(r"\$\{(?:oc\.select:)?\s*(\.*)([\w.]+)", str(child._value())):
+                yield _absolute(child, dots, name)
+        elif isinstance(child, Container) and not child._is_none() and not child._is_missing():
+            yield from _references(child)
+
+
+def _absolute(node: Any, dots: str, name: str) -> str:
+    """Return the key that an interpolation means: one dot is the mapping that it stands in, two the one around that."""
+    if not dots:
+        return name
+    parent = node
+    for _ in dots:
+        parent = parent._get_parent()
+    prefix = parent._get_full_key(None)
+    return f"{prefix}.{name}" if prefix else name

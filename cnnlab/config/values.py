@@ -1,0 +1,87 @@
+"""Check the values of a train config that need no library to be checked: numbers, flags, choices."""
+
+import os
+from collections.abc import Mapping
+from math import inf
+from shutil import which
+from typing import Any
+
+from cnnlab.config.identity import Config, flatten
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+# what a number may be: its type, the least, the most; behind a "?" the key may be null or absent
+NUMBERS: dict[str, tuple[type, float, float]] = {
+    "seed": (int, 0, 2**32 - 1),
+    "label_smoothing": (float, 0, 1),
+    "test_shift": (int, 0, inf),
+    "checkpoint_every?": (int, 1, inf),
+    "study.pack": (int, 1, inf),
+    "data.batch_size": (int, 1, inf),
+    "data.eval_batch_size": (int, 1, inf),
+    "data.stream?": (int, 1, inf),
+    "data.split_seed": (int, 0, 2**63 - 1),
+    "trainer.max_epochs": (int, 1, inf),
+    "trainer.log_every_n_steps": (int, 1, inf),
+    "trainer.accumulate_grad_batches": (int, 1, inf),
+    "trainer.check_val_every_n_epoch": (int, 1, inf),
+    "trainer.gradient_clip_val?": (float, 0, inf),
+}
+FLAGS = (
+    "test_flip",
+    "deterministic",
+    "data.permute_pixels",
+    "model.strict_sizes?",
+    "study.plan_only",
+    "study.skip_invalid",
+)
+LARGEST = 3e38  # that 32-bit floats hold
+COMPILE_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile; the first runs CUDA graphs
+
+
+def check_values(config: Config) -> None:
+    """Refuse numbers out of range, flags that are none, unknown choices.
+
+    Raises:
+        ValueError: names the key and what it may be.
+    """
+    flat = flatten(config)
+    for entry, (kind, least, most) in NUMBERS.items():
+        key = entry.rstrip("?")
+        value = _at(config, key)
+        if value is None and key != entry:
+            continue
+        fits = isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
+        if not fits:
+            wanted = "a whole number" if kind is int else "a number"
+            limits = f"of at least {least}" if most == inf else f"from {least} to {most:,}"
+            raise ValueError(f"{key} must be {wanted} {limits}, not {value!r}")
+    for entry in FLAGS:
+        key = entry.rstrip("?")
+        value = _at(config, key)
+        if not isinstance(value, bool) and (value is not None or key == entry):
+            raise ValueError(f"{key} is true or false, not {value!r}")
+    for key, value in flat.items():
+        if isinstance(value, float) and not abs(value) < LARGEST:  # NaN is not
+            raise ValueError(f"{key} is {value}, which is no number to compute with")
+    for group in ("data", "model", "optimizer", "scheduler", "trainer"):
+        if not isinstance(config.get(group), Mapping):
+            raise ValueError(f"{group}={config.get(group)}: a run needs one; --help lists the choices")
+    for key in ("data_dir", "output_dir"):
+        if not isinstance(config[key], str):
+            raise ValueError(f"{key} is the path of a folder, not {config[key]!r}")
+    if config["precision"] not in PRECISIONS:
+        raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
+    if not isinstance(config["compile"], bool) and config["compile"] not in COMPILE_MODES:
+        raise ValueError(f"compile is true, false, {' or '.join(COMPILE_MODES)}, not {config['compile']!r}")
+    if config["compile"] and not any(map(which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
+        raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
+    if not isinstance(config["trusted_modules"], list):
+        raise ValueError("trusted_modules is a list, such as [my_package]")
+
+
+def _at(config: Config, key: str) -> Any:
+    """Return the value of a dotted key; None where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

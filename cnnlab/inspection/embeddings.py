@@ -1,0 +1,57 @@
+"""Where the last layer before the classifier puts the images, for TensorBoard's projector."""
+
+import torch
+from torch import Tensor
+
+from cnnlab.inspection.look import Findings, Look
+from cnnlab.inspection.pictures import figure, picture
+from cnnlab.models.table import class_layer
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+
+
+class Embeddings(Look):
+    """Vectors of the penultimate layer with labels and small pictures, and their first two principal components.
+
+    Args:
+        every_n_epochs: between looks.
+        images: the first so many validation images.
+    """
+
+    needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 500) -> None:
+        super().__init__(every_n_epochs, images=images)
+        self.images = images
+
+    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+        """One embedding; a network that is nothing but a classifier embeds the image itself."""
+        assert data.val is not None
+        images, labels = data.val.images[: self.images], data.val.labels[: self.images]
+        vectors: list[Tensor] = []
+        last = classifier.network.get_submodule(class_layer(classifier.network.table))
+        hook = last.register_forward_pre_hook(lambda module, inputs: vectors.append(inputs[0].detach().flatten(1)))
+        classifier.walk(images)
+        hook.remove()
+        embedded = torch.cat(vectors).float().cpu()
+        names = [classifier.classes[i] for i in labels.tolist()]
+        found = Findings()
+        found.embeddings["embeddings"] = (embedded, names, images.cpu().float() / 255)
+        found.pictures["embeddings/principal components"] = components_picture(embedded, labels, classifier.classes)
+        return found
+
+
+def components_picture(vectors: Tensor, labels: Tensor, classes: list[str]) -> Tensor:
+    """The first two principal components, a colour for each class."""
+    centred = vectors - vectors.mean(0)
+    _, _, axes_of_most = torch.linalg.svd(centred, full_matrices=False)
+    points = centred @ axes_of_most[:2].T
+    drawn = figure(5.5, 4.5)
+    axes = drawn.add_subplot()
+    for index in labels.unique().tolist():
+        x, y = points[labels == index].T.numpy()
+        axes.scatter(x, y, s=8, label=classes[index], color=f"C{index % 10}")
+    if len(classes) <= 20:
+        axes.legend(fontsize=6)
+    axes.set(xlabel="first component", ylabel="second component")
+    return picture(drawn)

@@ -1,0 +1,101 @@
+"""The ConvNetJS panel (Karpathy 2014): every layer's activations, weights and their gradients, as pictures."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cnnlab.inspection.look import Findings, Look, as_input, layers_of
+from cnnlab.inspection.pictures import tiles
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+
+CHANNELS = 16  # shown of a layer
+WIDE = 64  # values in a row of a vector's picture
+
+
+class Filters(Look):
+    """For every layer: size, filter and stride, parameters; range of activations and of their gradients; pictures.
+
+    Args:
+        every_n_epochs: between looks.
+        images: the first so many validation images, always the same.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 4) -> None:
+        super().__init__(every_n_epochs, images=images)
+        self.images = images
+
+    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+        """Pictures, ranges and a line of text for every layer."""
+        assert data.val is not None
+        images, labels = data.val.images[: self.images], data.val.labels[: self.images].to(classifier.device)
+        return panel(classifier, images, labels)
+
+
+def panel(classifier: "Classifier", images: Tensor, labels: Tensor | None = None) -> Findings:
+    """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers."""
+    network, outputs = classifier.network, dict[str, Tensor]()
+    hooks = [
+        network.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out}))
+        for name in layers_of(classifier)
+    ]
+    logits = network(as_input(images, classifier))
+    for hook in hooks:
+        hook.remove()
+    loss = F.cross_entropy(logits, logits.argmax(1) if labels is None else labels)
+    weights = {n: w for n in outputs if (w := main_weight(network.get_submodule(n))) is not None}
+    outputs_trained, weights_trained = ({n: t for n, t in d.items() if t.requires_grad} for d in (outputs, weights))
+    asked = [*outputs_trained.values(), *weights_trained.values()]
+    gradients = torch.autograd.grad(loss, asked, allow_unused=True)
+    of_outputs = dict(zip(outputs_trained, gradients, strict=False))
+    of_weights = dict(zip(weights_trained, gradients[len(outputs_trained) :], strict=True))
+    found = Findings()
+    for row in network.table:
+        name = row.name
+        found.texts[f"filters/{name}"] = describe(network.get_submodule(name), row.output_shape, row.params)
+        for what, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
+            if values is None:
+                continue
+            found.scalars[f"filters/{name}/{what} max"] = float(values.detach().max())
+            found.scalars[f"filters/{name}/{what} min"] = float(values.detach().min())
+            found.pictures[f"filters/{name}/{what}s"] = maps_picture(values)
+        for what, matrix in (("weights", weights.get(name)), ("weight gradients", of_weights.get(name))):
+            if matrix is not None:
+                found.pictures[f"filters/{name}/{what}"] = weights_picture(matrix)
+    return found
+
+
+def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int) -> str:
+    """A layer in a line: 6x28x28, filters 5x5, stride 1, 156 parameters."""
+    parts = ["x".join(map(str, shape))]
+    for module in unit.children():
+        if hasattr(module, "kernel_size"):
+            for what, size in (("filter", module.kernel_size), ("stride", getattr(module, "stride", 1))):
+                parts.append(f"{what} {size if isinstance(size, int) else 'x'.join(map(str, size))}")  # type: ignore[arg-type]
+    return ", ".join([*parts, f"{params:,} parameters"])
+
+
+def main_weight(unit: torch.nn.Module) -> Tensor | None:
+    """The weights that make a layer what it is: the first of two or more axes."""
+    return next((p for p in unit.parameters() if p.ndim > 1), None)
+
+
+def maps_picture(values: Tensor) -> Tensor:
+    """Values (N, C, H, W) or (N, C): a row for each image, a tile for each of the first channels, or a strip."""
+    if values.ndim == 4:
+        maps = values[:, :CHANNELS]
+        return tiles(maps.flatten(0, 1).unsqueeze(1), columns=maps.shape[1])
+    values = values.flatten(1)
+    wide = min(WIDE, values.shape[1])
+    values = F.pad(values, (0, -values.shape[1] % wide), value=float(values.detach().min()))
+    return tiles(values.view(len(values), 1, -1, wide), columns=1)
+
+
+def weights_picture(weights: Tensor) -> Tensor:
+    """Filters (out, in, k, k) as tiles, in colour where they see three channels; a matrix as one picture."""
+    if weights.ndim != 4:
+        return tiles(weights.flatten(1)[None, None, : 4 * WIDE, : 8 * WIDE], columns=1)
+    if weights.shape[1] in (1, 3):
+        return tiles(weights[: 4 * CHANNELS], columns=8, each=True)
+    some = weights[:CHANNELS, :CHANNELS]  # a row for each filter, a tile for each channel it sees
+    return tiles(some.flatten(0, 1).unsqueeze(1), columns=some.shape[1])

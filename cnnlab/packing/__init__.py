@@ -1,0 +1,1 @@
+"""Train several runs of one structure as one batched network."""

@@ -1,0 +1,57 @@
+"""The training images of several runs at a time, each in its own order and augmentation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.augment import augmentation
+from cnnlab.data.loader import Batches
+from cnnlab.data.sources import Images
+from cnnlab.training.datamodule import DataModule
+
+
+class PackData(DataModule):
+    """The batches of every member of a pack; everything else is held once, by whatever `first` holds.
+
+    Args:
+        first: loaded, of the first member.
+        own: seed and augment config of each member.
+    """
+
+    def __init__(self, first: DataModule, own: Sequence[tuple[int, Mapping[str, Any] | None]]) -> None:
+        super().__init__(first.config)
+        self.__dict__.update(first.__dict__)  # the images among them
+        self._own = own
+
+    def train_dataloader(self) -> Any:
+        """The members' batches one behind the other in one: (M x n, C, H, W) and (M x n)."""
+        first = super().train_dataloader()
+        others = [first.like(seed, augmentation(augment or {})) for seed, augment in self._own[1:]]
+        return Together([first, *others])  # the first tells checkpoints how far all have come
+
+
+class Together:
+    """Several batches of the same images at a time, concatenated."""
+
+    def __init__(self, batches: Sequence[Batches]) -> None:
+        self.batches = list(batches)
+
+    def __len__(self) -> int:
+        return len(self.batches[0])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        first = self.batches[0]
+        epoch = first.epoch()
+        data = first.drawn(epoch)
+        assert isinstance(data, Images)
+        orders = torch.stack([b.order(epoch, data) for b in self.batches])  # type: ignore[misc]
+        for step in range(len(self)):
+            first.given = step + 1
+            index = torch.stack([first.share(step, order) for order in orders])  # type: ignore[misc]
+            images = data.images[index]
+            if any(b.augment for b in self.batches):
+                each = zip(self.batches, images, orders, strict=True)
+                images = torch.stack([b.augmented(own, epoch, step, order) for b, own, order in each])
+            yield images.flatten(0, 1), data.labels[index].flatten()

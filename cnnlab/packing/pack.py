@@ -1,0 +1,266 @@
+"""Several classifiers of one structure in one Lightning loop, each learning as if it were alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from cnnlab.packing.members import AsOne, InTurn, stacks
+from cnnlab.runs.checkpoints import WholeFiles
+from cnnlab.training.assemble import Fit
+from cnnlab.training.callbacks.graph import Graph
+from cnnlab.training.callbacks.history import History
+from cnnlab.training.classifier import Batch
+from cnnlab.training.divergence import LOWER, OnItsWay, Step
+
+
+class Pack(LightningModule):
+    """Trains the classifiers of several fits, each with its own optimizer, schedule, chance, metrics and loggers.
+
+    How their steps are computed is members.py's. One that diverges fails by itself.
+    """
+
+    def __init__(self, fits: Sequence[Fit]) -> None:
+        super().__init__()
+        self.fits = list(fits)
+        self.members = nn.ModuleList(fit.classifier for fit in fits)
+        self.failures: dict[int, FloatingPointError] = {}
+        self.history, self.files = History(), MemberFiles(self)
+        self._epoch: list[dict[str, float]] = [{} for _ in fits]
+        self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
+        self._images: list[int] = []
+        self._deferred: tuple[OnItsWay, Step, Tensor] | None = None
+
+    @property
+    def live(self) -> dict[str, float]:
+        """What the progress bar shows: the first member's."""
+        live: dict[str, float] = self.members[0].live  # type: ignore[assignment]
+        return live
+
+    def setup(self, stage: str) -> None:
+        """Let the members ask this trainer for epoch and step."""
+        for member in self._each():
+            member.trainer = self.trainer
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimizer that steps each member's, and its schedule."""
+        way = AsOne if stacks(self.fits[0].classifier) else InTurn
+        recipes = [(fit.config["optimizer"], fit.config["scheduler"]) for fit in self.fits]
+        self.steps = way([fit.classifier for fit in self.fits], recipes, self._reseed)
+        return Each(self)
+
+    def on_fit_start(self) -> None:
+        """Draw the members' graphs."""
+        for fit in self.fits:
+            Graph().on_fit_start(fit.trainer, fit.classifier)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of the members' losses, so that each one's gradient is its own."""
+        images, labels = (part.unflatten(0, (len(self.members), -1)) for part in batch)
+        self._batch_idx = batch_idx
+        logits = self.steps.logits(images)
+        losses = self.steps.losses(logits, labels)
+        self._step = Step(self.current_epoch, self.global_step, images, labels, losses.detach())
+        self._losses.append(losses.detach())
+        self._images.append(labels.shape[1])
+        if self._logs():
+            for m, member in self.alive():
+                member.note(logits[m], labels[m], losses[m])
+        return losses.sum()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Each member's gradients to the norm `gradient_clip_val`; who has none that is finite fails here.
+
+        On a GPU, where nobody waits for the norms, it fails a step later; its steps harm no other's.
+        """
+        norms = self.steps.norms()
+        self.look_back()
+        finite = torch.isfinite(norms + self._step.loss)
+        finite[list(self.failures)] = True
+        if self.defers():
+            self._deferred = (OnItsWay(finite.all()), self._step, norms)
+        elif not finite.all():
+            self._fail_infinite(norms, gradient_clip_val)
+        if gradient_clip_val:
+            self.steps.clip(norms, gradient_clip_val)
+        if self._logs():
+            for m, member in self.alive():
+                member.live |= {"lr": self.steps.rate(m), "grad_norm": norms[m].item()}
+                self._log(m, member.live, self._step.number)
+
+    def defers(self) -> bool:
+        """Whether nobody waits for the norms: on a GPU."""
+        return self.device.type == "cuda"
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients."""
+        self.steps.forget()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Behind the last batch, each member's mean loss over the epoch's images."""
+        if self.trainer.is_last_batch:
+            self.look_back()
+            self.tell()
+            for row, member in zip(self._epoch, self._each(), strict=True):
+                total = member.epoch_total()
+                row["train/loss"] = float(total[0] / total[1])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the batch for all."""
+        images, labels = batch
+        for own, member in zip(self.steps.logits(images), self._each(), strict=True):
+            member.count("val", own, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Each member's metrics."""
+        for m, member in self.alive():
+            try:
+                self._epoch[m] |= {k: float(v) for k, v in member.counted("val").items()}
+            except FloatingPointError as error:
+                self.failed(m, error)
+
+    def on_train_epoch_end(self) -> None:
+        """Log and keep the epoch of each member, and its checkpoint where it is its best."""
+        rate = {"train/images_per_second": float(self.trainer.callback_metrics["train/images_per_second"])}
+        checkpoint: dict[str, Any] | None = None
+        for m, _ in self.alive():
+            fit, row = self.fits[m], self._epoch[m] | rate
+            fit.history.epochs.append(row)
+            fit.history.seconds = self.history.seconds / len(self.members)  # its share; the rate is that of all
+            self._log(m, row | {"epoch": self.current_epoch}, self.trainer.global_step - 1)
+            for logger in fit.trainer.loggers:
+                logger.save()
+            if fit.best.takes(row.get("val/acc")):
+                checkpoint = checkpoint or self.trainer._checkpoint_connector.dump_checkpoint()
+                self.files.save_member(checkpoint, m, fit.best.best_model_path)
+        self._epoch = [{} for _ in self.fits]
+
+    def checkpoint_of(self, m: int, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """What a member alone would have in its checkpoint, from that of the pack."""
+        fit, member = self.fits[m], self.fits[m].classifier
+        own = {
+            **whole,
+            "state_dict": {k: v.clone() for k, v in member.state_dict().items()},  # of a part all would be saved
+            **self.steps.saved(m),
+            "callbacks": {c.state_key: c.state_dict() for c in (fit.history, fit.best)},
+            "hparams_name": "kwargs",
+            "hyper_parameters": dict(member.hparams),
+            "DataModule": whole["PackData"],
+        }
+        del own["PackData"]
+        member.on_save_checkpoint(own)
+        return own
+
+    def _each(self) -> Iterator[Any]:
+        return iter(self.members)
+
+    def alive(self) -> list[tuple[int, Any]]:
+        """The members that have not failed, by number."""
+        return [(m, member) for m, member in enumerate(self.members) if m not in self.failures]
+
+    def look_back(self) -> None:
+        """Let go of the members whose loss or gradient of the step before was not finite, where nobody waited for it.
+
+        Raises:
+            FloatingPointError: nobody is left.
+        """
+        deferred, self._deferred = self._deferred, None
+        if deferred is None or deferred[0]:
+            return
+        _, step, norms = deferred
+        for m, _ in self.alive():
+            loss, norm = step.loss[m].item(), norms[m].item()
+            if not isfinite(loss + norm):
+                what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
+                self.failed(m, FloatingPointError(step.said(f"{what}; {LOWER}")))
+
+    def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
+        """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""
+        self.steps.hand_out()
+        step = self._step
+        for m, member in self.alive():
+            own = Step(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
+            try:
+                member.refuse_infinite(own, norms[m], clip_to)
+            except FloatingPointError as error:
+                self.failed(m, error)
+
+    def tell(self) -> None:
+        """Let each member know its losses of the steps so far."""
+        if self._losses:
+            for member, losses in zip(self._each(), torch.stack(self._losses, 1), strict=True):
+                member.remember(losses.unbind(), self._images)
+        self._losses, self._images = [], []
+
+    def _logs(self) -> bool:
+        return self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+    def _reseed(self, m: int) -> None:
+        self.members[m].on_train_batch_start(None, self._batch_idx)  # type: ignore[operator]
+
+    def _log(self, m: int, values: Mapping[str, float], step: int) -> None:
+        for logger in self.fits[m].trainer.loggers:
+            logger.log_metrics(dict(values), step)
+
+    def failed(self, m: int, error: FloatingPointError) -> None:
+        """Go on without a member.
+
+        Raises:
+            FloatingPointError: nobody is left.
+        """
+        self.failures[m] = error
+        if len(self.failures) == len(self.members):
+            raise error
+
+
+class Each(torch.optim.Optimizer):
+    """Steps optimizer and schedule of all members that have not failed."""
+
+    def __init__(self, pack: Pack) -> None:
+        super().__init__([g for own in pack.steps.optimizers for g in own.param_groups], {})
+        self._pack = pack
+
+    def step(self, closure: Any = None) -> Any:
+        """Compute the gradients of all, then step, as Lightning would."""
+        pack = self._pack
+        with torch.enable_grad():
+            loss = closure()
+        pack.steps.step([m for m, _ in pack.alive()], pack.trainer.is_last_batch)
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: each member's checkpoint has its own."""
+        return {}
+
+
+class MemberFiles(WholeFiles):
+    """Writes the checkpoint of a pack as one for each member, into its own folder."""
+
+    def __init__(self, pack: Pack) -> None:
+        super().__init__()
+        self._pack = pack
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write each member's; only the name of the path counts."""
+        self._pack.look_back()
+        self._pack.tell()
+        for m, _ in self._pack.alive():
+            self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))
+
+    def save_member(self, checkpoint: dict[str, Any], m: int, path: Any) -> None:
+        """Write the one of a member; who has a weight that is not finite fails here."""
+        try:
+            own = self._pack.checkpoint_of(m, checkpoint)
+        except FloatingPointError as error:
+            self._pack.failed(m, error)
+        else:
+            super().save_checkpoint(own, path)

@@ -1,0 +1,121 @@
+"""Which runs can be trained together, and their life from lock to metrics, each in its own run directory."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+
+from cnnlab.config.identity import Config, digest
+from cnnlab.packing.data import PackData
+from cnnlab.packing.pack import Pack
+from cnnlab.packing.stacked import structure
+from cnnlab.runs.record import lock
+from cnnlab.training.assemble import Fit, meta_network, prepare, trainer_options
+from cnnlab.training.callbacks.last import LastCheckpoint
+from cnnlab.training.callbacks.progress import TrainingProgress
+from cnnlab.training.fit import finish, load_data, log_to, log_unfinished, note_place, take_threads
+from cnnlab.training.run import begin, end, pass_on
+
+OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip",
+       "test_shift", "study")  # fmt: skip
+WORTH_IT = 10_000_000  # multiply-adds of a network above which a CPU has nothing to gain
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be trained: its config, checked, its directory, and the overrides to record."""
+
+    config: Config
+    directory: Path
+    overrides: list[str]
+
+
+def train_together(jobs: Sequence[Job]) -> list[Mapping[str, float] | Exception]:
+    """Fit all jobs at once, then test the best checkpoint of each; returns each one's metrics, or why it failed.
+
+    Args:
+        jobs: of which `kin` says the same.
+
+    Raises:
+        InUseError: another process holds one of the directories.
+        KeyboardInterrupt, SystemExit: a signal came; all can be resumed, each by itself.
+    """
+    with ExitStack() as held:
+        for job in jobs:
+            job.directory.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock(job.directory))
+        infos = [begin(job.config, job.directory, job.overrides) for job in jobs]
+        try:
+            outcomes = _fit_and_test(jobs, infos)
+        except BaseException as error:
+            stopped = [end(job.directory, info, error) for job, info in zip(jobs, infos, strict=True)]
+            pass_on(stopped[0], error)
+            if not isinstance(error, Exception):
+                raise
+            return [error] * len(jobs)
+        for job, info, outcome in zip(jobs, infos, outcomes, strict=True):
+            end(job.directory, info, outcome)
+        return outcomes
+
+
+def kin(config: Config) -> str | None:
+    """What jobs must have in common to be trained together; None for one that has to be trained alone.
+
+    Alone are those of several processes, with callbacks of their own, compiled, with 16-bit gradient scaling, reading
+    images as they train, watching a metric to lower the learning rate, and, on a CPU, those of large networks.
+    """
+    trainer = config["trainer"]
+    watches = "ReduceLROnPlateau" in str(config["scheduler"].get("_target_"))
+    alone = config["callbacks"] or config["compile"] or config["data"].get("stream") or config["init_from"]
+    if alone or watches or trainer["devices"] not in (1, "auto") or config["precision"] == "16-mixed":
+        return None
+    if trainer["devices"] == "auto" and torch.cuda.device_count() > 1 and trainer["accelerator"] != "cpu":
+        return None
+    network = meta_network(config)
+    on_cpu = trainer["accelerator"] == "cpu" or not torch.cuda.is_available()
+    shape = structure(network)
+    if shape is None or (on_cpu and network.macs > WORTH_IT):
+        return None
+    return digest({k: v for k, v in config.items() if k not in OWN} | {"structure": shape})
+
+
+def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:
+    directories = [job.directory for job in jobs]
+    log_to(*directories)
+    take_threads(jobs[0].config)
+    first = load_data(jobs[0].config)
+    fits = [prepare(job.config, job.directory, first, info) for job, info in zip(jobs, infos, strict=True)]
+    for fit, info in zip(fits, infos, strict=True):
+        info["packed_with"] = [d.name for d in directories if d != fit.directory]
+        note_place(fit, info)
+    pack, every = Pack(fits), jobs[0].config["checkpoint_every"]
+    trainer = Trainer(
+        **trainer_options(jobs[0].config),
+        logger=False,
+        callbacks=[pack.history, TrainingProgress(lines=False), LastCheckpoint(Path("last.ckpt"), every)],
+        plugins=[pack.files],
+        default_root_dir=directories[0],
+    )
+    try:
+        trainer.fit(pack, PackData(first, [(job.config["seed"], job.config["augment"]) for job in jobs]))
+    except BaseException as error:
+        for fit in fits:
+            log_unfinished(fit)
+        if not isinstance(error, FloatingPointError) or len(pack.failures) < len(fits):
+            raise
+    else:
+        for m in pack.failures:
+            log_unfinished(fits[m])
+    return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
+
+
+def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
+    """A member's metrics, or why its test failed."""
+    fit.trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())  # its test is logged behind the last step
+    try:
+        return finish(fit)
+    except Exception as error:
+        return error

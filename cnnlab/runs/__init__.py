@@ -1,0 +1,1 @@
+"""Read and write run directories and study plans."""

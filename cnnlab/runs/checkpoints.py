@@ -1,0 +1,122 @@
+"""Checkpoint files appear whole or not at all, and are read as data."""
+
+import os
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+SUFFIX = ".part"  # of a file that is being written
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes to a file beside the target, flushes it to the disk, and renames it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save; the target stays as it was until the new file is complete.
+
+        Raises:
+            OSError: the disk is full, or cannot be written; names the file.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}{SUFFIX}")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where its writer fails
+            part.unlink(missing_ok=True)
+            cause = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+            raise OSError(f"{target} cannot be written: {cause}") from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """See `read`."""
+        return read(Path(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
+
+    Raises:
+        ValueError: the file is missing, cut short, altered, or holds more than that.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if altered := archive.testzip():  # torch does not look at the checksums
+                raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
+            raise ValueError("it holds no state_dict and hyper_parameters")
+    except READ_ERRORS as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} is no checkpoint of cnnlab, or a damaged one: {cause}") from error
+    return content
+
+
+# what zipfile and torch raise for files that are not what they should be
+READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, ValueError,
+               RuntimeError, TypeError, AttributeError, NotImplementedError, zlib.error)  # fmt: skip
+
+
+def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -> None:
+    """Refuse the checkpoint of another run; one that does not say of which run it is, as older ones, is taken.
+
+    Args:
+        content: of the checkpoint.
+        config_hash: of the run in whose directory it lies.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: names the file and both hashes.
+    """
+    theirs = content["hyper_parameters"].get("config_hash") or config_hash
+    if theirs != config_hash:
+        raise ValueError(
+            f"{path} is of another run: its config has the hash {theirs}, this run's {config_hash}; "
+            "init_from=RUN_DIR takes weights from another run"
+        )
+
+
+def refuse_other_network(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+    """Compare names and shapes of two state dicts.
+
+    Raises:
+        ValueError: names the first difference.
+    """
+    for key in [*ours, *theirs]:
+        mine, yours = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
+        if mine != yours:
+            raise ValueError(
+                f"the checkpoint is of another network: {key} is {yours or 'not in it'}, here {mine or 'not'}"
+            )
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a killed save left."""
+    for part in folder.glob(f".*{SUFFIX}"):
+        part.unlink(missing_ok=True)
+
+
+def refuse_foreign_checkpoint(directory: Path, config_hash: str) -> None:
+    """Look at the checkpoint from which a run would be resumed, before anything of the run is changed.
+
+    Args:
+        directory: of the run.
+        config_hash: of the config that the run began with.
+
+    Raises:
+        ValueError: it is damaged, or of another run.
+    """
+    last = directory / "checkpoints/last.ckpt"
+    if last.is_file():
+        refuse_other_run(read(last), config_hash, last)

@@ -1,0 +1,90 @@
+"""The plan of a study, `plan.json`: its variants, its runs and where they lie."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnlab.config.identity import config_hash
+from cnnlab.runs.record import Record, read_json, write_json
+
+SCHEMA = 1
+
+
+@dataclass
+class Variant:
+    """One arm of a study."""
+
+    name: str
+    overrides: list[str]
+    removed: list[str] = field(default_factory=list)
+    params: int | None = None
+    macs: int | None = None
+    seconds: float | None = None  # estimated, of one run
+    reason: str | None = None  # why it cannot be
+
+
+@dataclass
+class Job:
+    """One run of a study."""
+
+    variant: str
+    seed: int
+    run_dir: str  # within the study's directory
+    config_hash: str
+
+
+@dataclass
+class Plan:
+    """What `plan.json` says."""
+
+    name: str
+    baseline: str
+    identity: str  # of all that is not varied; a plan of another identity is another study
+    command: list[str]
+    varied: list[str]
+    variants: list[Variant]
+    jobs: list[Job]
+    schema: int = SCHEMA
+
+    @classmethod
+    def load(cls, directory: Path) -> "Plan":
+        """The plan of a study's directory.
+
+        Raises:
+            ValueError: there is none.
+        """
+        path = directory / "plan.json"
+        if not path.is_file():
+            raise ValueError(f"{directory} is no study: it has no plan.json")
+        content = read_json(path)
+        try:
+            content["variants"] = [Variant(**v) for v in content["variants"]]
+            content["jobs"] = [Job(**j) for j in content["jobs"]]
+            return cls(**content)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+    def write(self, directory: Path) -> None:
+        """Write `plan.json`, with the variants and jobs of an earlier plan of the same study that this one lacks."""
+        directory.mkdir(parents=True, exist_ok=True)
+        if (directory / "plan.json").is_file():
+            earlier = Plan.load(directory)
+            if earlier.identity == self.identity:
+                names, done = {v.name for v in self.variants}, {(j.variant, j.seed) for j in self.jobs}
+                self.variants += [v for v in earlier.variants if v.name not in names]
+                self.jobs += [j for j in earlier.jobs if (j.variant, j.seed) not in done]
+        write_json(directory / "plan.json", asdict(self))
+
+
+def runs_of(plan: Plan, directory: Path) -> Iterator[tuple[Job, Record | None]]:
+    """Every job of a plan with its run, if it has begun."""
+    for job in plan.jobs:
+        path = directory / job.run_dir
+        yield job, Record.load(path) if (path / "run.json").is_file() else None
+
+
+def job_of(variant: str, config: Mapping[str, Any]) -> Job:
+    """The job of a variant whose config is resolved; its directory's name says variant, seed and what it computes."""
+    identity, seed = config_hash(config), config["seed"]
+    return Job(variant, seed, f"{variant}-s{seed}-{identity}", identity)

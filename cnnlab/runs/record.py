@@ -1,0 +1,258 @@
+"""The run directory: what a run leaves behind, and how to take it up again."""
+
+import contextlib
+import csv
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from cnnlab.config.identity import config_hash
+
+SCHEMA = 1
+PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy")
+STATUSES = ("running", "completed", "failed", "interrupted")
+# in run.json, and of what kind each is
+RECORDED: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "config_hash": (str,),
+    "variant": (str,),
+    "removed": (list,),
+    "overrides": (list,),
+    "seed": (int,),
+    "git": (dict, type(None)),
+    "versions": (dict,),
+}
+LARGEST = 1e100  # that a metric may be
+EXACT_WITH = ("device", "threads", "world_size", "versions")  # a resume is bit-identical where these are the same
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run directory says, for reading."""
+
+    directory: Path
+
+    @classmethod
+    def load(cls, directory: Any) -> Self:
+        """The run of a directory, named by a path; Hydra reads `run=7` as a number.
+
+        Raises:
+            ValueError: there is no run in it.
+        """
+        path = Path("" if directory is None else str(directory))
+        if not (path / "run.json").is_file():
+            raise ValueError(f"{path} is no run directory: it has no run.json")
+        return cls(path)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `run.json` says; `status` is interrupted where the process that was running is gone."""
+        info = read_json(self.directory / "run.json")
+        for key, kinds in RECORDED.items():
+            if key not in info:
+                raise ValueError(f"{self.directory / 'run.json'} is damaged: it has no {key}")
+            if not isinstance(info[key], kinds) or (key == "status" and info[key] not in STATUSES):
+                raise ValueError(f"{self.directory / 'run.json'} is damaged: {key} is {info[key]!r}")
+        if info.get("status") == "running" and not locked(self.directory):
+            info["status"] = "interrupted"
+        return info
+
+    @property
+    def status(self) -> str:
+        """Running, completed, failed or interrupted."""
+        return str(self.info["status"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What `metrics.json` says; empty before the run is done."""
+        path = self.directory / "metrics.json"
+        metrics = read_json(path) if path.is_file() else {}
+        for name, value in metrics.items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+            if not is_number or (name.endswith("acc") and not 0 <= value <= 1):
+                raise ValueError(f"{path} is damaged: {name} is {value!r}")
+        return metrics
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config, as plain containers."""
+        return saved_config(self.directory)
+
+    def reading(self, data_dir: Any) -> Self:
+        """Return the run with its data in another folder, as on another machine; None leaves them where they were."""
+        run = type(self)(self.directory)
+        if data_dir is not None:
+            run.config["data"]["dir"] = str(data_dir)
+        return run
+
+
+def saved_config(directory: Path) -> dict[str, Any]:
+    """The resolved config of a run directory, as plain containers.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    from cnnlab.config.compose import load_config  # which imports Hydra: looking at metrics does without
+
+    return load_config(directory)
+
+
+def completed(directory: Path) -> bool:
+    """Whether there is nothing left to do in a run directory."""
+    return (directory / "run.json").is_file() and Record.load(directory).status == "completed"
+
+
+def read_history(directory: Path) -> list[dict[str, Any]]:
+    """Return a row for each epoch of a run from the logs of the CSV logger; no rows where there are none.
+
+    A resumed run has several logs; what a later one says of an epoch counts.
+
+    Raises:
+        ValueError: a log is damaged.
+    """
+    logs = {
+        int(p.parent.name[8:]): p for p in directory.glob("csv/version_*/metrics.csv") if p.parent.name[8:].isdigit()
+    }
+    epochs: dict[int, dict[str, float]] = {}
+    for _, path in sorted(logs.items()):
+        try:
+            with path.open(newline="") as file:
+                for line in csv.DictReader(
+                    file.read().rpartition("\n")[0].splitlines()
+                ):  # the last may be half written
+                    values = {k: float(v) for k, v in line.items() if v and k != "step" and not k.startswith("test/")}
+                    if len(values) > 1 and "epoch" in values:
+                        epochs.setdefault(int(values.pop("epoch")) + 1, {}).update(values)
+        except (ValueError, AttributeError, TypeError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    first = ("train/loss", "val/loss", "val/acc")
+    columns = [*first, *sorted({name for row in epochs.values() for name in row} - {*first})]
+    return [
+        {"epoch": epoch, **{name: row[name] for name in columns if name in row}}
+        for epoch, row in sorted(epochs.items())
+    ]
+
+
+def identity(directory: Path, config: Mapping[str, Any]) -> str:
+    """The hash of the config that a run began with; a resume may have changed how long it trains."""
+    begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
+    return config_hash(saved_config(directory) if begun else config)
+
+
+def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """What `run.json` says of a run before it starts."""
+    return {
+        "schema": SCHEMA,
+        "status": "running",
+        "cause": None,
+        "config_hash": config_hash(config),
+        "variant": config["study"]["variant"] or config["model"]["name"],
+        "removed": config["model"].get("remove") or [],
+        "overrides": list(overrides),
+        "seed": config["seed"],
+        "git": _git(),
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "started": now(),
+        "ended": None,
+    }
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and whether files differ from it, of the checkout this code is in; None outside of one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(root), *c], capture_output=True, text=True, check=True, timeout=10).stdout
+            for c in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's mapping.
+
+    Raises:
+        ValueError: not JSON, or not a mapping.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no mapping")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write whole or not at all: to a file beside it, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def cause(error: BaseException) -> str:
+    """What `run.json` says of an error."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def record_failure(directory: Path, config: Mapping[str, Any], overrides: Sequence[str], error: BaseException) -> None:
+    """Leave a `run.json` of a run that failed before it could write one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    failed = {"status": "failed", "cause": cause(error), "ended": now()}
+    write_json(directory / "run.json", provenance(config, overrides) | failed)
+
+
+class InUseError(ValueError):
+    """Another process holds a run directory."""
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold a run directory while its run goes on; the kernel lets go when the process dies.
+
+    Raises:
+        InUseError: another process holds it.
+    """
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InUseError(f"{directory} is in use by another process") from error
+        yield
+
+
+def locked(directory: Path) -> bool:
+    """Whether a run goes on in a directory."""
+    try:
+        with lock(directory):
+            return False
+    except InUseError:
+        return True
+    except OSError:  # a read-only copy: nobody is running in it
+        return False

@@ -1,0 +1,1 @@
+"""Plan, execute and search: from a Hydra multirun to finished run directories."""

@@ -1,0 +1,198 @@
+"""Jobs of a sweep: each in its run directory, by whatever launcher, none stopping another."""
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import torch
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from cnnlab.config.compose import load_config, plain, quote, write_composed
+from cnnlab.device import most
+from cnnlab.packing.together import Job, train_together
+from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
+from cnnlab.studies.plan import shown_seconds
+from cnnlab.training.run import train
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of a sweep or search that is to be made."""
+
+    overrides: list[str]
+    directory: Path
+    kin: str | None = None  # tasks of which it is the same can be trained together
+    number: str = ""  # which of how many it is, "3/20", for what is said of it
+
+
+@dataclass
+class Survivor:
+    """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
+
+    numbers: dict[str, str]  # of all tasks, by the name of their directories
+    mates: dict[str, list[Path]]  # to be trained together with the job of a name
+    sweeper: int  # its process
+
+    def __call__(self, composed: DictConfig) -> None:
+        """Train the job of a composed config."""
+        from hydra.core.hydra_config import HydraConfig
+
+        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+        hydra = HydraConfig.get()
+        directory = Path(hydra.runtime.output_dir)
+        configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
+        # without what another process at work on the same study has done
+        configs = {directory: config for directory, config in configs.items() if not completed(directory)}
+        overrides = {d: list(OmegaConf.load(d / ".hydra/overrides.yaml")) for d in configs}
+        outcomes: Sequence[Mapping[str, float] | BaseException]
+        started = time.time()
+        try:
+            if len(configs) > 1:
+                outcomes = train_together([Job(config, d, overrides[d]) for d, config in configs.items()])
+            else:
+                outcomes = [train(config, d, overrides[d]) for d, config in configs.items()]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too, which would end the sweep
+            if isinstance(error, SystemExit) and error.code in (130, 143):
+                raise
+            outcomes = [error] * len(configs)
+        for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
+            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}"
+            if isinstance(outcome, InUseError):
+                _say(f"{where}  is run by another process")
+            elif isinstance(outcome, BaseException):
+                if not _begun(place, started):
+                    record_failure(place, config, overrides[place], outcome)
+                _say(f"{where}  failed: {' '.join(str(outcome).split()) or type(outcome).__name__}")
+            else:
+                _say(f"{where}  {_accuracy(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
+
+
+def _accuracy(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
+    """Say the accuracy that counts: on validation images in a search, which they decide, else on test images."""
+    if config["study"]["trial"] is not None or "test/acc" not in metrics:
+        return f"validation accuracy {metrics.get('val/acc', 0.0):.4f}"
+    return f"accuracy {metrics['test/acc']:.4f}"
+
+
+def _say(text: str) -> None:
+    """A whole line at once, because workers share the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """A worker without its sweep would go on alone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> None:
+    """Run every job, whatever becomes of the others; what a job leaves is in its run directory.
+
+    Raises:
+        ValueError: the launcher starts none.
+    """
+    waiting, idle = list(jobs), 0  # passes in which nothing began
+    while waiting:
+        started = time.time()
+        crash = _launch(context, config, waiting)
+        left = []
+        for job in waiting:
+            while locked(job.directory):  # another process is at work on the same study
+                time.sleep(0.5)
+            if not _begun(job.directory, started):
+                left.append(job)
+            elif crash and (run := Record.load(job.directory)).status == "interrupted":
+                reason = f"the process was killed: {_exit_code(crash)}"
+                write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": reason})
+                _say(f"{job.directory.name}  failed: {reason}")
+        idle = idle + 1 if len(left) == len(waiting) else 0
+        if idle == 2:
+            raise ValueError(f"the launcher starts no run: {cause(crash) if crash else 'it says nothing'}")
+        waiting = [job for job in left if not completed(job.directory)]
+
+
+def _begun(directory: Path, since: float) -> bool:
+    """Whether something has been noted of a run since a time."""
+    path = directory / "run.json"
+    return path.is_file() and path.stat().st_mtime >= since
+
+
+def _exit_code(crash: Exception) -> str:
+    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
+    found = re.search(r"\{(.*?)\}", str(crash))
+    return found[1] if found else cause(crash)
+
+
+def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
+    """Jobs in packs of at most a size that are trained together; what goes on from a checkpoint does so alone."""
+    packs: list[list[Task]] = []
+    filling: dict[str, list[Task]] = {}
+    for job in jobs:
+        if job.kin is None or (job.directory / "checkpoints/last.ckpt").is_file():
+            packs.append([job])
+        elif len(pack := filling.get(job.kin, [])) in (0, size):
+            filling[job.kin] = [job]
+            packs.append(filling[job.kin])
+        else:
+            pack.append(job)
+    return packs
+
+
+def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> Exception | None:
+    """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
+    packs = packed(jobs, config.study.pack)
+    mates = {first.directory.name: [job.directory for job in others] for first, *others in packs}
+    for job in (job for _, *others in packs for job in others):  # what Hydra does for those it is given
+        write_composed(context.config_loader.load_sweep_config(config, job.overrides), job.directory, job.overrides)
+    task = Survivor({job.directory.name: job.number for job in jobs}, mates, os.getpid())
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    place = quote(f"hydra.sweep.dir={jobs[0].directory.parent}")
+    arguments = [[*job.overrides, place, f"hydra.sweep.subdir={job.directory.name}"] for job, *_ in packs]
+    try:
+        if config.hydra.runtime.choices.get("hydra/launcher") == "submitit_local":
+            _launch_in_slots(launcher, arguments)
+        else:
+            launcher.launch(arguments, initial_job_idx=0)
+    except Exception as error:
+        return error
+    return None
+
+
+def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
+    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    slots: Queue[int] = Queue()
+    for slot in range(torch.cuda.device_count() or 1):
+        slots.put(slot)
+    share = max(1, most() // slots.qsize())
+
+    def run(index: int) -> None:
+        slot = slots.get()
+        try:
+            placed = [] if "OMP_NUM_THREADS" in os.environ else [f"+hydra.job.env_set.OMP_NUM_THREADS='{share}'"]
+            if torch.cuda.is_available():
+                placed.append(f"+hydra.job.env_set.CUDA_VISIBLE_DEVICES='{slot}'")
+            launcher.launch([[*arguments[index], *placed]], initial_job_idx=index)
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(slots.qsize()) as pool:
+        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
+    for error in errors:
+        if error is not None:
+            raise error

@@ -1,0 +1,271 @@
+"""What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from cnnlab.config.compose import plain, safe
+from cnnlab.config.errors import EXPECTED, explain
+from cnnlab.config.identity import config_hash
+from cnnlab.distributed.world import joined
+from cnnlab.packing.together import kin
+from cnnlab.reporting.report import report
+from cnnlab.reporting.tables import Table
+from cnnlab.runs.checkpoints import read
+from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
+from cnnlab.runs.record import Record, completed, locked
+from cnnlab.studies.execute import Task, carry_out
+from cnnlab.studies.plan import MEASURES, estimate, layers_to_leave_out, shown_seconds, width_for
+from cnnlab.trained.lesions import lesion
+from cnnlab.training.assemble import meta_network
+from cnnlab.training.validate import check
+
+Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
+
+
+def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Plan the study that `config.study` and the arguments describe, run its jobs, write its report.
+
+    Args:
+        context: Hydra's, for composing.
+        config: the config composed without what is swept.
+        arguments: overrides as on the command line, a swept one as Hydra's grammar has it.
+
+    Raises:
+        ValueError: a variant cannot be.
+        SystemExit: a job failed.
+    """
+    if joined():
+        raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
+    study = Study(context, config, arguments)
+    plan, invalid = study.plan()
+    print(plan_table(plan), flush=True)
+    if invalid and not config.study.skip_invalid:
+        raise ValueError(
+            "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
+            + "; study.skip_invalid=true goes on without"
+        )
+    kinship = study.kinship(plan) if config.study.pack > 1 else {}
+    tasks = [
+        Task(study.arguments(plan, job), study.directory / job.run_dir, kinship.get(job.variant)) for job in plan.jobs
+    ]
+    plan.write(study.directory)
+    print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
+    if config.study.plan_only:
+        return
+    left = [task for task in tasks if not completed(task.directory)]
+    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
+    if len(todo) < len(tasks):
+        print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
+    for line in begun(todo):
+        print(line, flush=True)
+    try:
+        carry_out(context, study.config, todo)
+        silence_baselines(plan, study.directory)
+    finally:
+        print(f"\n{report(study.directory)}")
+    failed = [task.directory.name for task in tasks if not completed(task.directory)]
+    if failed:
+        sys.exit(f"cnnlab: {len(failed)} of {len(tasks)} runs did not complete: {', '.join(failed)}")
+
+
+class Study:
+    """What is varied over what, composed."""
+
+    def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
+        self.context, self.config = context, config
+        parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
+        self.fixed = [p.input_line or "" for p in parsed if not p.is_sweep_override()]
+        swept = {p.get_key_element(): p for p in parsed if p.is_sweep_override()}  # the last of a key counts
+        for key, override in swept.items():
+            if not override.is_discrete_sweep():
+                raise ValueError(f"{key}: a study needs values to choose from, not an interval")
+        given = any(p.get_key_element() == "seed" for p in parsed)
+        self.seeds = _seeds(swept.pop("seed", None), config.study.seeds if not given else None, config.seed)
+        self.axes = [[(_label(p, v), [f"{k}={v}"]) for v in p.sweep_string_iterator()] for k, p in swept.items()]
+        named = [(name, list(overrides or [])) for name, overrides in (config.study.variants or {}).items()]
+        if named:
+            self.axes.insert(0, named)
+        overrides = [o for axis in self.axes for _, choice in axis for o in choice]
+        self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
+        if config.study.leave_out:
+            self.varied = sorted({*self.varied, "model.remove"})
+        self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied})
+        with open_dict(config):
+            chosen = config.hydra.runtime.choices.get("ablation")
+            config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", str(config.study.name)):
+            raise ValueError(f"study.name={config.study.name} becomes a folder: letters, digits, '.', '_' and '-' only")
+        if config.study.match not in (None, *MEASURES):
+            raise ValueError(f"study.match={config.study.match}: known are {' and '.join(MEASURES)}")
+        for key in ("variant", "varied", "trial"):
+            if config.study[key] not in (None, []):
+                raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
+        self.directory = Path(str(config.hydra.sweep.dir))
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a variant, at the first seed."""
+        every = [*self.fixed, *overrides, f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
+        return self.context.config_loader.load_sweep_config(self.config, every)
+
+    def plan(self) -> tuple[Plan, list[Variant]]:
+        """All variants that can be, with their jobs, and those that cannot."""
+        study = self.config.study
+        variants = [self._examine(v) for v in self._variants()]
+        names = [v.name for v in variants]
+        baseline = study.baseline or names[0]
+        if baseline not in names:
+            raise ValueError(f"study.baseline={baseline}: the variants are {', '.join(names)}")
+        variants.sort(key=lambda v: v.name != baseline)  # the baseline first, all else in its order
+        if study.match and not variants[0].reason:
+            variants += [self._examine(self._twin(v, variants[0])) for v in variants[1:] if not v.reason]
+        valid, invalid = [v for v in variants if not v.reason], [v for v in variants if v.reason]
+        if not valid:
+            return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
+        jobs = []
+        for variant in valid:
+            composed = self.compose(variant.overrides)
+            for seed in self.seeds:
+                composed.seed = seed
+                jobs.append(job_of(variant.name, plain(composed)))
+        jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
+        command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
+        return Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs), invalid
+
+    def _variants(self) -> Iterator[Variant]:
+        seen: set[str] = set()
+        for combination in product(*self.axes):
+            overrides = [o for _, choice in combination for o in choice]
+            parts = [name for name, _ in combination if name]
+            for removal, extra in self._removals(overrides):
+                name = safe(*parts, removal) or "baseline"
+                while name in seen:
+                    name += "_"
+                seen.add(name)
+                yield Variant(name, overrides + extra)
+
+    def _removals(self, overrides: list[str]) -> Axis:
+        """With `study.leave_out`: nothing, then each matching layer of the network of these overrides."""
+        patterns = self.config.study.leave_out
+        if not patterns:
+            return [("", [])]
+        composed = self.compose(overrides)
+        model, wanted = plain(composed)["model"], [patterns] if isinstance(patterns, str) else list(patterns)
+        already = list(model.get("remove") or [])
+        names = layers_to_leave_out(model, wanted)
+        return [("", []), *((f"no_{n}", [f"model.remove=[{','.join([*already, n])}]"]) for n in names)]
+
+    def _examine(self, variant: Variant) -> Variant:
+        """The variant with its sizes and its time, or the reason why it cannot be."""
+        if variant.reason:
+            return variant
+        try:
+            config = plain(self.compose(variant.overrides))
+            check(config)
+            network = meta_network(config)
+            seconds = estimate(config, network.macs)
+        except (*EXPECTED, TypeError) as error:
+            return replace(variant, reason=explain(error))
+        sizes = {"params": network.params, "macs": network.macs}
+        return replace(variant, removed=network.removed, seconds=seconds, **sizes)
+
+    def _twin(self, variant: Variant, baseline: Variant) -> Variant:
+        """The variant at the width that gives it the baseline's capacity."""
+        measure = self.config.study.match
+        name = f"{variant.name}-same_{measure}"
+        try:
+            width = width_for(plain(self.compose(variant.overrides)), measure, getattr(baseline, measure))
+        except ValueError as error:
+            return Variant(name, variant.overrides, variant.removed, reason=str(error))
+        return Variant(name, [*variant.overrides, f"model.width={width}"])
+
+    def kinship(self, plan: Plan) -> dict[str, str | None]:
+        """For each variant, what those have in common that can be trained together with it."""
+        return {v.name: kin(plain(self.compose(v.overrides))) for v in plan.variants if not v.reason}
+
+    def arguments(self, plan: Plan, job: Job) -> list[str]:
+        """The overrides with which Hydra runs a job."""
+        variant = next(v for v in plan.variants if v.name == job.variant)
+        own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
+        own += [f"study.varied=[{','.join(self.varied)}]"]
+        return [*self.fixed, *variant.overrides, *own]
+
+
+def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
+    """What the command line sweeps, else what the study says, else the one seed there is."""
+    given = list(swept.sweep_iterator()) if swept else [single] if of_study is None else of_study
+    seeds = [s for s in given if isinstance(s, int) and s >= 0] if isinstance(given, Sequence) else []
+    if not seeds or len(seeds) < len(given):
+        raise ValueError(f"study.seeds is a list of whole numbers of at least 0, not {given}")
+    return list(dict.fromkeys(seeds))
+
+
+def _label(override: Override, value: str) -> str:
+    """How a swept value is called in names: the value where it speaks for itself, else with the key's last part."""
+    key = override.get_key_element().lstrip("+")
+    if key == "model.remove":
+        names = value.strip("[]'\"")
+        return f"no_{safe(names)}" if names else ""
+    speaks = value.replace("_", "").isalnum() and value[:1].isalpha() and value not in ("true", "false", "null")
+    return safe(value) if speaks else f"{key.rpartition('.')[2]}_{safe(value)}"
+
+
+def plan_table(plan: Plan) -> str:
+    """What is about to run, and how long it will take."""
+    seeds = {v.name: [j.seed for j in plan.jobs if j.variant == v.name] for v in plan.variants}
+    rows = Table(
+        {
+            "variant": v.name,
+            "removed": " ".join(v.removed),
+            "params": v.params,
+            "macs": v.macs,
+            "seeds": len(seeds[v.name]),
+            "a run": v.seconds and shown_seconds(v.seconds),
+        }
+        for v in plan.variants
+        if not v.reason
+    )
+    total = sum((v.seconds or 0) * len(seeds[v.name]) for v in plan.variants)
+    return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
+
+
+def begun(tasks: Sequence[Task]) -> list[str]:
+    """Say which of the tasks resume from a checkpoint, and which start again because they left none."""
+    resumed, again = [], []
+    for task in tasks:
+        if not (task.directory / "run.json").is_file() or locked(task.directory):
+            continue
+        name = f"{task.directory.name} ({Record.load(task.directory).status})"
+        last = task.directory / "checkpoints/last.ckpt"
+        if not last.is_file():
+            again.append(name)
+            continue
+        try:
+            content = read(last)
+            resumed.append(f"{name} from epoch {content['epoch'] + 1}, step {content['global_step']}")
+        except ValueError:  # the run itself says what is wrong with it
+            resumed.append(f"{name} from a checkpoint that cannot be read")
+    return [f"{what}: {_some(names)}" for what, names in (("resumes", resumed), ("starts again", again)) if names]
+
+
+def _some(names: Sequence[str], shown: int = 8) -> str:
+    rest = len(names) - shown
+    return "; ".join(names[:shown]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def silence_baselines(plan: Plan, directory: Path) -> None:
+    """Ask the trained baselines the question of each removal without training again, for the report to show both."""
+    removals = [v.removed for v in plan.variants if v.removed and not v.reason]
+    for job, run in runs_of(plan, directory):
+        if job.variant == plan.baseline and run is not None and run.status == "completed":
+            layers = set(run.config["model"]["layers"])
+            lesion(run, [removed for removed in removals if layers.issuperset(removed)])

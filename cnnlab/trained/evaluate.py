@@ -1,0 +1,87 @@
+"""Test metrics of a finished run, on its own or on other data."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cnnlab.config.compose import compose, plain
+from cnnlab.config.errors import value_errors
+from cnnlab.models.losses import LOSSES
+from cnnlab.reporting.tables import Table
+from cnnlab.runs.record import Record, write_json
+from cnnlab.trained.lesions import expand, lesion
+from cnnlab.training.load import load_trained
+
+if TYPE_CHECKING:
+    pass
+from cnnlab.trained.load import load_test
+
+
+def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Metrics of a run's best checkpoint on test images, every image once.
+
+    Args:
+        run: a finished run.
+        data: a data config as a plain mapping; the run's own if not given. The images are scaled to the run's size, and
+            keep the run's normalisation.
+
+    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes), `images`, and `per_class`, the
+    accuracy by class name. Writes the same to `evaluate/<data>.json` in the run directory.
+
+    Raises:
+        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+    """
+    config = dict(data or run.config["data"])
+    classifier, images, labels = load_test(run, config)
+    logits = classifier.logits(images, config["eval_batch_size"])
+    hits = logits.argmax(1) == labels
+    metrics: dict[str, Any] = {
+        "test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels)),
+        "test/acc": float(hits.double().mean()),
+    }
+    if len(classifier.classes) > 10:
+        metrics["test/top5_acc"] = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
+    metrics["images"] = len(labels)
+    present = torch.bincount(labels, minlength=len(classifier.classes))
+    right = torch.bincount(labels[hits], minlength=len(classifier.classes))
+    metrics["per_class"] = {
+        name: r / n for name, r, n in zip(classifier.classes, right.tolist(), present.tolist(), strict=True) if n
+    }
+    folder = run.directory / "evaluate"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{config['name']}.json", metrics)
+    return metrics
+
+
+def request(
+    run: Record,
+    data: str | Sequence[str] | Mapping[str, Any] | None,
+    lesion: str | Sequence[str] | None,
+    lesion_by: str | None,
+) -> dict[str, Any]:
+    """Compose what the command would do for a run, from arguments as `Run.evaluate` takes them.
+
+    Raises:
+        ValueError: there is no such dataset or key.
+    """
+    overrides: list[str] = []
+    if not isinstance(data, Mapping):
+        given = [] if data is None else [data] if isinstance(data, str) else data
+        overrides = [o if "=" in o else f"data={o}" for o in given]
+    with value_errors():
+        composed, _ = compose("evaluate", [f"run={run.directory}", *overrides])
+        asked = plain(composed, "evaluate")
+    if isinstance(data, Mapping):
+        asked["data"] = dict(data)
+    return asked | {k: v for k, v in {"lesion": lesion, "lesion_by": lesion_by}.items() if v is not None}
+
+
+def as_asked(run: Record, config: Mapping[str, Any]) -> dict[str, Any] | Table:
+    """Evaluate a run as a config of the command asks: its metrics, or a table of lesions."""
+    run = run.reading(config["data_dir"])
+    if config["lesion"]:
+        return lesion(run, expand(load_trained(run).network, config["lesion"]), config["lesion_by"], config.get("data"))
+    if config["lesion_by"] != "mean":
+        raise ValueError(f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences")
+    return evaluate(run, config.get("data"))

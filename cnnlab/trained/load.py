@@ -1,0 +1,52 @@
+"""Load what a run has trained, and the test images it is asked about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.images import prepare
+from cnnlab.data.sources import load
+from cnnlab.device import best_device
+from cnnlab.runs.record import Record
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.load import load_trained
+
+
+def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> tuple["Classifier", "Tensor", "Tensor"]:
+    """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
+
+    Without `permute` the pixels of a run on permuted ones are left in their places.
+
+    Raises:
+        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+    """
+    classifier = load_trained(run)
+    channels, height, width = classifier.hparams["input_shape"]
+    splits = load(config)
+    if splits.test is None:
+        raise ValueError(f"data={config['name']} has no test images")
+    if splits.test.images.shape[1] != channels:
+        raise ValueError(
+            f"data={config['name']} has {splits.test.images.shape[1]} channels, and {run.directory} was trained on "
+            f"{channels}"
+        )
+    labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
+    theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
+    return classifier.to(best_device()), prepare(splits.test.images, (height, width), theirs), labels
+
+
+def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: str) -> "Tensor":
+    """Labels renumbered as the run numbers its classes, by name.
+
+    Raises:
+        ValueError: a class the run does not know.
+    """
+    unknown = [c for c in theirs if c not in ours]
+    if unknown:
+        raise ValueError(
+            f"data={name} has classes this run was not trained on: {', '.join(unknown[:5])}; "
+            f"it knows {', '.join(ours[:5])}"
+        )
+    return torch.tensor([ours.index(c) for c in theirs])[labels]

@@ -1,0 +1,45 @@
+"""Accuracy of a run against distortions of its test images."""
+
+from collections.abc import Sequence
+
+import torch
+
+from cnnlab.data.images import permute_pixels
+from cnnlab.registry import pick
+from cnnlab.reporting.steps import steps
+from cnnlab.reporting.tables import Table
+from cnnlab.runs.record import Record
+from cnnlab.trained.distortions import DISTORTIONS
+from cnnlab.trained.load import load_test
+
+
+def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
+    """A row for each distortion and amount: `run`, `distortion`, `amount`, `accuracy` on all test images.
+
+    Args:
+        run: a finished run; its own test images are distorted at the run's size, before any permutation of pixels.
+        distortions: names, all of them if not given.
+
+    Raises:
+        ValueError: an unknown distortion, no checkpoint, no test images.
+    """
+    chosen = {name: pick(DISTORTIONS, name, "distortion") for name in distortions or DISTORTIONS}
+    data = run.config["data"]
+    classifier, images, labels = load_test(run, data, permute=False)
+    batch = data["eval_batch_size"]
+    rows = Table()
+    every = [(name, distort, amount) for name, (distort, amounts) in chosen.items() for amount in sorted(amounts)]
+    with steps(f"robustness of {run.info['variant']} s{run.info['seed']}", len(every)) as step:
+        for name, distort, amount in every:
+            step(f"{name} {amount}")
+            hits = 0
+            for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
+                with torch.inference_mode():
+                    distorted = distort(part.to(classifier.device).float() / 255, amount)
+                    if data.get("permute_pixels"):
+                        distorted = permute_pixels(distorted)
+                    hits += int((classifier.logits(distorted, batch).argmax(1) == truth).sum())
+            rows.append(
+                {"run": run.directory.name, "distortion": name, "amount": amount, "accuracy": hits / len(labels)}
+            )
+    return rows

@@ -1,0 +1,94 @@
+"""A run with its trained network: the class behind `cnnlab.Run`."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnlab.reporting.tables import Table
+from cnnlab.runs.record import Record, read_history
+
+if TYPE_CHECKING:
+    from cnnlab.models.network import Network
+    from cnnlab.training.classifier import Classifier
+
+
+class Run(Record):
+    """A run directory and the network trained in it; torch is imported when the network is asked for.
+
+    >>> run = Run.load("outputs/runs/...")     # doctest: +SKIP
+    >>> run.metrics["test/acc"]                # doctest: +SKIP
+    """
+
+    def classifier(self, checkpoint: str = "best") -> "Classifier":
+        """The trained classifier, on the CPU, in evaluation mode.
+
+        Raises:
+            ValueError: there is no such checkpoint, or it cannot be read.
+        """
+        from cnnlab.training.load import load_trained
+
+        return load_trained(self, checkpoint)
+
+    def network(self, checkpoint: str = "best") -> "Network":
+        """The trained network, on the CPU, in evaluation mode: images (N, C, H, W), bytes or 0 to 1, to logits."""
+        return self.classifier(checkpoint).network
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in label order."""
+        return self.classifier().classes
+
+    @property
+    def history(self) -> Table:
+        """A row for each epoch so far: `epoch`, from 1, `train/loss`, `val/loss`, `val/acc` and what else is logged.
+
+        Raises:
+            ValueError: the run was trained without the CSV logger, or its log is damaged.
+        """
+        rows = Table(read_history(self.directory))
+        loggers = (self.config["logger"] or {}).values()
+        if not rows and not any("CSVLogger" in str(logger.get("_target_")) for logger in loggers if logger):
+            raise ValueError(f"{self.directory} has no history, which the CSV logger writes; train with logger=default")
+        return rows
+
+    def predict(self, images: Any) -> Table:
+        """Answer for images in memory or in files, a row for each.
+
+        Args:
+            images: a tensor or array (N, C, H, W), or one image (C, H, W), bytes or floats from 0 to 1; or an image
+                file of any size, a folder of them, or a list of files and folders.
+
+        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`.
+
+        Raises:
+            ValueError: there is no such file, or a tensor has another shape than the network takes.
+        """
+        from cnnlab.trained.predict import files_of, predict, predict_images
+
+        return predict_images(self, images) if hasattr(images, "shape") else predict(self, files_of(images))
+
+    def evaluate(
+        self,
+        data: str | Sequence[str] | Mapping[str, Any] | None = None,
+        lesion: str | Sequence[str] | None = None,
+        lesion_by: str | None = None,
+    ) -> dict[str, Any] | Table:
+        """Test the best checkpoint, as `python -m cnnlab.evaluate` does.
+
+        Args:
+            data: a dataset, "mnist", or overrides as on the command line, ["data=image_folder", "data.path=..."], or a
+                data config as a plain mapping; the run's own data if not given.
+            lesion: what is silenced: a list of layers or channels together, or "each", or "each:conv3".
+            lesion_by: what replaces an output: "mean", which is the default, "zero" or "pass".
+
+        Returns `test/loss`, `test/acc`, `images`, `per_class`; with `lesion` a table of `lesion`, `test/acc`, `change`.
+
+        Raises:
+            ValueError: in one line, what the command would say.
+        """
+        from cnnlab.trained.evaluate import as_asked, request
+
+        return as_asked(self, request(self, data, lesion, lesion_by))
+
+    def __repr__(self) -> str:
+        accuracy = self.metrics.get("test/acc")
+        return f"Run({str(self.directory)!r}, {self.status}" + (f", test/acc={accuracy:.4f})" if accuracy else ")")

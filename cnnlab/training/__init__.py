@@ -1,0 +1,1 @@
+"""Train one run: assemble what its config describes, fit, test, record."""

@@ -1,0 +1,159 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback as LightningCallback
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from cnnlab.config.identity import Config
+from cnnlab.config.targets import target
+from cnnlab.data.sources import facts
+from cnnlab.data.splits import sample
+from cnnlab.device import keep_freed, resolve_precision
+from cnnlab.models.network import Network
+from cnnlab.runs.checkpoints import WholeFiles, clear_parts
+from cnnlab.runs.record import Record, identity
+from cnnlab.training.callbacks.best import BestCheckpoint
+from cnnlab.training.callbacks.graph import Graph
+from cnnlab.training.callbacks.history import History
+from cnnlab.training.callbacks.last import LastCheckpoint
+from cnnlab.training.callbacks.progress import TrainingProgress
+from cnnlab.training.callbacks.pruning import Pruning
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+from cnnlab.training.load import load_trained
+
+
+def meta_network(config: Mapping[str, Any]) -> Any:
+    """The network of a train config on meta tensors: sizes without memory."""
+    with torch.device("meta"):
+        return Network(config["model"], *facts(config["data"]))
+
+
+HOOKS_OF_A_STEP = ("on_train_batch_start", "on_before_backward", "on_after_backward", "on_before_optimizer_step",
+                   "on_before_zero_grad", "on_train_batch_end")  # fmt: skip
+
+
+@dataclass
+class Fit:
+    """What a config describes, made and ready to be trained."""
+
+    config: Config
+    directory: Path
+    data: "DataModule"
+    classifier: "Classifier"
+    trainer: "Trainer"
+    history: "History"
+    best: "BestCheckpoint"
+    last: Path
+
+
+def prepare(config: Config, directory: Path, data: "DataModule", info: Config | None) -> Fit:
+    """Make classifier, trainer, callbacks and loggers; what a process is not told of `run.json` it finds out."""
+    keep_freed()
+    classifier = build(config, data, info["config_hash"] if info else identity(directory, config))
+    trusted = config["trusted_modules"]
+    history = History()
+    checkpoints = directory / "checkpoints"
+    clear_parts(checkpoints)
+    best = BestCheckpoint(checkpoints)
+    last = LastCheckpoint(checkpoints / "last.ckpt", config["checkpoint_every"])
+    extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c is not None]
+    if config["study"]["trial"] is not None:
+        extras.append(Pruning(directory.parent, config["study"]["trial"]))
+    loggers = [
+        target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c is not None
+    ]
+    callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
+    trainer = Trainer(
+        **trainer_options(config) | strategy(config, classifier.network),
+        logger=loggers,
+        callbacks=[without_empty_hooks(callback) for callback in callbacks],
+        plugins=[WholeFiles()],
+        default_root_dir=directory,
+    )
+    return Fit(config, directory, data, classifier, trainer, history, best, last.path)
+
+
+def trainer_options(config: Config) -> dict[str, Any]:
+    """What Lightning's Trainer is told in every run."""
+    return {
+        **config["trainer"],
+        "precision": resolve_precision(config["precision"], config["trainer"]["accelerator"]),
+        "deterministic": config["deterministic"],
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # Batches shares out by itself
+        "enable_model_summary": False,
+    }
+
+
+def without_empty_hooks(callback: "LightningCallback") -> "LightningCallback":
+    """The callback without the hooks of a step that it leaves empty: Lightning would call each, every step."""
+    for hook in HOOKS_OF_A_STEP:
+        if getattr(type(callback), hook) is getattr(LightningCallback, hook):
+            setattr(callback, hook, None)  # what cannot be called is passed over
+    return callback
+
+
+def strategy(config: Config, network: "Network") -> Config:
+    """How several processes exchange gradients, where the config leaves it at `ddp`."""
+    if config["trainer"]["strategy"] != "ddp":
+        return {}
+    # an exchange at every step, which only batch norm needs, and not where its sums go over all processes anyway
+    alone = not config["trainer"].get("sync_batchnorm") and any(isinstance(m, _BatchNorm) for m in network.modules())
+    return {"strategy": DDPStrategy(broadcast_buffers=alone, gradient_as_bucket_view=True)}
+
+
+def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classifier":
+    """The classifier a config describes, for the data it describes, started from another run's weights where asked."""
+    trusted = config["trusted_modules"]
+    classifier = Classifier(
+        config["model"],
+        data.shape,
+        data.classes,
+        data.mean,
+        data.std,
+        seed=config["seed"],
+        label_smoothing=config["label_smoothing"],
+        test_flip=config["test_flip"],
+        test_shift=config["test_shift"],
+        optimizer=target(config["optimizer"], Optimizer, trusted),
+        scheduler=target(config["scheduler"], LRScheduler, trusted),
+        config_hash=config_hash,
+    )
+    assert data.train is not None
+    classifier.network.fit_to(sample(data.train)[:5000])
+    if config["init_from"] is not None:
+        _init_from(classifier, config["init_from"])
+    if config["compile"]:
+        mode = None if config["compile"] is True else config["compile"]
+        classifier.compiled = torch.compile(classifier.network.forward, mode=mode)
+    return classifier
+
+
+def _init_from(classifier: "Classifier", source: str) -> None:
+    """Take the weights of another run in every layer whose name and shapes agree.
+
+    Raises:
+        ValueError: no layer agrees.
+    """
+    theirs = load_trained(Record.load(source)).network.state_dict()
+    ours = classifier.network.state_dict()
+    agree = {k: k in theirs and theirs[k].shape == v.shape for k, v in ours.items()}
+    layers = [name for name, _ in classifier.network.named_children() if name != "input"]  # its numbers are this data's
+    taken = [name for name in layers if all(ok for k, ok in agree.items() if k.startswith(f"{name}."))]
+    weights = {k: v for k, v in theirs.items() if k in ours and k.partition(".")[0] in taken}
+    if not weights:
+        raise ValueError(f"init_from={source}: no layer of that run has the name and shape of one here")
+    classifier.network.load_state_dict(weights, strict=False)
+    afresh = [name for name in layers if name not in taken]
+    print(f"init_from: {source}" + (f"; started afresh: {', '.join(afresh)}" if afresh else ""))

@@ -1,0 +1,1 @@
+"""Lightning callbacks that every run or an optional recipe needs."""

@@ -1,0 +1,99 @@
+"""Log a run's settings and final metrics: its row in TensorBoard's HParams tab, and `hparams.yaml`.
+
+TensorBoard collects the tab's columns from all runs below a folder: every setting that a run has, every scalar as a
+metric. It does so only while no run writes an experiment summary, which lists the columns: the first one found would
+count for all runs, and those of another study or model would be empty rows. So none is written here. Columns that
+differ come first, in alphabetical order; five settings and five metrics are shown until more are ticked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from torch.utils.tensorboard import FileWriter
+
+from cnnlab.config.identity import PLACES, config_hash, flatten, varied_value
+
+SETTINGS = (
+    "seed",
+    "precision",
+    "label_smoothing",
+    "init_from",
+    "data",
+    "model",
+    "optimizer",
+    "scheduler",
+    "augment",
+    "trainer",
+)
+COLUMNS = (  # of every run, so that runs of any models and studies can be told apart
+    "data",
+    "data.batch_size",
+    "model",
+    "model.activation",
+    "model.remove",
+    "model.width",
+    "optimizer",
+    "optimizer.lr",
+    "precision",
+    "scheduler",
+    "seed",
+    "trainer.max_epochs",
+)
+OWN_FILE = "-settings"  # ends the name of the event file that holds the settings
+
+
+def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Give every logger the settings of a run that starts or resumes, and TensorBoard its row of the HParams tab.
+
+    Args:
+        loggers: the trainer's.
+        config: the run's.
+        overrides: of the command line; what they set has a column too.
+    """
+    settings = {key: config[key] for key in SETTINGS}
+    settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            folder = Path(logger.log_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            # TensorBoard and Lightning keep what they find first, and a resumed run may have more epochs
+            for earlier in (folder / logger.NAME_HPARAMS_FILE, *folder.glob(f"events.out.tfevents.*{OWN_FILE}")):
+                earlier.unlink(missing_ok=True)
+            writer = FileWriter(folder, filename_suffix=OWN_FILE)
+            writer.add_summary(hparams_pb(row(config, overrides), trial_id=group(config)))
+            writer.close()
+        logger.log_hyperparams(settings)
+
+
+def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
+    """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
+
+    The seed is left out in a study, where the seeds of a variant are one row.
+    """
+    study, flat = config["study"], flatten(config)
+    shown = {key: varied_value(config, key) for key in COLUMNS}
+    for override in overrides:
+        key, _, typed = override.lstrip("+~").partition("=")
+        if key not in (*shown, *PLACES) and not key.startswith(("study.", "hydra")):
+            shown[key] = varied_value(config, key) if key in flat else typed  # a group's choice, such as callbacks=ema
+    if study["variant"]:
+        shown |= {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
+        del shown["seed"]
+    return shown
+
+
+def group(config: Mapping[str, Any]) -> str:
+    """Return what the runs that share a row have in common: study, variant and all settings but the seed."""
+    study = config["study"]
+    return f"{study['name']}/{study['variant']}-{config_hash({**config, 'seed': None})}" if study["variant"] else ""
+
+
+def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
+    """Log what `metrics.json` says, losses and accuracies under `final/`, which stands before all other metrics."""
+    final = {f"final/{k}" if "/" in k else f"run/{k}": v for k, v in metrics.items()}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_metrics(final, 0)

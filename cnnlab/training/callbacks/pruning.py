@@ -1,0 +1,59 @@
+"""A trial of a search ends early where it is hopeless."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cnnlab.training.callbacks.history import epoch_metrics
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+STORAGE = "trials.log"  # Optuna's journal, in the search's directory
+
+
+def load_search(directory: Path, seed: int) -> "Study":
+    """The search of a directory, begun or not: tree-structured Parzen estimators (Bergstra et al. 2011).
+
+    A trial whose accuracy is below the median of the others' at the same epoch is pruned, once five are through.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(directory / STORAGE))),
+        study_name="search",
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+        load_if_exists=True,
+    )
+    # by the trials there are, or a search that goes on would ask the same again
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), constant_liar=True)
+    return study
+
+
+class Pruning(Callback):
+    """Reports validation accuracy to the search after each epoch, and stops the fit where the search prunes it.
+
+    Args:
+        directory: the search's.
+        number: the trial's.
+    """
+
+    def __init__(self, directory: Path, number: int) -> None:
+        from optuna.trial import Trial
+
+        study = load_search(directory, seed=0)
+        self.trial = Trial(study, study.trials[number]._trial_id)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report, where the epoch was validated, which by now it is."""
+        accuracy = epoch_metrics(trainer).get("val/acc")
+        if accuracy is None:
+            return
+        self.trial.report(accuracy, trainer.current_epoch)
+        if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and self.trial.should_prune():
+            self.trial.set_user_attr("pruned", True)
+            trainer.should_stop = True

@@ -1,0 +1,347 @@
+"""The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from cnnlab.data.augment import views
+from cnnlab.data.loader import seed_of
+from cnnlab.models.losses import LOSSES, training_loss
+from cnnlab.models.network import Network
+from cnnlab.runs.checkpoints import refuse_other_network
+from cnnlab.training.divergence import LOWER, OnItsWay, Step, explain, infinite_weight
+from cnnlab.training.optim import decay_groups, schedule
+
+Batch = tuple[Tensor, Tensor]
+
+CHANCE = 1  # tells this stream from that of augmentation
+
+
+class Classifier(LightningModule):
+    """Trains a Network on (images, labels) batches; images (N, C, H, W) are bytes.
+
+    Args:
+        model: what a `conf/model/*.yaml` says, as a plain mapping.
+        input_shape: of one image, (channels, height, width).
+        classes: names, in label order.
+        mean, std: of the training images, per channel on the scale 0 to 1.
+        seed: of the initial weights.
+        label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
+        test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
+        test_shift: likewise over an image and two moved by so many pixels, see `views`.
+        optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
+        scheduler: makes the schedule from the optimizer.
+        config_hash: of the run that it is trained in, which a checkpoint is asked for wherever it is used.
+
+    All but optimizer and scheduler are saved in checkpoints, so that `Classifier.load_from_checkpoint(path)` needs
+    nothing else.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        input_shape: Sequence[int],
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int = 0,
+        label_smoothing: float = 0.0,
+        test_flip: bool = False,
+        test_shift: int = 0,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        config_hash: str = "",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.classes = list(classes)
+        self.views = partial(views, flip=test_flip, shift=test_shift)
+        self.loss_name = model.get("loss") or "cross_entropy"
+        self.loss = training_loss(self.loss_name, label_smoothing)
+        network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
+        self.network: Network = network.to(
+            memory_format=torch.channels_last
+        )  # convolutions are faster so, on CPU and GPU
+        # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+        self.metrics = nn.ModuleDict({stage: _metrics(len(classes)) for stage in ("val", "test")})
+        self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
+        self._epoch_loss: list[Tensor] = []
+        self._epoch_images: list[int] = []
+        self._deferred: tuple[OnItsWay, Step] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Pass the name of the running hook, which Lightning notes forty times a step, by nn.Module's bookkeeping."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def log_every(self) -> int:
+        """Steps between what is logged while an epoch goes on."""
+        return self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
+        seen = self.views(images)
+        return self.logits_of(torch.cat(seen)).unflatten(0, (len(seen), -1)).mean(0)
+
+    def logits_of(self, images: Tensor) -> Tensor:
+        """What the network, compiled or not, gives."""
+        logits: Tensor = (self.compiled or self.network)(images)
+        return logits
+
+    # --- training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean loss of the batch over all processes, once they are averaged."""
+        images, labels = batch
+        logits = self.logits_of(images)
+        loss: Tensor = self.loss(logits.float(), labels)
+        self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
+        self.remember([loss.detach()], [len(labels)])
+        if self.global_step % self.log_every == 0:
+            self.note(logits, labels, loss)
+        if self.trainer.world_size > 1:
+            # DDP averages over processes; the shares of a batch may differ by one image
+            whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
+            loss = loss * (len(labels) * self.trainer.world_size / whole)
+            # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
+            loss = loss * (1 + (loss.detach() - loss.detach()))
+        return loss
+
+    def remember(self, losses: Sequence[Tensor], images: Sequence[int]) -> None:
+        """Keep the mean losses of steps, and over how many images each is, for the mean of the epoch."""
+        self._epoch_loss.extend(losses)
+        self._epoch_images.extend(images)
+
+    @torch.no_grad()
+    def note(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """What will be logged of this step."""
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.live = {"train/loss_step": loss.item(), "train/acc_step": accuracy.item()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip to the norm `gradient_clip_val`; log the norm; the last place before the optimizer's step.
+
+        Raises:
+            FloatingPointError: the loss or a gradient is not finite, in any process.
+        """
+        step = self.trainer.global_step
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        # under 16-mixed a fused optimizer gets scaled gradients; the scaler itself skips steps that are not finite
+        scale = scaler.get_scale() if scaler and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
+        parameters = [p for p in self._trained if p.grad is not None]
+        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters])).norm()  # type: ignore[misc]
+        if gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val * scale, norm)
+        norm = norm / scale
+        if self.defers(optimizer):
+            self.look_back()
+            finite = torch.isfinite(norm + self._step.loss)
+            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # where it is 1, the step does nothing
+            self._deferred = (OnItsWay(finite), self._step)
+        elif scaler is None:
+            self.refuse_infinite(self._step, norm, gradient_clip_val)
+        if step % self.log_every == 0:
+            self.live |= {"lr": optimizer.param_groups[0]["lr"], "grad_norm": norm.item()}
+            for logger in self.loggers:
+                logger.log_metrics(self.live, step)
+
+    def refuse_infinite(self, step: Step, norm: Tensor, clip_to: float | None) -> None:
+        """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
+
+        Raises:
+            FloatingPointError: names epoch, step and layer.
+        """
+        if torch.isfinite(norm + step.loss):
+            return
+        found = explain(self.network, step, self.loss)
+        if found or clip_to:
+            raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
+
+    def defers(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether nobody waits for the norm: on a GPU, where the optimizer can leave a step out by itself."""
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return self.device.type == "cuda" and not scaled and getattr(optimizer, "_step_supports_amp_scaling", False)
+
+    def look_back(self) -> None:
+        """Stop where the step before had a loss or gradient that was not finite; it has left the weights as they were.
+
+        Raises:
+            FloatingPointError: names epoch, step and layer.
+        """
+        deferred, self._deferred = self._deferred, None
+        if deferred is None or deferred[0]:
+            return
+        step = deferred[1]
+        with torch.enable_grad():  # its gradients are gone
+            self.network.zero_grad()
+            loss = self.loss(self.network(step.images).float(), step.labels)
+            loss.backward()
+        found = explain(self.network, replace(step, loss=loss.detach()), self.loss)
+        raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients, without the detour by profiling hooks that every Optimizer.zero_grad makes."""
+        for parameter in self._trained:
+            parameter.grad = None
+
+    def on_train_start(self) -> None:
+        """Look the parameters up once: it takes as long as their norm."""
+        self._trained = list(self.parameters())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Dropout and all other chance of a step depends on (seed, epoch, step, process) alone, so that it resumes."""
+        seed = seed_of(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank, CHANCE)
+        # not torch.manual_seed, which takes a millisecond where there is a GPU that is not in use
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Inside an epoch, keep the losses of its steps so far, of every process.
+
+        Raises:
+            FloatingPointError: a weight is not finite; the earlier checkpoint stays.
+        """
+        self.look_back()
+        if layer := infinite_weight(self.network):
+            raise FloatingPointError(f"a weight of {layer} is not finite at step {checkpoint['global_step']}")
+        losses = torch.stack(self._epoch_loss).cpu() if self._epoch_loss else torch.zeros(0)
+        so_far = torch.stack([losses.double(), torch.tensor(self._epoch_images, dtype=torch.float64)])
+        if self._trainer is not None and self.trainer.world_size > 1:
+            so_far = self.trainer.strategy.all_gather(so_far.to(self.device)).cpu()
+        checkpoint["epoch_so_far"] = so_far if so_far.ndim == 3 else so_far[None]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the losses again where as many processes go on.
+
+        Raises:
+            ValueError: the checkpoint is of another network.
+        """
+        refuse_other_network(self.state_dict(), checkpoint["state_dict"])
+        so_far = checkpoint.get("epoch_so_far", torch.zeros(0))
+        if self._trainer is not None and len(so_far) == self.trainer.world_size:
+            losses, images = so_far[self.trainer.global_rank]
+            self._epoch_loss = list(losses.to(self.device, torch.get_default_dtype()).unbind())
+            self._epoch_images = images.long().tolist()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Behind the last batch, log the mean loss over the epoch's images of all processes."""
+        if not self.trainer.is_last_batch:
+            return
+        self.look_back()
+        total = self.trainer.strategy.reduce(self.epoch_total(), reduce_op="sum")
+        self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
+
+    def epoch_total(self) -> Tensor:
+        """Sum of the losses of this process's images since the epoch began, and their number; forgets them."""
+        losses = torch.stack(self._epoch_loss)
+        images = torch.tensor(self._epoch_images, device=losses.device)
+        self._epoch_loss.clear()
+        self._epoch_images.clear()
+        return torch.stack([(losses * images).sum(), images.sum().to(losses.dtype)])
+
+    # --- validation and test: each image of all processes counts once, whatever the batch size
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the batch."""
+        self.count("val", self.logits_of(batch[0]), batch[1])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log over all images of all processes."""
+        self.log_dict(self.counted("val"))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the batch."""
+        self.count("test", self(batch[0]), batch[1])
+
+    def on_test_epoch_end(self) -> None:
+        """Log over all images of all processes."""
+        self.log_dict(self.counted("test"))
+
+    def count(self, stage: str, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch's logits (N, classes) to the metrics of a stage, "val" or "test"."""
+        logits = logits.float()
+        for name, metric in self._stage(stage):
+            if name == "loss":
+                metric.update(LOSSES[self.loss_name](logits, labels), len(labels))
+            else:
+                metric.update(logits, labels)
+
+    def counted(self, stage: str) -> dict[str, Tensor]:
+        """The metrics of a stage over all that was counted in all processes; the next count begins anew.
+
+        Raises:
+            FloatingPointError: one is not finite.
+        """
+        values = {}
+        for name, metric in self._stage(stage):
+            value = metric.compute()  # over all processes, so that all stop
+            if not torch.isfinite(value):
+                step = self.trainer.global_step
+                raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; {LOWER}")
+            values[f"{stage}/{name}"] = value
+            metric.reset()
+        return values
+
+    def _stage(self, stage: str) -> Any:
+        return self.metrics[stage].items()  # type: ignore[operator]
+
+    # --- optimizer
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and its schedule."""
+        if self.make_optimizer is None:
+            raise ValueError("this classifier was loaded for use; give it an optimizer to train it")
+        optimizer = self.make_optimizer(decay_groups(self.network))
+        if self.make_scheduler is None:
+            return optimizer
+        epochs = self.trainer.max_epochs or 1
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": schedule(
+                self.make_scheduler, optimizer, epochs, self.trainer.estimated_stepping_batches / epochs
+            ),
+        }
+
+    # --- use
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, batch_size: int = 500) -> Tensor:
+        """Logits (N, classes), on the CPU, of any number of images in evaluation mode; bytes or floats from 0 to 1."""
+        self.eval()
+        parts = [self(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def walk(self, images: Tensor, batch_size: int = 500) -> None:
+        """Send each image once through the network in evaluation mode, for hooks set on its layers."""
+        self.eval()
+        for part in images.split(batch_size):
+            self.network(part.to(self.device))
+
+
+def _metrics(classes: int) -> nn.ModuleDict:
+    def accuracy(top_k: int) -> MulticlassAccuracy:
+        return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
+
+    top5 = {"top5_acc": accuracy(5)} if classes > 10 else {}
+    return nn.ModuleDict({"loss": MeanMetric(), "acc": accuracy(1), **top5})

@@ -1,0 +1,128 @@
+"""The fit itself: what a config describes, built and trained, and what is to be said of it."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import torch
+from lightning.pytorch import seed_everything
+
+from cnnlab.config.identity import Config
+from cnnlab.device import for_run, most
+from cnnlab.runs.checkpoints import read
+from cnnlab.runs.record import EXACT_WITH, write_json
+from cnnlab.training.assemble import Fit, prepare
+from cnnlab.training.callbacks.history import History
+from cnnlab.training.callbacks.hparams import log_final, log_settings
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+
+
+def fit_and_test(config: Config, directory: Path, info: Config | None = None) -> dict[str, float]:
+    """Fit, then test the best checkpoint; returns what `metrics.json` says.
+
+    Args:
+        config: a checked train config as plain containers.
+        directory: the run directory; where it holds a last checkpoint, the fit goes on from it.
+        info: what `run.json` says so far, to which device, threads and world size are added.
+    """
+    log_to(directory)
+    take_threads(config, (info or {}).get("resumed", {}).get("threads"))
+    fit = prepare(config, directory, load_data(config), info)
+    if info is not None:
+        note_place(fit, info)
+    try:
+        fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
+    except BaseException:
+        if info is not None:
+            log_unfinished(fit)
+        raise
+    return finish(fit)
+
+
+def take_threads(config: Config, kept: int | None = None) -> None:
+    """Let torch compute a run that starts on the cores that are free, or with as many threads as before it stopped."""
+    torch.set_num_threads(for_run(kept))
+    if torch.get_num_threads() < most() and kept is None and not config["study"]["variant"]:
+        print(f"{torch.get_num_threads()} of {most()} threads: the other cores are in use")
+
+
+def load_data(config: Config) -> "DataModule":
+    """The data of a config, loaded; torch's own chance is seeded."""
+    seed_everything(config["seed"], verbose=False)
+    data = DataModule(config["data"], config["augment"], config["seed"])
+    data.setup()
+    return data
+
+
+def note_place(fit: Fit, info: Config) -> None:
+    """Add device, threads and world size to `run.json`, and say where they are others than before a resume.
+
+    The loggers are given the run's settings.
+    """
+    info |= {
+        "device": str(fit.trainer.strategy.root_device),
+        "threads": torch.get_num_threads(),
+        "world_size": fit.trainer.world_size,
+    }
+    write_json(fit.directory / "run.json", info)
+    before = info.get("resumed", {})
+    if changed := [key for key in EXACT_WITH if before.get(key, info[key]) != info[key]]:
+        print("resume: not exact, because other than before: " + ", ".join(changed))
+    log_settings(fit.trainer.loggers, fit.config, info["overrides"])
+
+
+def finish(fit: Fit) -> dict[str, float]:
+    """Test the best checkpoint of a fit that is over; returns what `metrics.json` says."""
+    trainer = fit.trainer
+    metrics = _fit_metrics(fit.classifier, fit.history)
+    if Path(fit.best.best_model_path).is_file():
+        fit.classifier.load_state_dict(read(Path(fit.best.best_model_path))["state_dict"])
+    if fit.data.test is not None:
+        tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
+        metrics |= {k: float(v) for k, v in tested.items()}
+    if trainer.is_global_zero:
+        log_final(trainer.loggers, metrics)
+    for logger in trainer.loggers:
+        logger.finalize("success")
+    return metrics
+
+
+def log_unfinished(fit: Fit) -> None:
+    """Log the metrics of the epochs that a failed or interrupted fit has completed, for TensorBoard's HParams tab."""
+    if not fit.history.epochs:
+        return
+    with contextlib.suppress(OSError):  # the disk may be full, and the error that ended the fit matters more
+        log_final(fit.trainer.loggers, _fit_metrics(fit.classifier, fit.history))
+        for logger in fit.trainer.loggers:
+            logger.finalize("failed")
+
+
+def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, float]:
+    """What a fit says of itself; validation figures are those of the best checkpoint's epoch."""
+    best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
+    return {
+        **{k: v for row in history.epochs[-1:] for k, v in row.items() if k == "train/loss"},
+        **{k: v for k, v in best.items() if k.startswith("val/")},
+        "params": classifier.network.params,
+        "macs": classifier.network.macs,
+        "epochs": len(history.epochs),
+        "fit_seconds": round(history.seconds, 3),
+        "train_images_per_second": round(history.images_per_second, 1),
+    }
+
+
+def log_to(*directories: Path) -> None:
+    """Lightning's remarks and all warnings go to the logs of the runs; the terminal is for what people look at."""
+    import lightning.pytorch  # noqa: F401  # which adds its own handlers when first imported
+
+    handlers: list[logging.Handler] = [logging.FileHandler(directory / "train.log") for directory in directories]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.captureWarnings(True)
+    for name in ("lightning.pytorch", "lightning.fabric", "py.warnings"):
+        logger = logging.getLogger(name)
+        for old in logger.handlers:  # Lightning's own to the terminal, or an earlier run's of this process
+            old.close()
+        logger.handlers = handlers.copy()
+        logger.propagate = False

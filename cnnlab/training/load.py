@@ -1,0 +1,38 @@
+"""Load the classifier of a checkpoint."""
+
+from pathlib import Path
+
+from cnnlab.device import keep_freed
+from cnnlab.runs.checkpoints import READ_ERRORS, read, refuse_other_run
+from cnnlab.runs.record import Record
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.divergence import infinite_weight
+
+
+def load_classifier(checkpoint: Path, config_hash: str) -> Classifier:
+    """The classifier of a checkpoint, on the CPU, in evaluation mode; nothing in the file is executed.
+
+    Raises:
+        ValueError: the file is missing, damaged, of another run than the one with this config hash, holds more than
+            tensors and plain containers, or a weight that is not finite.
+    """
+    keep_freed()
+    content = read(checkpoint)
+    refuse_other_run(content, config_hash, checkpoint)
+    try:
+        classifier = Classifier(**content["hyper_parameters"])
+        classifier.load_state_dict(content["state_dict"])
+    except READ_ERRORS as error:
+        raise ValueError(f"{checkpoint} holds no network of cnnlab: {str(error).partition(chr(10))[0]}") from error
+    if layer := infinite_weight(classifier.network):
+        raise ValueError(f"{checkpoint}: a weight of {layer} is not finite, so that no answer would mean anything")
+    return classifier.eval()
+
+
+def load_trained(run: Record, checkpoint: str = "best") -> Classifier:
+    """Load the classifier that a run has trained, on the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it cannot be read.
+    """
+    return load_classifier(run.directory / "checkpoints" / f"{checkpoint}.ckpt", run.info["config_hash"])

@@ -1,0 +1,174 @@
+"""Train one run in its directory, from lock to metrics, and resume it."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from cnnlab.config.compose import resumed_config
+from cnnlab.config.errors import value_errors
+from cnnlab.config.identity import Config
+from cnnlab.data.sources import forget
+from cnnlab.distributed.launch import launch, needs_launch
+from cnnlab.distributed.world import agree, first, joined
+from cnnlab.reporting.tables import show
+from cnnlab.runs.checkpoints import refuse_foreign_checkpoint
+from cnnlab.runs.record import (
+    EXACT_WITH,
+    InUseError,
+    Record,
+    cause,
+    completed,
+    identity,
+    lock,
+    now,
+    provenance,
+    write_json,
+)
+from cnnlab.training.fit import fit_and_test
+from cnnlab.training.validate import check
+
+
+def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Fit, then test the best checkpoint; returns what `metrics.json` says.
+
+    Args:
+        config: a train config as plain containers.
+        directory: the run directory; where it holds a checkpoint of the same run already, the fit goes on from it.
+        overrides: as recorded in `run.json`.
+
+    Raises:
+        ValueError: the config asks for what cannot be.
+        FloatingPointError: the training diverged.
+    """
+    if first() or joined():
+        check_start(config, directory, identity(directory, config))
+    if needs_launch(config["trainer"]):
+        forget()  # what the check loaded; the processes that train hold their own
+        launch(train_here, config, directory, overrides)
+        return Record.load(directory).metrics
+    return train_here(config, directory, overrides)
+
+
+def check_start(config: Config, directory: Path, config_hash: str) -> None:
+    """Refuse a run before anything is made.
+
+    Args:
+        config: a train config as plain containers.
+        directory: of the run.
+        config_hash: of the config that the run began with.
+
+    Raises:
+        ValueError: the config asks for what cannot be, or the directory holds the checkpoint of another run.
+    """
+    check(config)
+    refuse_foreign_checkpoint(directory, config_hash)
+
+
+def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """Train a checked config in this process: alone, or with the others of its run, which somebody has started."""
+    if joined():
+        directory = agree(directory if first() else None)
+    if not first():  # another process of the same run, which leaves the directory to the first
+        return fit_and_test(config, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock(directory):
+        info = begin(config, directory, overrides)
+        try:
+            metrics = fit_and_test(config, directory, info)
+            end(directory, info, metrics)
+        except BaseException as error:
+            pass_on(end(directory, info, error), error)
+            raise
+    if not config["study"]["variant"]:
+        _print_result(metrics, directory)
+    return metrics
+
+
+def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
+    """Write the `run.json` of a run that starts, or goes on; returns what it says.
+
+    Raises:
+        InUseError: another process at work on the same study has just completed it.
+    """
+    if config["study"]["variant"] and completed(directory):
+        raise InUseError(f"{directory} was in use by another process")
+    info = provenance(config, overrides) | {"config_hash": identity(directory, config)}
+    if (directory / "checkpoints/last.ckpt").is_file():
+        info["resumed"] = {k: v for k, v in Record.load(directory).info.items() if k in EXACT_WITH}
+    write_json(directory / "run.json", info)
+    return info
+
+
+def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseException) -> str | None:
+    """Write what became of a run, its metrics or an error; returns the signal that stopped it, if one did."""
+    stopped = None
+    if isinstance(outcome, BaseException):
+        stopped = _stop_signal(outcome)
+        info |= {"status": "interrupted" if stopped else "failed", "cause": stopped or cause(outcome)}
+    else:
+        write_json(directory / "metrics.json", outcome)
+        info["status"] = "completed"
+    info["ended"] = now()
+    write_json(directory / "run.json", info)
+    return stopped
+
+
+def pass_on(stopped: str | None, error: BaseException) -> None:
+    """Leave as a process does that a signal has stopped, where one did.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: the signal was SIGINT, SIGTERM.
+    """
+    if stopped == "SIGTERM":
+        raise SystemExit(143) from error
+    if stopped == "SIGINT":
+        raise KeyboardInterrupt from error  # Lightning turns it into SystemExit(1)
+
+
+def _stop_signal(error: BaseException) -> str | None:
+    """The signal behind an exception, if one is."""
+    if isinstance(error, SIGTERMException) or (isinstance(error, SystemExit) and error.code == 143):
+        return "SIGTERM"  # the former in a test
+    return (
+        "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
+    )
+
+
+def _print_result(metrics: Mapping[str, float], directory: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}" if "/" in name else show(value))
+    console = Console()
+    console.print(table)
+    shown = os.path.relpath(directory)
+    text = f"\nrun          {shown}\nTensorBoard  tensorboard --logdir {shlex.quote(shown)}"
+    console.print(text, soft_wrap=True, highlight=False)
+
+
+def resume(directory: Path, overrides: Sequence[str]) -> None:
+    """Go on with a run where its last checkpoint left it; only `trainer.max_epochs` may change.
+
+    What modules are trusted is not taken from the run, which may be somebody else's, but from the overrides.
+
+    Raises:
+        ValueError: it is no run, or another key is given.
+    """
+    for override in overrides:
+        if not override.startswith(("trainer.max_epochs=", "trusted_modules=")):
+            raise ValueError(f"{override}: a resumed run keeps its config; only trainer.max_epochs may change")
+    run = Record.load(directory)
+    with value_errors():
+        config = resumed_config(directory, ["trusted_modules=[]", *overrides])
+    epochs = config["trainer"]["max_epochs"]
+    # what is no number is refused by `train`
+    if run.status == "completed" and isinstance(epochs, int) and run.metrics.get("epochs", 0) >= epochs:
+        print(f"nothing to do: {directory} is completed")
+        return
+    train(config, directory, run.info["overrides"])

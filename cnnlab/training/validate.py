@@ -1,0 +1,212 @@
+"""What a train config is refused for, before anything is made: late or obscure failures, said early and in one line."""
+
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from cnnlab.config.identity import Config
+from cnnlab.config.keys import shipped_data
+from cnnlab.config.targets import target
+from cnnlab.config.values import check_values
+from cnnlab.data.augment import augmentation, views
+from cnnlab.data.sources import facts
+from cnnlab.data.splits import has_validation, sizes
+from cnnlab.device import resolve_precision
+from cnnlab.distributed.world import device_count
+from cnnlab.models.losses import training_loss
+from cnnlab.models.network import Network
+from cnnlab.registry import hint
+from cnnlab.runs.record import Record
+from cnnlab.training.optim import schedule
+
+PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
+# of Lightning's Trainer, what the fit itself decides
+OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
+        "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
+# what libraries raise where a value is of the wrong kind
+REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError)
+
+
+def check(config: Config) -> None:
+    """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
+
+    What a library checks by itself is let do so, by making the thing and throwing it away.
+
+    Raises:
+        ValueError: names the thing and the remedy.
+    """
+    check_values(config)
+
+    _accelerator(config["trainer"]["accelerator"])
+    shape, classes = facts(config["data"])
+    with torch.device("meta"):
+        network = Network(config["model"], shape, classes)
+    with _said_of("model.loss"):
+        training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
+    _memory(config, network.params, shape)
+    _validation(config["data"])
+    augment = augmentation(config["augment"] or {})
+    if augment is not None:
+        with _said_of("augment"):
+            augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
+    views(torch.zeros(1, *shape), shift=config["test_shift"])
+    _optimizer(config)
+    if config["init_from"] is not None:
+        Record.load(config["init_from"])
+    _trainer(config)
+    _processes(config)
+    _smallest_batch(config, network, shape)
+
+
+def _accelerator(name: str) -> None:
+    present: dict[str, Callable[[], bool]] = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name in present and not present[name]():
+        raise ValueError(
+            f"trainer.accelerator={name}: this machine has no {name.upper()} torch can use; take trainer=cpu or auto"
+        )
+
+
+def _optimizer(config: Config) -> None:
+    """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end."""
+    epochs = config["trainer"]["max_epochs"]
+    with _said_of("optimizer"):
+        make = target(config["optimizer"], Optimizer, config["trusted_modules"])
+        optimizer = make([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
+    with _said_of("scheduler"):
+        made = schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), optimizer, epochs, 1)
+        if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch misses the optimizer's own steps
+            for epoch in range(epochs):
+                rate = optimizer.param_groups[0]["lr"]
+                if not (isfinite(rate) and rate >= 0):
+                    raise ValueError(f"the learning rate becomes {rate} in epoch {epoch + 1}")
+                made["scheduler"].step()
+
+
+def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> None:
+    """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
+    processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
+    if (share := config["data"]["batch_size"] // processes) > 1:
+        return
+    values = torch.empty(max(1, share), *shape, device="meta")
+    for name, layer in network.named_children():
+        try:
+            values = layer(values)
+        except ValueError as error:
+            said = f"{name}: {' '.join(str(error).split())}"
+            raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
+
+
+def _validation(data: Config) -> None:
+    """Refuse to choose validation images where the data have their own."""
+    if not has_validation(data):
+        return
+    for key, default in shipped_data(data["name"], "val_size", "split_seed").items():
+        if data[key] != default:
+            raise ValueError(f"data.{key}={data[key]}: data={data['name']} has validation images of its own")
+
+
+def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
+    """Weights and images have to find room."""
+    counts = sizes(config["data"])  # loaded, they stay in memory for the fit
+    images = sum(counts[1:] if config["data"].get("stream") else counts)
+    needed = 4 * params + images * shape[0] * shape[1] * shape[2]
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ValueError(
+            f"{params:,} weights and {images:,} images of {'x'.join(map(str, shape))} take {needed / 2**30:,.0f} GiB, "
+            f"and this machine has {there / 2**30:,.0f}; lessen model.width or data.resize"
+        )
+
+
+def _processes(config: Config) -> None:
+    """Refuse more processes than this machine has memory for."""
+    count = device_count(config["trainer"])
+    needed, there = count * PROCESS, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count > 1 and needed > there:
+        raise ValueError(
+            f"trainer.devices={count}: so many processes take {needed / 2**30:,.0f} GiB and more, and this machine has "
+            f"{there / 2**30:,.0f}"
+        )
+
+
+def _trainer(config: Config) -> None:
+    """Let Lightning look at its options and callbacks."""
+    known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
+    for key in config["trainer"]:
+        if key in OURS:
+            raise ValueError(f"trainer.{key} is decided by the run itself")
+        if key not in known:
+            raise ValueError(f"trainer.{key}: Lightning's Trainer has no such option{hint(key, known)}")
+    if config["trainer"].get("limit_train_batches") == 0:
+        raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
+    for group, base in (("callbacks", Callback), ("logger", Logger)):
+        for name, node in (config[group] or {}).items():
+            if node is None:  # callbacks.ema=null
+                continue
+            with _said_of(f"{group}.{name}"), TemporaryDirectory() as folder:
+                make = target(node, base, config["trusted_modules"])
+                made = make(save_dir=folder) if base is Logger else make()
+                if isinstance(made, Logger):
+                    _ = made.log_dir  # made of its other options, which may not be text
+                watched = getattr(made, "monitor", None) if base is Callback else None
+                if (watched is not None or isinstance(made, EarlyStopping)) and watched not in METRICS:
+                    raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')
+    with _said_of("trainer"), _silent_lightning():
+        precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
+        Trainer(
+            **config["trainer"],
+            precision=precision,  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+
+
+METRICS = ("train/loss", "val/loss", "val/acc", "val/top5_acc")  # what a callback may watch
+
+
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """What a library refuses, in one line that says of which part of the config it speaks."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (*REFUSALS, *_lightnings())):
+            raise
+        raise ValueError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def _lightnings() -> tuple[type[Exception], ...]:
+    """Lightning's own error, once something has gone wrong: importing it takes long."""
+    return (MisconfigurationException,)
+
+
+@contextmanager
+def _silent_lightning() -> Iterator[None]:
+    """Its remarks are for the trainer of the fit."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
