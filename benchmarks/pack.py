@@ -18,7 +18,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlab.config.compose import compose, plain
-from cnnlab.packing import pack
 from cnnlab.packing.together import Job, train_together
 from cnnlab.trained.run import Run
 from cnnlab.training.run import train
@@ -102,7 +101,6 @@ def main() -> None:
             one, all_ = (median(times) for times in zip(*pairs, strict=True))
             ratio = median(t / a for a, t in pairs)
             print(f"| {name} | {members} | {one:.2f} | {all_:.2f} | {ratio:.2f} | {ratio / members:.2f} |", flush=True)
-    pack.stacks = lambda classifier: True  # as on a GPU
     print("\n| operations of a step | one | " + " | ".join(map(str, (8, 32))) + " |\n| --- | --- | --- | --- |")
     for model in ("lenet5", "mlp"):
         counts = [operations(["data=digits", f"model={model}", "augment=none"], members) for members in (1, 8, 32)]

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from cnnlab.packing.members import AsOne, InTurn, stacks
+from cnnlab.packing.members import Members
 from cnnlab.runs.checkpoints import WholeFiles
 from cnnlab.training.assemble import Fit
 from cnnlab.training.callbacks.graph import Graph
@@ -21,7 +21,7 @@ from cnnlab.training.divergence import LOWER, OnItsWay, Step
 class Pack(LightningModule):
     """Trains the classifiers of several fits, each with its own optimizer, schedule, chance, metrics and loggers.
 
-    How their steps are computed is members.py's. One that diverges fails by itself.
+    `Members` computes their steps. One that diverges fails by itself.
     """
 
     def __init__(self, fits: Sequence[Fit]) -> None:
@@ -48,9 +48,8 @@ class Pack(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer that steps each member's, and its schedule."""
-        way = AsOne if stacks(self.fits[0].classifier) else InTurn
         recipes = [(fit.config["optimizer"], fit.config["scheduler"]) for fit in self.fits]
-        self.steps = way([fit.classifier for fit in self.fits], recipes, self._reseed)
+        self.steps = Members([fit.classifier for fit in self.fits], recipes, self._reseed)
         return Each(self)
 
     def on_fit_start(self) -> None:

@@ -21,7 +21,6 @@ from cnnlab.training.run import begin, end, pass_on
 
 OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip",
        "test_shift", "study")  # fmt: skip
-WORTH_IT = 10_000_000  # multiply-adds of a network above which a CPU has nothing to gain
 
 
 @dataclass(frozen=True)
@@ -62,24 +61,32 @@ def train_together(jobs: Sequence[Job]) -> list[Mapping[str, float] | Exception]
 
 
 def kin(config: Config) -> str | None:
-    """What jobs must have in common to be trained together; None for one that has to be trained alone.
+    """Return what configs must have in common to be trained together; None for one that is trained alone."""
+    if why_alone(config):
+        return None
+    return digest({k: v for k, v in config.items() if k not in OWN} | {"structure": structure(meta_network(config))})
 
-    Alone are those of several processes, with callbacks of their own, compiled, with 16-bit gradient scaling, reading
-    images as they train, watching a metric to lower the learning rate, and, on a CPU, those of large networks.
-    """
-    trainer = config["trainer"]
-    watches = "ReduceLROnPlateau" in str(config["scheduler"].get("_target_"))
-    alone = config["callbacks"] or config["compile"] or config["data"].get("stream") or config["init_from"]
-    if alone or watches or trainer["devices"] not in (1, "auto") or config["precision"] == "16-mixed":
-        return None
-    if trainer["devices"] == "auto" and torch.cuda.device_count() > 1 and trainer["accelerator"] != "cpu":
-        return None
-    network = meta_network(config)
+
+def why_alone(config: Config) -> str | None:
+    """Return why a run cannot be trained together with others, or would gain nothing; None where it can."""
+    trainer, data = config["trainer"], config["data"]
     on_cpu = trainer["accelerator"] == "cpu" or not torch.cuda.is_available()
-    shape = structure(network)
-    if shape is None or (on_cpu and network.macs > WORTH_IT):
-        return None
-    return digest({k: v for k, v in config.items() if k not in OWN} | {"structure": shape})
+    several = trainer["devices"] not in (1, "auto") or (
+        trainer["devices"] == "auto" and not on_cpu and torch.cuda.device_count() > 1
+    )
+    network = meta_network(config)
+    reasons = {
+        "several processes": several,
+        "callbacks": config["callbacks"],
+        "compile": config["compile"],
+        "16-bit gradient scaling": config["precision"] == "16-mixed",
+        "streamed images": data.get("stream"),
+        "init_from": config["init_from"],
+        "a schedule that watches a metric": "ReduceLROnPlateau" in str(config["scheduler"].get("_target_")),
+        "random activations or layers of torchvision's networks": structure(network) is None,
+        "convolutions on a CPU, which gain nothing": on_cpu and any(p.ndim > 2 for p in network.parameters()),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:

@@ -17,7 +17,7 @@ from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.config.identity import config_hash
 from cnnlab.distributed.world import joined
-from cnnlab.packing.together import kin
+from cnnlab.packing.together import kin, why_alone
 from cnnlab.reporting.report import report
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
@@ -189,8 +189,15 @@ class Study:
         return Variant(name, [*variant.overrides, f"model.width={width}"])
 
     def kinship(self, plan: Plan) -> dict[str, str | None]:
-        """For each variant, what those have in common that can be trained together with it."""
-        return {v.name: kin(plain(self.compose(v.overrides))) for v in plan.variants if not v.reason}
+        """For each variant, what those have in common that can be trained together with it; say which are alone."""
+        configs = {v.name: plain(self.compose(v.overrides)) for v in plan.variants if not v.reason}
+        alone: dict[str, list[str]] = {}
+        for name, config in configs.items():
+            if reason := why_alone(config):
+                alone.setdefault(reason, []).append(name)
+        for reason, names in alone.items():
+            print(f"study.pack   one after the other because of {reason}: {_some(names)}", flush=True)
+        return {name: kin(config) for name, config in configs.items()}
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""
