@@ -16,6 +16,7 @@ from cnnlab.training.callbacks.graph import Graph
 from cnnlab.training.callbacks.history import History
 from cnnlab.training.classifier import Batch
 from cnnlab.training.divergence import LOWER, OnItsWay, Step
+from cnnlab.training.lightning_internals import dump_checkpoint
 
 
 class Pack(LightningModule):
@@ -139,7 +140,7 @@ class Pack(LightningModule):
             for logger in fit.trainer.loggers:
                 logger.save()
             if fit.best.takes(row.get("val/acc")):
-                checkpoint = checkpoint or self.trainer._checkpoint_connector.dump_checkpoint()
+                checkpoint = checkpoint or dump_checkpoint(self.trainer)
                 self.files.save_member(checkpoint, m, fit.best.best_model_path)
         self._epoch = [{} for _ in self.fits]
 

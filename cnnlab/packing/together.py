@@ -17,6 +17,7 @@ from cnnlab.training.assemble import Fit, meta_network, prepare, trainer_options
 from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.fit import finish, load_data, log_to, log_unfinished, note_place, take_threads
+from cnnlab.training.lightning_internals import copy_progress
 from cnnlab.training.run import begin, end, pass_on
 
 OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip",
@@ -121,7 +122,7 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
 
 def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
     """A member's metrics, or why its test failed."""
-    fit.trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())  # its test is logged behind the last step
+    copy_progress(trainer, fit.trainer)
     try:
         return finish(fit)
     except Exception as error:

@@ -30,6 +30,7 @@ from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.callbacks.pruning import Pruning
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
+from cnnlab.training.lightning_internals import remove_empty_hooks
 from cnnlab.training.load import load_trained
 
 
@@ -37,10 +38,6 @@ def meta_network(config: Mapping[str, Any]) -> Any:
     """The network of a train config on meta tensors: sizes without memory."""
     with torch.device("meta"):
         return Network(config["model"], *facts(config["data"]))
-
-
-HOOKS_OF_A_STEP = ("on_train_batch_start", "on_before_backward", "on_after_backward", "on_before_optimizer_step",
-                   "on_before_zero_grad", "on_train_batch_end")  # fmt: skip
 
 
 @dataclass
@@ -77,7 +74,7 @@ def prepare(config: Config, directory: Path, data: "DataModule", info: Config | 
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
-        callbacks=[without_empty_hooks(callback) for callback in callbacks],
+        callbacks=[remove_empty_hooks(callback) for callback in callbacks],
         plugins=[WholeFiles()],
         default_root_dir=directory,
     )
@@ -94,14 +91,6 @@ def trainer_options(config: Config) -> dict[str, Any]:
         "use_distributed_sampler": False,  # Batches shares out by itself
         "enable_model_summary": False,
     }
-
-
-def without_empty_hooks(callback: "LightningCallback") -> "LightningCallback":
-    """The callback without the hooks of a step that it leaves empty: Lightning would call each, every step."""
-    for hook in HOOKS_OF_A_STEP:
-        if getattr(type(callback), hook) is getattr(LightningCallback, hook):
-            setattr(callback, hook, None)  # what cannot be called is passed over
-    return callback
 
 
 def strategy(config: Config, network: "Network") -> Config:

@@ -17,6 +17,7 @@ from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
 from cnnlab.training.divergence import LOWER, OnItsWay, Step, explain, infinite_weight
+from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import decay_groups, schedule
 
 Batch = tuple[Tensor, Tensor]
@@ -80,7 +81,7 @@ class Classifier(LightningModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Pass the name of the running hook, which Lightning notes forty times a step, by nn.Module's bookkeeping."""
-        if name == "_current_fx_name":
+        if name == RUNNING_HOOK:
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)

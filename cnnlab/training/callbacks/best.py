@@ -4,7 +4,9 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor, tensor
+from torch import Tensor
+
+from cnnlab.training.lightning_internals import set_best
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -27,8 +29,5 @@ class BestCheckpoint(ModelCheckpoint):
         """Whether an epoch's accuracy is the best so far, which is then noted; for whoever saves it himself."""
         if accuracy is None or (self.best_model_score is not None and accuracy < self.best_model_score):
             return False
-        path = str(Path(self.dirpath or "") / "best.ckpt")
-        self.current_score = self.best_model_score = self.kth_value = tensor(accuracy)
-        self.best_model_path = self.kth_best_model_path = path
-        self.best_k_models = {path: self.current_score}
+        set_best(self, Path(self.dirpath or "") / "best.ckpt", accuracy)
         return True

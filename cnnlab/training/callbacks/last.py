@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from cnnlab.training.lightning_internals import stop_broadcasting_sigterm
+
 ASKED_EVERY = 8  # steps between which several processes ask each other whether one of them is to stop
 
 
@@ -35,7 +37,7 @@ class LastCheckpoint(Checkpoint):
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._ask)
             # nor need processes wait for each other at every step to learn of signals that no longer reach it
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+            stop_broadcasting_sigterm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give them back."""

@@ -6,6 +6,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from cnnlab.training.lightning_internals import continue_from_average, last_averaged_step
+
 
 class Lookahead(WeightAveraging):
     """Lookahead (Zhang et al. 2019): every `every` steps training goes on from the average of the weights so far.
@@ -33,8 +35,8 @@ class Lookahead(WeightAveraging):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Average, and go on from the average."""
-        before = self._latest_update_step
+        before = last_averaged_step(self)
         self._kept = self.decay * (trainer.global_step / trainer.estimated_stepping_batches) ** 3
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self._latest_update_step != before:
-            self._copy_average_to_current(pl_module)
+        if last_averaged_step(self) != before:
+            continue_from_average(self, pl_module)
