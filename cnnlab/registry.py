@@ -43,3 +43,8 @@ def pick(table: Mapping[str, Value], name: Any, what: str) -> Value:
     if not isinstance(name, str) or name not in table:
         raise ValueError(f'unknown {what} "{name}"{hint(name, table)}')
     return table[name]
+
+
+def one_line(error: object) -> str:
+    """Return the text of an error, or whatever else, in one line."""
+    return " ".join(str(error).split())

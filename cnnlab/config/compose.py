@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
-from cnnlab.registry import hint
+from cnnlab.registry import hint, one_line
 
 PATHS = (
     "run",
@@ -194,7 +194,7 @@ def _read_config(directory: Path) -> DictConfig:
     try:
         config = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError, OSError) as error:  # a tag of Python's too: it is data
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is damaged: {one_line(error)}") from error
     if not isinstance(config, DictConfig):
         raise ValueError(f"{path} is damaged: it holds no mapping")
     config = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cnnlab.config.keys import conf_dir, dotted
-from cnnlab.registry import hint
+from cnnlab.registry import hint, one_line
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
@@ -55,7 +55,7 @@ def explain(error: BaseException) -> str:
         return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(cause, MissingMandatoryValue):
         return f"{key}=... has to be given"
     if key and isinstance(parent, DictConfig) and "not in struct" in str(cause):

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, picture
+from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -29,10 +30,10 @@ class Embeddings(Look):
         assert data.val is not None
         images, labels = data.val.images[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
-        last = classifier.network.get_submodule(class_layer(classifier.network.table))
-        hook = last.register_forward_pre_hook(lambda module, inputs: vectors.append(inputs[0].detach().flatten(1)))
-        classifier.walk(images)
-        hook.remove()
+        name = class_layer(classifier.network.table)
+        last = {name: classifier.network.get_submodule(name)}
+        with watch(last, lambda name, inputs, output: vectors.append(inputs[0].detach().flatten(1))):
+            classifier.walk(images)
         embedded = torch.cat(vectors).float().cpu()
         names = [classifier.classes[i] for i in labels.tolist()]
         found = Findings()

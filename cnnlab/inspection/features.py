@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import tiles
+from cnnlab.models.hooks import watch
 from cnnlab.models.table import Reach
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -60,18 +61,13 @@ def strongest(classifier: "Classifier", images: Tensor, layers: list[str]) -> di
     """For every layer the largest value (N, C) of each channel in each image, and where it is, as a flat index."""
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            value, place = output.detach().flatten(2).max(2)
-            width = output.shape[3]
-            found[name].append((value.cpu(), torch.stack([place // width, place % width], -1).cpu()))
+    def keep(name: str, inputs: Any, output: Tensor) -> None:
+        value, place = output.detach().flatten(2).max(2)
+        width = output.shape[3]
+        found[name].append((value.cpu(), torch.stack([place // width, place % width], -1).cpu()))
 
-        return hook
-
-    hooks = [classifier.network.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
-    classifier.walk(images, BATCH)
-    for hook in hooks:
-        hook.remove()
+    with watch({name: classifier.network.get_submodule(name) for name in layers}, keep):
+        classifier.walk(images, BATCH)
     return {n: (torch.cat([v for v, _ in parts]), torch.cat([p for _, p in parts])) for n, parts in found.items()}
 
 
@@ -111,14 +107,14 @@ def maximise(classifier: "Classifier", layer: str, channels: Tensor, steps: int)
     images = (0.5 + 0.1 * torch.randn(shape, generator=generator)).to(classifier.device).requires_grad_()
     optimizer = torch.optim.Adam([images], lr=0.05)
     outputs: list[Tensor] = []
-    hook = classifier.network.get_submodule(layer).register_forward_hook(lambda m, i, output: outputs.append(output))
-    for _ in range(steps):
-        outputs.clear()
-        classifier.network(images)
-        excited = outputs[0][torch.arange(len(channels)), channels].flatten(1).mean(1)
-        loss = -excited.sum() + 0.1 * (images - 0.5).square().sum()
-        (images.grad,) = torch.autograd.grad(loss, [images])
-        optimizer.step()
-        images.data.clamp_(0, 1)
-    hook.remove()
+    watched = {layer: classifier.network.get_submodule(layer)}
+    with watch(watched, lambda name, inputs, output: outputs.append(output)):
+        for _ in range(steps):
+            outputs.clear()
+            classifier.network(images)
+            excited = outputs[0][torch.arange(len(channels)), channels].flatten(1).mean(1)
+            loss = -excited.sum() + 0.1 * (images - 0.5).square().sum()
+            (images.grad,) = torch.autograd.grad(loss, [images])
+            optimizer.step()
+            images.data.clamp_(0, 1)
     return images.detach()

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from cnnlab.inspection.look import Findings, Look, as_input, layers_of
 from cnnlab.inspection.pictures import tiles
+from cnnlab.models.hooks import watch
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -35,13 +36,9 @@ class Filters(Look):
 def panel(classifier: "Classifier", images: Tensor, labels: Tensor | None = None) -> Findings:
     """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers."""
     network, outputs = classifier.network, dict[str, Tensor]()
-    hooks = [
-        network.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out}))
-        for name in layers_of(classifier)
-    ]
-    logits = network(as_input(images, classifier))
-    for hook in hooks:
-        hook.remove()
+    layers = {name: network.get_submodule(name) for name in layers_of(classifier)}
+    with watch(layers, lambda name, inputs, output: outputs.update({name: output})):
+        logits = network(as_input(images, classifier))
     loss = F.cross_entropy(logits, logits.argmax(1) if labels is None else labels)
     weights = {n: w for n in outputs if (w := main_weight(network.get_submodule(n))) is not None}
     outputs_trained, weights_trained = ({n: t for n, t in d.items() if t.requires_grad} for d in (outputs, weights))

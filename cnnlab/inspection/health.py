@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cnnlab.inspection.filters import main_weight
 from cnnlab.inspection.look import Findings, Look, layers_of
+from cnnlab.models.hooks import watch
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -30,13 +31,9 @@ class Health(Look):
             found.histograms[f"health/{name}/weights"] = weight.detach()
             if weight.grad is not None:
                 found.histograms[f"health/{name}/gradients"] = weight.grad.detach()
-        hooks = []
-        for name in layers_of(classifier):
-            part = activation_of(classifier.network.get_submodule(name))
-            hooks.append(part.register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out.detach()})))
-        classifier.network(data.val.images[:IMAGES].to(classifier.device))
-        for hook in hooks:
-            hook.remove()
+        parts = {name: activation_of(classifier.network.get_submodule(name)) for name in layers_of(classifier)}
+        with watch(parts, lambda name, inputs, output: outputs.update({name: output.detach()})):
+            classifier.network(data.val.images[:IMAGES].to(classifier.device))
         for name, values in outputs.items():
             found.histograms[f"health/{name}/activations"] = values
             found.scalars |= {f"health/{name}/{k}": v for k, v in shares(classifier, name, values).items()}

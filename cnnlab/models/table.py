@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cnnlab.models.cost import MultiplyAdds
+from cnnlab.models.hooks import watch
 from cnnlab.models.layers import KINDS
 
 Shape = tuple[int, ...]
@@ -108,21 +109,19 @@ def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -
     """
     incoming: dict[nn.Module, Shape] = {}
 
-    def note_shape(module: nn.Module, args: tuple[Any, ...]) -> None:
-        if isinstance(args[0], torch.Tensor):  # a dense block of torchvision's takes a list
-            incoming[module] = tuple(args[0].shape[1:])
+    modules = dict(unit.named_modules())
 
-    hooks = [module.register_forward_pre_hook(note_shape) for module in unit.modules()]
+    def note_shape(name: str, inputs: tuple[Any, ...]) -> None:
+        if isinstance(inputs[0], torch.Tensor):  # a dense block of torchvision's takes a list
+            incoming[modules[name]] = tuple(inputs[0].shape[1:])
+
     counter = MultiplyAdds()
     try:
-        with torch.no_grad(), counter, warnings.catch_warnings():
+        with torch.no_grad(), counter, watch(modules, note_shape, before=True), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's: they are for the training
             output = unit.eval()(torch.empty(1, *shape, device="meta"))
     except RuntimeError as error:
         raise ValueError(_too_small(incoming) or str(error)) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     if min(output.shape) < 1:
         raise ValueError(_too_small(incoming) or f"nothing is left of {_times(shape)}")
     if output.ndim == 2:  # a vector sees everything

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from cnnlab.models.hooks import watch
+
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
@@ -74,16 +76,10 @@ class Stacked:
         shape = images.shape[1:]
         if shape not in self._shapes:
             found: dict[str, torch.Size] = {}
-            hooks = [
-                self._template.get_submodule(name).register_forward_pre_hook(
-                    lambda part, given, name=name: found.update({name: given[0].shape})
-                )
-                for name in self._dropouts
-            ]
-            self._template.eval()(torch.empty(shape, device="meta"))
+            dropouts = {name: self._template.get_submodule(name) for name in self._dropouts}
+            with watch(dropouts, lambda name, inputs: found.update({name: inputs[0].shape}), before=True):
+                self._template.eval()(torch.empty(shape, device="meta"))
             self._template.train()
-            for hook in hooks:
-                hook.remove()
             self._shapes[shape] = found
         return self._shapes[shape]
 

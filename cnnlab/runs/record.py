@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cnnlab.config.identity import config_hash
+from cnnlab.registry import one_line
 
 SCHEMA = 1
 PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy")
@@ -217,7 +218,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def cause(error: BaseException) -> str:
     """What `run.json` says of an error."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

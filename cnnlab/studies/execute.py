@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from cnnlab.config.compose import load_config, plain, quote, write_composed
 from cnnlab.device import most
 from cnnlab.packing.together import Job, train_together
+from cnnlab.registry import one_line
 from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
 from cnnlab.studies.plan import shown_seconds
 from cnnlab.training.run import train
@@ -75,7 +76,7 @@ class Survivor:
             elif isinstance(outcome, BaseException):
                 if not _begun(place, started):
                     record_failure(place, config, overrides[place], outcome)
-                _say(f"{where}  failed: {' '.join(str(outcome).split()) or type(outcome).__name__}")
+                _say(f"{where}  failed: {one_line(outcome) or type(outcome).__name__}")
             else:
                 _say(f"{where}  {_accuracy(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab.models.hooks import watch
 from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import pick
@@ -112,30 +113,23 @@ def silenced(
 ) -> Iterator[None]:
     """A network some of whose outputs are replaced, for a while."""
 
-    def hook(name: str) -> Any:
-        def replace(module: Any, arguments: tuple["Tensor", ...], output: "Tensor") -> "Tensor":
-            if by == "pass":
-                other = arguments[0]
-                if other.shape != output.shape:
-                    raise ValueError(f"lesion_by=pass: {name} changes {_size(other)} to {_size(output)}")
-            elif by == "mean":
-                other = means[name].to(output.dtype).expand_as(output)
-            else:
-                other = torch.zeros_like(output)
-            if targets[name] is None:
-                return other
-            kept = output.clone()
-            kept[:, targets[name]] = other[:, targets[name]]
-            return kept
+    def replace(name: str, inputs: tuple["Tensor", ...], output: "Tensor") -> "Tensor":
+        if by == "pass":
+            other = inputs[0]
+            if other.shape != output.shape:
+                raise ValueError(f"lesion_by=pass: {name} changes {_size(other)} to {_size(output)}")
+        elif by == "mean":
+            other = means[name].to(output.dtype).expand_as(output)
+        else:
+            other = torch.zeros_like(output)
+        if targets[name] is None:
+            return other
+        kept = output.clone()
+        kept[:, targets[name]] = other[:, targets[name]]
+        return kept
 
-        return replace
-
-    handles = [network.get_submodule(name).register_forward_hook(hook(name)) for name in targets]
-    try:
+    with watch({name: network.get_submodule(name) for name in targets}, replace):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _size(value: "Tensor") -> str:
@@ -148,17 +142,12 @@ def validation_means(run: Record, classifier: "Classifier") -> dict[str, "Tensor
     data.setup()
     sums: dict[str, Any] = {}
 
-    def add(name: str) -> Any:
-        def hook(module: Any, arguments: Any, output: "Tensor") -> None:
-            axes = [0, *range(2, output.ndim)]
-            mean = output.double().mean(axes, keepdim=True)
-            sums[name] = sums.get(name, 0) + mean * len(output)
+    def add(name: str, inputs: Any, output: "Tensor") -> None:
+        axes = [0, *range(2, output.ndim)]
+        mean = output.double().mean(axes, keepdim=True)
+        sums[name] = sums.get(name, 0) + mean * len(output)
 
-        return hook
-
-    layers = [row.name for row in classifier.network.table]
-    handles = [classifier.network.get_submodule(name).register_forward_hook(add(name)) for name in layers]
-    classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
-    for handle in handles:
-        handle.remove()
+    layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
+    with watch(layers, add):
+        classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
     return {name: total / len(data.val) for name, total in sums.items()}

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab.data.images import find_images, prepare, read_image
 from cnnlab.device import best_device
+from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record
 from cnnlab.training.load import load_trained
@@ -37,7 +38,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
                 pictures.append(prepare(picture, (height, width), run.config["data"]))
                 readable.append(row)
             except (OSError, ValueError) as error:
-                row["error"] = " ".join(str(error).split())
+                row["error"] = one_line(error)
         if pictures:
             answers = decide(classifier.logits(torch.cat(pictures)), classifier.classes)
             for row, answer in zip(readable, answers, strict=True):

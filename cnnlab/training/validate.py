@@ -29,7 +29,7 @@ from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
 from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
-from cnnlab.registry import hint
+from cnnlab.registry import hint, one_line
 from cnnlab.runs.record import Record
 from cnnlab.training.optim import schedule
 
@@ -109,7 +109,7 @@ def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> Non
         try:
             values = layer(values)
         except ValueError as error:
-            said = f"{name}: {' '.join(str(error).split())}"
+            said = f"{name}: {one_line(error)}"
             raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
 
 
@@ -190,7 +190,7 @@ def _said_of(where: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (*REFUSALS, *_lightnings())):
             raise
-        raise ValueError(f"{where}: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{where}: {one_line(error)}") from error
 
 
 def _lightnings() -> tuple[type[Exception], ...]:
