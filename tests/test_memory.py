@@ -24,7 +24,7 @@ for _ in range(10): faults()
 print(before, faults())
 """
 KEEP = {
-    "by itself": "from cnnlab.memory import keep_freed; keep_freed()",
+    "by itself": "from cnnlab.device import keep_freed; keep_freed()",
     "in a fit": "import cnnlab; cnnlab.fit(['model=softmax', 'trainer.max_epochs=1', 'output_dir={folder}'])",
 }
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 
 class StudySweeper(Sweeper):
-    """Plans a study, runs what is not done yet, writes its report; see `cnnlab.sweep`."""
+    """Plans a study, runs what is not done yet, writes its report; see `cnnlab.studies.sweep`."""
 
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
@@ -28,7 +28,7 @@ class StudySweeper(Sweeper):
 
 
 class SearchSweeper(Sweeper):
-    """Searches for the best validation accuracy with Optuna; see `cnnlab.search`."""
+    """Searches for the best validation accuracy with Optuna; see `cnnlab.studies.search`."""
 
     def __init__(self, params: Mapping[str, Any] | None = None, trials: int = 20, parallel: int = 1) -> None:
         self.params, self.trials, self.parallel = params or {}, trials, parallel
