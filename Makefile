@@ -29,7 +29,7 @@ else
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -e . --group dev
 endif
-	@$(BIN)/python -c 'import cnnlab.classifier'  # compiled now, which the first run then need not wait for
+	@$(BIN)/python -c 'import cnnlab.training.classifier'  # compiled now, which the first run then need not wait for
 	touch $@
 
 train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist model=lenet5" passes overrides on
