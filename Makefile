@@ -8,7 +8,7 @@ BIN := .venv/bin
 # where Python may not keep what it has compiled, every start of torch takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train test test-fast soak lint format tensorboard bench lock audit clean
+.PHONY: help setup train test test-fast soak lint format reference tensorboard bench lock audit clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ lint: .venv/.ready  ## format and style by ruff, types by mypy
 format: .venv/.ready  ## let ruff rewrite what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+reference: .venv/.ready  ## docs/reference.md anew, from signatures, docstrings and the comments of conf/
+	@$(BIN)/python docs/reference.py
 
 tensorboard: .venv/.ready  ## look at all runs in a browser
 	@$(BIN)/tensorboard --logdir outputs $(ARGS)

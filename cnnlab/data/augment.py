@@ -22,15 +22,23 @@ from cnnlab.registry import check_options, pick
 def flip(images: Tensor, generator: Generator, alternate: bool = False, turn: Tensor | None = None) -> Tensor:
     """Mirror every second image, by chance, left to right.
 
-    With `alternate` an image is mirrored every other time, so that two epochs hold it both ways (Jordan 2024, "94% on
-    CIFAR-10 in 3.29 seconds"); `turn` (N,) counts the times, from 0 or 1 by chance.
+    Args:
+        images, generator: as for every augmentation.
+        alternate: mirror an image every other time in place of by chance, so that two epochs hold it both ways (Jordan
+            2024, "94% on CIFAR-10 in 3.29 seconds").
+        turn: (N,), counts the times, from 0 or 1 by chance.
     """
     chosen = turn % 2 == 0 if alternate and turn is not None else _uniform(images, generator) < 0.5
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
-    """Shift each image by up to `pad` pixels along both axes; what comes in at the edge is reflected."""
+    """Shift each image along both axes; what comes in at the edge is reflected.
+
+    Args:
+        images, generator: as for every augmentation.
+        pad: largest shift in pixels.
+    """
     if not 0 <= pad < min(images.shape[2:]):
         raise ValueError(f"augment.crop.pad must be from 0 to {min(images.shape[2:]) - 1}, not {pad}")
     for axis in (2, 3):
@@ -44,7 +52,12 @@ def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
 
 
 def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
-    """Blacken a square of `size` pixels at a random place, partly outside perhaps (DeVries & Taylor 2017)."""
+    """Blacken a square at a random place, partly outside perhaps (DeVries & Taylor 2017).
+
+    Args:
+        images, generator: as for every augmentation.
+        size: height and width of the square in pixels.
+    """
     if size < 1:
         raise ValueError(f"augment.cutout.size must be at least 1, not {size}")
     inside = torch.ones(len(images), 1, 1, 1, dtype=torch.bool, device=images.device)
@@ -61,7 +74,14 @@ def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
 def affine(
     images: Tensor, generator: Generator, rotation: float = 10.0, translation: float = 2.0, scaling: float = 0.1
 ) -> Tensor:
-    """Turn by up to `rotation` degrees, shift by `translation` pixels, scale by 1 ± `scaling`; outside is black."""
+    """Turn, shift and scale each image by random amounts; outside is black.
+
+    Args:
+        images, generator: as for every augmentation.
+        rotation: largest angle in degrees, either way.
+        translation: largest shift in pixels along each axis, either way.
+        scaling: largest change of size: an image is scaled by 1 ± this.
+    """
     if not 0 <= scaling < 1:
         raise ValueError(f"augment.affine.scaling must be at least 0 and below 1, not {scaling}")
     count, _, height, width = images.shape

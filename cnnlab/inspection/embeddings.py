@@ -12,11 +12,10 @@ from cnnlab.training.datamodule import DataModule
 
 
 class Embeddings(Look):
-    """Vectors of the penultimate layer with labels and small pictures, and their first two principal components.
+    """Show the penultimate layer's vectors with labels and pictures, and their first two principal components.
 
     Args:
-        every_n_epochs: between looks.
-        images: the first so many validation images.
+        images: number of validation images, the first ones.
     """
 
     needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")

@@ -19,13 +19,12 @@ BATCH = 250
 
 
 class Features(Look):
-    """For some channels of every convolution: top-9 patches, guided backpropagation of each, activation maximisation.
+    """Show channels of every convolution: top-9 patches, guided backpropagation of each, activation maximisation.
 
     Args:
-        every_n_epochs: between looks.
-        images: the first so many validation images are searched.
-        channels: of each layer, the ones that some image excites most.
-        steps: of gradient ascent.
+        images: number of validation images that are searched, the first ones.
+        channels: number of channels of each layer, those that images excite most.
+        steps: number of steps of gradient ascent.
     """
 
     needs = ("captum.attr", "torchvision.utils")

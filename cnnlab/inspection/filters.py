@@ -15,11 +15,10 @@ WIDE = 64  # values in a row of a vector's picture
 
 
 class Filters(Look):
-    """For every layer: size, filter and stride, parameters; range of activations and of their gradients; pictures.
+    """Show every layer's size, filter, stride and parameters, and ranges and pictures of activations and gradients.
 
     Args:
-        every_n_epochs: between looks.
-        images: the first so many validation images, always the same.
+        images: number of validation images, the first ones.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 4) -> None:

@@ -18,7 +18,7 @@ IMAGES = 250
 
 
 class Health(Look):
-    """At every logged step each layer's gradient norm and the ratio of update to weights; after epochs the rest.
+    """Log each layer's gradient norm and ratio of update to weights at every logged step; after epochs the rest.
 
     A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images.
     """

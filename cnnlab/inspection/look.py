@@ -45,9 +45,13 @@ class Findings:
 
 
 class Look(Callback):
-    """Looks after every `every_n_epochs` epochs and after the last, on the first process.
+    """Look after every `every_n_epochs` epochs and after the last, on the first process.
 
     To add a looker, write a class with a `look` of its own and name it in `conf/callbacks/inspect.yaml`.
+
+    Args:
+        every_n_epochs: epochs between looks; the last epoch is always looked at.
+        counts: options of a looker that are whole numbers of at least 1.
     """
 
     needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit

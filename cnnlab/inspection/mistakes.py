@@ -13,11 +13,10 @@ NAMED = 20  # classes that a matrix still names
 
 
 class Mistakes(Look):
-    """Confusion matrix, accuracy by class, PR curves, calibration with its expected error, the most confident errors.
+    """Show confusion matrix, accuracy by class, PR curves, calibration and its expected error, most confident errors.
 
     Args:
-        every_n_epochs: between looks.
-        errors: shown as pictures.
+        errors: number of errors shown as pictures.
     """
 
     needs = ("matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.metrics", "torchmetrics.functional")

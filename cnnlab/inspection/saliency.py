@@ -9,11 +9,10 @@ from cnnlab.training.datamodule import DataModule
 
 
 class Saliency(Look):
-    """The gradient of the answer (Simonyan et al. 2014) and Grad-CAM of the last map (Selvaraju et al. 2017).
+    """Show the gradient of the answer (Simonyan et al. 2014) and Grad-CAM of the last map (Selvaraju et al. 2017).
 
     Args:
-        every_n_epochs: between looks.
-        images: the first so many validation images.
+        images: number of validation images, the first ones.
     """
 
     needs = ("captum.attr", "matplotlib.figure", "matplotlib.backends.backend_agg")

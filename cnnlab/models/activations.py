@@ -80,7 +80,7 @@ class BentIdentity(nn.Module):
 
 
 class SoftPP(nn.Module):
-    """Soft++ (Ciuparu et al. 2020): ln(1 + e^(kx)) + x/c - ln 2."""
+    """Soft++ (Ciuparu et al. 2020): ln(1 + e^(k x)) + x/c - ln 2."""
 
     def __init__(self, k: float = 1.0, c: float = 2.0) -> None:
         super().__init__()
@@ -106,25 +106,25 @@ def _plain(module: type[nn.Module], **defaults: Any) -> Make:
 ACTIVATIONS: dict[str, Make] = {
     "apl": APL,
     "bent_identity": _plain(BentIdentity),
-    "elu": _plain(nn.ELU),  # Clevert et al. 2016: alpha (e^x - 1) below 0
-    "gelu": _plain(nn.GELU),
-    "hardswish": _plain(nn.Hardswish),
-    "identity": _plain(nn.Identity),
+    "elu": _plain(nn.ELU),  # alpha (e^x - 1) below 0, x above (Clevert et al. 2016)
+    "gelu": _plain(nn.GELU),  # x P(X < x), X standard normal; approximate: none or tanh (Hendrycks & Gimpel 2016)
+    "hardswish": _plain(nn.Hardswish),  # x relu6(x + 3) / 6 (Howard et al. 2019)
+    "identity": _plain(nn.Identity),  # x; a unit without activation in a network that has one
     "isrlu": _plain(ISRLU),
-    "leaky_relu": _plain(nn.LeakyReLU),  # Maas et al. 2013: 0.01 x below 0
-    "mish": _plain(nn.Mish),
-    "prelu": nn.PReLU,  # He et al. 2015: a x below 0, a learned for each channel
-    "relu": _plain(nn.ReLU),
-    "relu6": _plain(nn.ReLU6),
-    "rrelu": _plain(nn.RReLU),  # Xu et al. 2015: a x below 0, a random in training
+    "leaky_relu": _plain(nn.LeakyReLU),  # negative_slope x below 0, x above (Maas et al. 2013)
+    "mish": _plain(nn.Mish),  # x tanh(ln(1 + e^x)) (Misra 2020)
+    "prelu": nn.PReLU,  # a x below 0, x above, a learned for each channel from init on (He et al. 2015)
+    "relu": _plain(nn.ReLU),  # max(0, x)
+    "relu6": _plain(nn.ReLU6),  # min(max(0, x), 6)
+    "rrelu": _plain(nn.RReLU),  # a x below 0, a random from lower to upper, in use their mean (Xu et al. 2015)
     "scaled_tanh": _plain(ScaledTanh),
-    "selu": _plain(nn.SELU),  # Klambauer et al. 2017: lambda 1.0507, alpha 1.67326
-    "sigmoid": _plain(nn.Sigmoid),
-    "silu": _plain(nn.SiLU),
-    "softplus": _plain(nn.Softplus),  # ln(1 + e^x)
+    "selu": _plain(nn.SELU),  # 1.0507 x above 0, 1.0507 * 1.67326 (e^x - 1) below (Klambauer et al. 2017)
+    "sigmoid": _plain(nn.Sigmoid),  # 1 / (1 + e^-x)
+    "silu": _plain(nn.SiLU),  # x / (1 + e^-x) (Elfwing et al. 2018)
+    "softplus": _plain(nn.Softplus),  # ln(1 + e^(beta x)) / beta, x where beta x is above threshold
     "softpp": _plain(SoftPP),
     "srelu": SReLU,
-    "tanh": _plain(nn.Tanh),
+    "tanh": _plain(nn.Tanh),  # the hyperbolic tangent
 }
 
 

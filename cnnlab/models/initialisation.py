@@ -26,14 +26,14 @@ def _dirac(weight: Tensor) -> None:
 
 
 SCHEMES: dict[str, Callable[[Tensor], object]] = {
-    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # He et al. 2015
-    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
-    "xavier_normal": nn.init.xavier_normal_,  # Glorot & Bengio 2010
-    "xavier_uniform": nn.init.xavier_uniform_,
-    "lecun_normal": partial(_lecun, uniform=False),
-    "lecun_uniform": partial(_lecun, uniform=True),
-    "dirac": _dirac,
-    "orthogonal": nn.init.orthogonal_,  # Saxe et al. 2014
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # normal, variance 2 / fan_in (He et al. 2015)
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),  # uniform, variance 2 / fan_in
+    "xavier_normal": nn.init.xavier_normal_,  # normal, variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010)
+    "xavier_uniform": nn.init.xavier_uniform_,  # uniform, variance 2 / (fan_in + fan_out)
+    "lecun_normal": partial(_lecun, uniform=False),  # normal, variance 1 / fan_in (LeCun et al. 1998)
+    "lecun_uniform": partial(_lecun, uniform=True),  # uniform, variance 1 / fan_in
+    "dirac": _dirac,  # the first filters pass each map on as it is, the others as torch draws them (Jordan 2024)
+    "orthogonal": nn.init.orthogonal_,  # a random orthogonal matrix (Saxe et al. 2014)
 }
 
 

@@ -2,6 +2,17 @@
 
 A kind is one function. Its first argument is the incoming shape (without the batch axis), the others are the
 options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a kind, add a function.
+
+Args:
+    channels: number of filters, so of maps that come out.
+    features: number of values that come out.
+    kernel_size: height and width of the window, one number or two.
+    stride: step of the window, one number or two; the size of the window unless given.
+    padding: pixels added at each edge, one number or two.
+    bias: add a trained bias to each value or map that comes out.
+    ceil: keep the windows that reach over the right and lower edge.
+    output_size: height and width of what comes out, one number or two.
+    p: probability of each value or map to be zeroed in training.
 """
 
 import inspect
@@ -125,9 +136,14 @@ def conv(
     bias: bool = True,
     connections: list[list[int]] | None = None,
 ) -> nn.Module:
-    """Convolution; padding "same" (stride 1), "valid" or a number of pixels.
+    """Convolve along one or two axes.
 
-    `connections` lists for each filter the maps it sees, as LeNet-5's C3 does; without it each sees all of its group.
+    Args:
+        stride: step of the window, one number or two.
+        padding: pixels of zeros added at each edge, one number or two; or same (stride 1) or valid.
+        dilation: step between the values that a window sees, one number or two.
+        groups: number of groups of maps; a filter sees those of its own.
+        connections: for each filter a list of the maps it sees, as for LeNet-5's C3; all of its group unless given.
     """
     if connections is not None:
         return SparseConv2d(_maps(shape), channels, kernel_size, connections, stride=stride, padding=padding)
@@ -139,22 +155,26 @@ def conv(
 
 @layer(unit=True)
 def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
-    """A convolution that whitens patches of the training images and is not trained, but for its biases.
+    """Whiten patches of the training images by a convolution of which only the biases are trained.
 
     It gives the patches' principal components, scaled to unit deviation, each with both signs (Page 2018; Jordan 2024).
+
+    Args:
+        kernel_size: height and width of a patch.
+        eps: added to the variance of each component.
     """
     return Whiten2d(_maps(shape), kernel_size, eps)
 
 
 @layer(unit=True, dense=True)
 def linear(shape: Shape, features: int, bias: bool = True) -> nn.Module:
-    """Dense layer."""
+    """Multiply by a weight matrix: a dense layer."""
     return nn.Linear(shape[0], features, bias)
 
 
 @layer(dense=True)
 def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
-    """The dense layer that ends a network: one logit a class; the data gives `num_classes`."""
+    """End a network in a dense layer of one logit a class; the data gives the number of classes."""
     return nn.Linear(shape[0], num_classes, bias)
 
 
@@ -162,7 +182,7 @@ def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
 def maxpool(
     shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False
 ) -> nn.Module:
-    """Max pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
+    """Take the maximum of each window."""
     return _by_rank(shape, nn.MaxPool1d, nn.MaxPool2d)(kernel_size, stride, padding, ceil_mode=ceil)
 
 
@@ -170,7 +190,7 @@ def maxpool(
 def avgpool(
     shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False
 ) -> nn.Module:
-    """Mean pooling; the stride is the window's unless given, `ceil` keeps the ragged edge."""
+    """Take the mean of each window."""
     return _by_rank(shape, nn.AvgPool1d, nn.AvgPool2d)(kernel_size, stride, padding, ceil_mode=ceil)
 
 
@@ -178,100 +198,125 @@ def avgpool(
 def lppool(
     shape: Shape, kernel_size: Size, p: float = 2.0, stride: Size | None = None, ceil: bool = False
 ) -> nn.Module:
-    """The p-norm of each window, p at least 1: 1 sums magnitudes, a large p comes near the largest."""
+    """Take the p-norm of each window.
+
+    Args:
+        p: of the norm, at least 1: 1 sums magnitudes, a large p comes near the largest.
+    """
     return _by_rank(shape, LPPool1d, LPPool2d)(p, kernel_size, stride, ceil)
 
 
 @layer()
 def adaptive_avgpool(shape: Shape, output_size: Size = 1) -> nn.Module:
-    """Mean pooling to a given size, by default the mean of every map."""
+    """Take means over windows that give a fixed output size, by default the mean of every map."""
     return _by_rank(shape, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(output_size)
 
 
 @layer()
 def adaptive_maxpool(shape: Shape, output_size: Size = 1) -> nn.Module:
-    """Max pooling to a given size, by default the maximum of every map."""
+    """Take maxima over windows that give a fixed output size, by default the maximum of every map."""
     return _by_rank(shape, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)(output_size)
 
 
 @layer()
 def batchnorm(shape: Shape, momentum: float = 0.1) -> nn.Module:
-    """Batch normalisation over maps or features (Ioffe & Szegedy 2015).
+    """Normalise each map or feature over the batch (Ioffe & Szegedy 2015).
 
-    `momentum` is the share of the newest batch in the mean and variance that evaluation uses.
+    Args:
+        momentum: share of the newest batch in the mean and variance that evaluation uses.
     """
     return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0], momentum=momentum)
 
 
 @layer()
 def layernorm(shape: Shape) -> nn.Module:
-    """Layer normalisation over one image's maps together, scaled per map (Ba et al. 2016)."""
+    """Normalise over all maps of an image together, scaled per map (Ba et al. 2016)."""
     return nn.GroupNorm(1, shape[0]) if len(shape) > 1 else nn.LayerNorm(shape)
 
 
 @layer()
 def groupnorm(shape: Shape, groups: int = 8) -> nn.Module:
-    """Group normalisation (Wu & He 2018); fewer groups where `groups` does not divide the maps."""
+    """Normalise over groups of an image's maps (Wu & He 2018).
+
+    Args:
+        groups: number of groups; fewer where it does not divide the maps.
+    """
     return nn.GroupNorm(next(g for g in range(min(groups, shape[0]), 0, -1) if shape[0] % g == 0), shape[0])
 
 
 @layer()
 def instancenorm(shape: Shape) -> nn.Module:
-    """Instance normalisation, scaled per map (Ulyanov et al. 2016)."""
+    """Normalise each map of an image by itself, scaled per map (Ulyanov et al. 2016)."""
     return _by_rank(shape, nn.InstanceNorm1d, nn.InstanceNorm2d)(shape[0], affine=True)
 
 
 @layer()
 def lrn(shape: Shape, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> nn.Module:
-    """Local response normalisation over `size` neighbouring maps (Krizhevsky et al. 2012), alpha as in the paper."""
+    """Divide each value by (k + alpha * sum of squares)^beta, over neighbouring maps (Krizhevsky et al. 2012).
+
+    Args:
+        size: number of neighbouring maps in the sum.
+        alpha: factor of the sum, as in the paper; torch's is this times the size.
+        beta: exponent.
+        k: added to the sum.
+    """
     return nn.LocalResponseNorm(size, alpha * size, beta, k)  # torch divides alpha by the size
 
 
 @layer()
 def dropout(shape: Shape, p: float = 0.5) -> nn.Module:
-    """Dropout of single values (Srivastava et al. 2014)."""
+    """Zero single values by chance in training (Srivastava et al. 2014)."""
     return nn.Dropout(p)
 
 
 @layer()
 def channel_dropout(shape: Shape, p: float = 0.5) -> nn.Module:
-    """Dropout of whole maps (Tompson et al. 2015)."""
+    """Zero whole maps by chance in training (Tompson et al. 2015)."""
     return _by_rank(shape, nn.Dropout1d, nn.Dropout2d)(p)
 
 
 @layer()
 def scale(shape: Shape, factor: float = 1.0) -> nn.Module:
-    """Times a constant; behind the classifier, 1/9 keeps logits small at first (Jordan 2024)."""
+    """Multiply by a constant.
+
+    Args:
+        factor: the constant; behind the classifier, 1/9 keeps logits small at first (Jordan 2024).
+    """
     return Scale(factor)
 
 
 @layer()
 def flatten(shape: Shape) -> nn.Module:
-    """Maps to one vector; implicit before a dense layer."""
+    """Flatten maps to one vector; implicit before a dense layer."""
     return nn.Flatten()
 
 
 @layer()
 def identity(shape: Shape) -> nn.Module:
-    """Nothing by itself; carries an activation or a norm to a place of its own."""
+    """Pass everything on unchanged; gives an activation or a norm a place of its own."""
     return nn.Identity()
 
 
 @layer()
 def trainable_pool(shape: Shape, kernel_size: Size, stride: Size | None = None, ceil: bool = False) -> nn.Module:
-    """LeNet-5's subsampling (LeCun et al. 1998): mean pooling with a coefficient and a bias for each map."""
+    """Take the mean of each window, times a coefficient and plus a bias per map (LeNet-5; LeCun et al. 1998)."""
     return TrainablePool2d(_maps(shape), kernel_size, stride, ceil)
 
 
 @layer(dense=True)
 def rbf(shape: Shape, num_classes: int) -> nn.Module:
-    """LeNet-5's output (LeCun et al. 1998): minus the squared distance to each digit's fixed bitmap."""
+    """Give minus the squared distance to each digit's fixed bitmap (LeNet-5; LeCun et al. 1998)."""
     return RBFOutput(shape[0], num_classes)
 
 
 @layer()
 def fixed_filter(shape: Shape, kernel: str | list[list[float]], normalise: bool = False) -> nn.Module:
-    """An image kernel on every map, not trained: sharpen, blur, edge_enhance, edge_detect, emboss, sobel_x, sobel_y."""
+    """Apply an image kernel to every map, untrained.
+
+    Args:
+        kernel: sharpen, blur, edge_enhance, edge_detect, emboss, sobel_x, sobel_y, or the rows of a kernel of odd size.
+        normalise: divide by the absolute value of the kernel's sum, where it is not 0, which keeps the brightness.
+    """
     return FixedFilter2d(_maps(shape), kernel, normalise)
 
 
@@ -279,9 +324,12 @@ def fixed_filter(shape: Shape, kernel: str | list[list[float]], normalise: bool 
 def torchvision(
     shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
 ) -> nn.Module:
-    """A whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
+    """Run a whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
 
-    `small_stem` replaces a first convolution that strides, and the pool behind it, by one of 3x3 that does not; by
-    default for images below 64 pixels.
+    Args:
+        arch: its name in torchvision, such as resnet18.
+        weights: pretrained weights to download, such as DEFAULT; none unless given.
+        small_stem: replace a first convolution that strides, and the pool behind it, by one of 3x3 that does not; done
+            for images below 64 pixels unless given.
     """
     return from_torchvision(arch, weights, shape, num_classes, small_stem)

@@ -13,7 +13,7 @@ MAP_CONSTANT = 0.1  # the paper's j: what already far classes add
 
 
 def target_distance(outputs: Tensor, labels: Tensor) -> Tensor:
-    """LeNet-5's first criterion (LeCun et al. 1998, eq. 8): the squared distance to the target's bitmap, on average.
+    """Take the mean squared distance to the target's bitmap: LeNet-5's first criterion (LeCun et al. 1998, eq. 8).
 
     Outputs are minus the distances, as the kind rbf gives them.
     """
@@ -21,7 +21,7 @@ def target_distance(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def maximum_a_posteriori(outputs: Tensor, labels: Tensor) -> Tensor:
-    """LeNet-5's discriminative criterion (LeCun et al. 1998, eq. 9): y_D + log(e^-j + sum_i e^-y_i), on average.
+    """Take the mean of y_D + log(e^-j + sum_i e^-y_i): LeNet-5's discriminative criterion (LeCun et al. 1998, eq. 9).
 
     It is cross-entropy with one class more, always at distance j.
     """
@@ -30,7 +30,7 @@ def maximum_a_posteriori(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "cross_entropy": F.cross_entropy,
+    "cross_entropy": F.cross_entropy,  # minus the logarithm of the softmax at the label; what networks get by default
     "target_distance": target_distance,
     "map": maximum_a_posteriori,
 }

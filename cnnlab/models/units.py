@@ -100,7 +100,11 @@ class Residual(nn.Module):
 
 @layer()
 def residual(shape: Shape, layers: Mapping[str, Any]) -> nn.Module:
-    """Named layers, written as a network's own, with a way around them; an activation comes behind the sum."""
+    """Add what comes in to what a chain of layers gives (He et al. 2016); an activation comes behind the sum.
+
+    Args:
+        layers: names and layers of the chain, written as a network's own.
+    """
     body, inner = nn.Sequential(), shape
     for name, spec in layers.items():
         unit = make_unit(spec, inner)

@@ -15,44 +15,44 @@ Distort = Callable[[Tensor, float], Tensor]
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
-    """To the right and down; black comes in."""
+    """Shift by pixels to the right and down; black comes in."""
     return T.affine(images, 0.0, [pixels, pixels], 1.0, [0.0], T.InterpolationMode.BILINEAR)
 
 
 def rotation(images: Tensor, degrees: float) -> Tensor:
-    """Against the clock."""
+    """Rotate by degrees, counter-clockwise."""
     return T.rotate(images, degrees, T.InterpolationMode.BILINEAR)
 
 
 def scale(images: Tensor, factor: float) -> Tensor:
-    """Larger or smaller about the centre."""
+    """Scale by a factor about the centre."""
     return T.affine(images, 0.0, [0, 0], factor, [0.0], T.InterpolationMode.BILINEAR)
 
 
 def brightness(images: Tensor, added: float) -> Tensor:
-    """Lighter or darker by a share of the full range."""
+    """Lighten or darken by a share of the full range."""
     return (images + added).clamp(0, 1)
 
 
 def contrast(images: Tensor, factor: float) -> Tensor:
-    """Around each image's mean."""
+    """Multiply the distance to each image's mean by a factor."""
     mean = images.mean((1, 2, 3), keepdim=True)
     return ((images - mean) * factor + mean).clamp(0, 1)
 
 
 def noise(images: Tensor, deviation: float) -> Tensor:
-    """Gaussian, the same for every network that is asked."""
+    """Add Gaussian noise of a standard deviation, the same for every network."""
     generator = torch.Generator(images.device).manual_seed(0)
     return (images + deviation * torch.randn(images.shape, generator=generator, device=images.device)).clamp(0, 1)
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian, sigma in pixels."""
+    """Blur by a Gaussian; its standard deviation in pixels."""
     return T.gaussian_blur(images, 2 * int(3 * sigma + 0.5) + 1, sigma) if sigma else images
 
 
 def line_weight(images: Tensor, steps: float) -> Tensor:
-    """Bright lines thicker (above 0) or thinner, by half a pixel a step on either side."""
+    """Thicken (above 0) or thin bright lines, by half a pixel a step on either side."""
     for _ in range(abs(int(steps))):
         bright = images if steps > 0 else -images
         grown = F.max_pool2d(F.pad(bright, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

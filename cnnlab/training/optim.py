@@ -22,9 +22,11 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: parameter groups, as torch's optimizers take them.
-        lr: of the matrices.
-        momentum, weight_decay: of the matrices; the weight decay of both where a group does not say otherwise.
-        adamw_lr, betas: of AdamW.
+        lr: learning rate of the matrices.
+        momentum: of the matrices.
+        weight_decay: of both, where a group does not say otherwise.
+        adamw_lr: learning rate of AdamW.
+        betas: decay rates of AdamW's averages of gradients and of their squares.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Schedule(LambdaLR):
         optimizer: whose groups are scheduled.
         epochs: of the whole training.
         steps_per_epoch: optimizer steps in one.
-        warmup_epochs: over which the factor also grows linearly from almost 0 to 1; fractions count.
+        warmup_epochs: epochs over which the factor also grows linearly from almost 0 to 1; fractions count.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Schedule(LambdaLR):
 
 
 class Constant(Schedule):
-    """Always 1."""
+    """Keep the factor at 1."""
 
     def factor(self, epoch: float) -> float:
         """1."""
@@ -135,7 +137,13 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """Times `gamma` every `every` epochs."""
+    """Multiply by `gamma` every `every` epochs.
+
+    Args:
+        every: epochs between two multiplications.
+        gamma: what is multiplied by.
+        args, kwargs: as for Schedule.
+    """
 
     def __init__(self, *args: Any, every: int = 10, gamma: float = 0.1, **kwargs: Any) -> None:
         if every < 1:
@@ -149,7 +157,12 @@ class Step(Schedule):
 
 
 class Exponential(Schedule):
-    """Times `gamma` every epoch."""
+    """Multiply by `gamma` every epoch.
+
+    Args:
+        gamma: what is multiplied by.
+        args, kwargs: as for Schedule.
+    """
 
     def __init__(self, *args: Any, gamma: float = 0.9, **kwargs: Any) -> None:
         self.gamma = gamma
@@ -161,7 +174,12 @@ class Exponential(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from 1 to `final` (Loshchilov & Hutter 2017, without restarts)."""
+    """Follow half a cosine from 1 to `final` (Loshchilov & Hutter 2017, without restarts).
+
+    Args:
+        final: factor at the end.
+        args, kwargs: as for Schedule.
+    """
 
     def __init__(self, *args: Any, final: float = 0.0, **kwargs: Any) -> None:
         self.final = final
@@ -173,7 +191,14 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """Up from `start` to 1 until the share `peak` of the training, then down to `final` (Smith & Topin 2018)."""
+    """Go up from `start` to 1 until the share `peak` of the training, then down to `final` (Smith & Topin 2018).
+
+    Args:
+        peak: share of the training in which the factor goes up.
+        start: factor at the start.
+        final: factor at the end.
+        args, kwargs: as for Schedule.
+    """
 
     def __init__(
         self, *args: Any, peak: float = 0.25, start: float = 0.04, final: float = 0.0001, **kwargs: Any

@@ -10,11 +10,15 @@ from cnnlab.training.lightning_internals import continue_from_average, last_aver
 
 
 class Lookahead(WeightAveraging):
-    """Lookahead (Zhang et al. 2019): every `every` steps training goes on from the average of the weights so far.
+    """Continue every `every` steps from the average of the weights so far: lookahead (Zhang et al. 2019).
 
     The average keeps a share of itself that grows with the third power of the training spent, from 0 to `decay`
     (Balsam 2023, hlb-CIFAR10; Jordan 2024), so that it holds nobody back at first. Averages are validated, tested and
     kept, as Lightning's EMAWeightAveraging does.
+
+    Args:
+        every: steps between two returns to the average.
+        decay: share of itself that the average keeps at each in the end.
     """
 
     def __init__(self, every: int = 5, decay: float = 0.774) -> None:
