@@ -1,12 +1,18 @@
 """A `_target_` names a class; a module that cannot hold it is not even imported."""
 
+import shutil
 import sys
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch.optim import Optimizer
 
+import cnnlab
+from cnnlab.config.identity import MOVED, config_hash, rename_targets
 from cnnlab.config.targets import target
+from cnnlab.inspection.health import Health
+from cnnlab.training.run import resume
 
 
 @pytest.fixture
@@ -46,3 +52,29 @@ def test_a_class_of_ones_own_is_taken_without_trust(package, name):
 
 def test_anything_callable_is_taken_from_a_trusted_module(package):
     assert target({"_target_": "foreign_package.values.Make"}, Optimizer, trusted=["foreign_package"])() is None
+
+
+def test_a_class_is_found_under_its_former_name_and_hashes_stay(composed):
+    config = composed("callbacks=inspect", "optimizer=muon")
+    former = rename_targets(config, {now: before for before, now in MOVED.items()})
+    assert former["optimizer"]["_target_"] == "cnnlab.optim.Muon"
+    assert former["callbacks"]["health"]["_target_"] == "cnnlab.callbacks.health.Health"
+    assert config_hash(former) == config_hash(config)
+    assert config_hash(former | {"seed": 1}) != config_hash(config)
+    assert rename_targets(former, MOVED) == config
+    assert target(former["callbacks"]["health"], Callback).func is Health
+
+
+def test_a_run_of_former_names_is_evaluated_resumed_and_compared(digits_run, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(digits_run.directory, directory)
+    path = directory / ".hydra/config.yaml"
+    text = path.read_text()
+    assert "cnnlab.training.optim.OneCycle" in text
+    path.write_text(text.replace("cnnlab.training.optim.", "cnnlab.optim."))
+    run = cnnlab.Run.load(directory)
+    assert run.evaluate()["test/acc"] == pytest.approx(run.metrics["test/acc"])
+    resume(directory, ["trainer.max_epochs=3"])
+    assert run.metrics["epochs"] == 3
+    assert run.info["config_hash"] == digits_run.info["config_hash"]
+    assert "scheduler._target_" not in cnnlab.compare([digits_run, directory])[0]
