@@ -23,7 +23,7 @@ COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "p
             "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip
 SHAPES = {"alexnet": (3, 227, 227), "alexnet_torchvision": (3, 224, 224), "zfnet": (3, 224, 224),
           "airbench": (3, 32, 32), "xo_cnn": (1, 9, 9)}  # fmt: skip
-PACKAGES = {"common/data.yaml": "data", "common/trainer.yaml": "trainer"}
+PACKAGES = {"common/data.yaml": "data", "common/model.yaml": "model", "common/trainer.yaml": "trainer"}
 # whose keys are names that anybody may choose
 NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")
 
