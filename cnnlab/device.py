@@ -77,7 +77,8 @@ def most() -> int:
     import torch
     from joblib import cpu_count  # type: ignore[import-untyped]
 
-    return min(torch.get_num_threads(), cpu_count())
+    cores: int = cpu_count()
+    return min(torch.get_num_threads(), cores)
 
 
 def free(wanted: int, cores: int, before: Moment, now: Moment) -> int:

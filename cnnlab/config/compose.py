@@ -197,12 +197,12 @@ def _read_config(directory: Path) -> DictConfig:
         raise ValueError(f"{path} is damaged: {one_line(error)}") from error
     if not isinstance(config, DictConfig):
         raise ValueError(f"{path} is damaged: it holds no mapping")
-    config = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))
+    renamed: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))
     try:
-        refuse_missing_keys(config, "train")
+        refuse_missing_keys(renamed, "train")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    return config
+    return renamed
 
 
 def quote(override: str) -> str:

@@ -29,8 +29,9 @@ def agree(directory: Path | None) -> Path:
     They meet where torch.distributed will: at MASTER_ADDR and MASTER_PORT, as torchrun or Lightning's reading of SLURM
     has them.
     """
-    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-    from torch.distributed import rendezvous
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from torch.distributed.rendezvous import rendezvous
 
     elastic = "TORCHELASTIC_RUN_ID" in os.environ
     environment = TorchElasticEnvironment() if elastic else SLURMEnvironment()

@@ -27,7 +27,8 @@ def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
     low, high = sorted(maps.shape[-2:])
     factor = max(1, min(-(-SIDE // low), WIDEST // high))
     maps = maps.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    return make_grid(maps, nrow=columns, normalize=True, scale_each=each, pad_value=1.0)
+    grid: Tensor = make_grid(maps, nrow=columns, normalize=True, scale_each=each, pad_value=1.0)
+    return grid
 
 
 def figure(width: float, height: float) -> "Figure":

@@ -110,7 +110,7 @@ def _at_least(least: int, value: Any) -> bool:
     )
 
 
-def _by_rank(shape: Shape, *modules: type[nn.Module]) -> Any:
+def _by_rank(shape: Shape, *modules: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """The 1-D or 2-D module for a (channels, length) or (channels, height, width) input."""
     if not 2 <= len(shape) <= 1 + len(modules):
         raise ValueError(f"needs channels and one or two axes, got {'x'.join(map(str, shape))}")

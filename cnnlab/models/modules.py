@@ -190,7 +190,8 @@ class LPPool1d(LPPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, L) to (N, C, L')."""
         rows = LPPool2d(self.p, _of_row(self.kernel_size), _of_row(self.stride), self.ceil)
-        return rows(x.unsqueeze(2)).squeeze(2)
+        pooled: Tensor = rows(x.unsqueeze(2))
+        return pooled.squeeze(2)
 
 
 def _of_row(size: Any) -> tuple[int, int]:

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.arrangement import arrange, remove_layers
+from cnnlab.models.arrangement import Spec, arrange, remove_layers
 from cnnlab.models.initialisation import drawn_parts, layer_rng
 from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
-from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, Spec, complete_spec, make_unit, takes
+from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, complete_spec, make_unit, takes
 
 # what torch and Python raise where an option or a shape does not fit
 REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AttributeError)

@@ -202,7 +202,8 @@ class Pack(LightningModule):
         self._losses, self._images = [], []
 
     def _logs(self) -> bool:
-        return self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.global_step % steps == 0
 
     def _reseed(self, m: int) -> None:
         self.members[m].on_train_batch_start(None, self._batch_idx)  # type: ignore[operator]

@@ -72,8 +72,9 @@ def estimate(config: Config, macs: int) -> float:
         loss.backward()
         float(loss.detach())  # waits for a GPU
         times.append(perf_counter() - started)
-    per_image = min(times[1:]) / batch
-    return per_image * (train * config["trainer"]["max_epochs"] + (val * config["trainer"]["max_epochs"] + test) / 3)
+    per_image: float = min(times[1:]) / batch
+    epochs: int = config["trainer"]["max_epochs"]
+    return per_image * (train * epochs + (val * epochs + test) / 3)
 
 
 def shown_seconds(seconds: float) -> str:

@@ -16,17 +16,20 @@ Distort = Callable[[Tensor, float], Tensor]
 
 def shift(images: Tensor, pixels: float) -> Tensor:
     """Shift by pixels to the right and down; black comes in."""
-    return T.affine(images, 0.0, [pixels, pixels], 1.0, [0.0], T.InterpolationMode.BILINEAR)
+    shifted: Tensor = T.affine(images, 0.0, [pixels, pixels], 1.0, [0.0], T.InterpolationMode.BILINEAR)
+    return shifted
 
 
 def rotation(images: Tensor, degrees: float) -> Tensor:
     """Rotate by degrees, counter-clockwise."""
-    return T.rotate(images, degrees, T.InterpolationMode.BILINEAR)
+    rotated: Tensor = T.rotate(images, degrees, T.InterpolationMode.BILINEAR)
+    return rotated
 
 
 def scale(images: Tensor, factor: float) -> Tensor:
     """Scale by a factor about the centre."""
-    return T.affine(images, 0.0, [0, 0], factor, [0.0], T.InterpolationMode.BILINEAR)
+    scaled: Tensor = T.affine(images, 0.0, [0, 0], factor, [0.0], T.InterpolationMode.BILINEAR)
+    return scaled
 
 
 def brightness(images: Tensor, added: float) -> Tensor:

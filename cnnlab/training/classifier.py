@@ -89,12 +89,14 @@ class Classifier(LightningModule):
     @property
     def log_every(self) -> int:
         """Steps between what is logged while an epoch goes on."""
-        return self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return steps
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
         seen = self.views(images)
-        return self.logits_of(torch.cat(seen)).unflatten(0, (len(seen), -1)).mean(0)
+        logits: Tensor = self.logits_of(torch.cat(seen)).unflatten(0, (len(seen), -1))
+        return logits.mean(0)
 
     def logits_of(self, images: Tensor) -> Tensor:
         """What the network, compiled or not, gives."""
