@@ -8,7 +8,7 @@ BIN := .venv/bin
 # where Python may not keep what it has compiled, every start of torch takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train test test-fast soak lint format reference tensorboard bench lock audit clean
+.PHONY: help setup train test test-fast soak lint format reference tensorboard bench lock audit clean coverage
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: .venv/.ready  ## all tests, two files at a time; ARGS="-k network" passes 
 test-fast: .venv/.ready  ## those that neither train for long nor start many processes
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+coverage: .venv/.ready  ## branch coverage of cnnlab by test-fast, without the processes that tests start
+	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+
 soak: .venv/.ready  ## 2,000 networks changed at random: each trains a step with right gradients or is refused in one line
 	@OMP_NUM_THREADS=1 CNNLAB_CASES=2000 $(BIN)/python -m pytest -q -n 2 tests/models/test_surgery.py $(ARGS)
 
@@ -73,4 +76,4 @@ audit: .venv/.ready  ## look up what is known to be wrong with the locked packag
 	@$(BIN)/uv tool run pip-audit -r requirements.lock --disable-pip --require-hashes
 
 clean:  ## remove the virtual environment and caches, keep outputs and data
-	@rm -rf .venv dist build .*_cache; find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv dist build .*_cache .coverage; find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,6 +68,12 @@ def test_so_does_one_that_is_composed_and_checked_as_the_command_does(here, tmp_
     assert len(list(here.iterdir())) == 5
 
 
+def test_a_line_is_the_same_under_a_debugger(command, monkeypatch):
+    monkeypatch.setenv("OC_CAUSE", "1")  # what OmegaConf takes a debugger, or coverage, for
+    assert command("evaluate").stderr == "cnnlab: run=... has to be given\n"
+    assert "model.activatoin" in command("train", "model.activatoin=relu").stderr
+
+
 def test_there_are_enough_of_them():
     assert len(REQUESTS) >= 150
     assert sum(not shell_only(request) for request, _ in REAL) >= 20

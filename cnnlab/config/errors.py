@@ -53,7 +53,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    # Hydra's errors have one of OmegaConf as their cause; those of OmegaConf do too under a debugger, without its key
+    wrapped = not isinstance(error, OmegaConfBaseException) and isinstance(error.__cause__, OmegaConfBaseException)
+    cause = error.__cause__ if wrapped else error
     key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
     text = one_line(error)
     if isinstance(cause, MissingMandatoryValue):
