@@ -69,7 +69,8 @@ class Members:
     def norms(self) -> Tensor:
         """Compute the norm (M,) of each member's gradient."""
         gradients = [p.grad for p in self._stacked.parameters.values() if p.grad is not None]
-        return torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        norms: Tensor = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        return norms
 
     def clip(self, norms: Tensor, limit: float) -> None:
         """Shorten to `limit` each gradient whose norm (M,) is greater."""
