@@ -469,6 +469,10 @@ ELSEWHERE = {
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it
     "summary data_dir": "test_commands.py::test_summary_as_json_is_only_json",
+    **{
+        f"{command} trusted_modules": "test_trusted.py::test_a_command_knows_what_the_modules_register_that_it_is_told"
+        for command in ("evaluate", "export", "inspect", "predict", "robustness", "summary")
+    },
     "resume": "test_resume.py::test_a_run_stopped_at_any_step_ends_bit_identical",
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind
     "study.variant": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",

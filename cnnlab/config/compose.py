@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
+from cnnlab.config.trusted import import_trusted
 from cnnlab.registry import hint, one_line
 
 PATHS = (
@@ -71,13 +72,15 @@ _register()
 def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     """Return a composed config as plain containers, everything resolved, without Hydra's own part.
 
+    Its `trusted_modules` are imported, before anything looks at what the config names.
+
     Args:
         config: as Hydra composed it.
         command: name of its root config.
 
     Raises:
-        ValueError: a key that nothing reads, one that is missing, or an unknown `augment`; that group is optional, so
-            that Hydra does not mind.
+        ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
+            `augment`; that group is optional, so that Hydra does not mind.
     """
     if "hydra" in config and not config.get("augment"):
         chosen = config.hydra.runtime.choices.get("augment")
@@ -86,7 +89,9 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
             raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
     refuse_unknown_keys(config, command)
     refuse_missing_keys(config, command)
-    return _resolved(config)
+    resolved = _resolved(config)
+    import_trusted(resolved.get("trusted_modules", []))
+    return resolved
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
@@ -169,13 +174,13 @@ def load_config(directory: Path) -> dict[str, Any]:
 
 
 def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config of a run that is resumed, with a few keys given anew.
+    """Return the config of a run that is resumed, with a few keys given anew; what it trusted is forgotten.
 
     Raises:
         ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
     """
     config = _read_config(directory)
-    for override in overrides:
+    for override in ["trusted_modules=[]", *overrides]:  # the directory may be somebody else's
         key, _, value = override.partition("=")
         if isinstance(OmegaConf.select(config, key), DictConfig):
             raise ValueError(f"{override}: {key} is a whole group, which a run keeps")

@@ -109,7 +109,10 @@ def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str],
         if isinstance(config.get("trainer"), DictConfig):
             yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config.trainer))
     if isinstance(config.get("data"), DictConfig):
-        yield "data", {"name", *_shipped("common/data"), *_source_keys(str(config.data.get("name")))}, set()
+        name = str(config.data.get("name"))
+        # a source of the user's own reads what its file holds
+        own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config.data))
+        yield "data", {"name", *_shipped("common/data"), *_source_keys(name)}, own
     if isinstance(config.get("model"), DictConfig):
         yield "model", MODEL, MODEL_OPTIONS
 

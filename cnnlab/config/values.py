@@ -75,8 +75,6 @@ def check_values(config: Config) -> None:
         raise ValueError(f"compile is true, false, {' or '.join(COMPILE_MODES)}, not {config['compile']!r}")
     if config["compile"] and not any(map(which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
         raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
-    if not isinstance(config["trusted_modules"], list):
-        raise ValueError("trusted_modules is a list, such as [my_package]")
 
 
 def _at(config: Config, key: str) -> Any:

@@ -95,7 +95,7 @@ def main() -> None:
     """Fork the processes of a run and wait for them."""
     job = json.loads(Path(sys.argv[1]).read_text())
     try:
-        for module in (job["module"], *NEEDED):
+        for module in (job["module"], *NEEDED, *job["config"]["trusted_modules"]):
             importlib.import_module(module)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 
-def inspect(run: Record, lookers: dict[str, Any], images: Any = None) -> Path:
+def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: Sequence[str] = ()) -> Path:
     """Let every looker look at a run's best checkpoint; returns the page, `inspect/index.html` in the run directory.
 
     Args:
         run: a finished run.
         lookers: as in `conf/callbacks/inspect.yaml`.
         images: files and folders of images that go through the network in place of the first validation images.
+        trusted: modules from which a looker may be any callable.
 
     Raises:
         ValueError: no checkpoint, or a file that is no picture.
@@ -39,7 +41,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None) -> Path:
     classifier = load_trained(run).to(best_device())
     data = DataModule(run.config["data"])
     data.setup()
-    looks = {name: target(options, Look)().look for name, options in lookers.items() if options is not None}
+    looks = {name: target(options, Look, trusted)().look for name, options in lookers.items() if options is not None}
     if images:
         pictures = read_images(run, files_of(images))
         looks |= {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cnnlab.metrics import METRICS
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table, show
 
@@ -24,6 +25,9 @@ def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[st
     top5 = f"{split}/top5_acc"
     if any(top5 in c.metrics for c in study.comparisons):
         row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
+    for name in _own_metrics(study, split):
+        value = comparison.metrics.get(f"{split}/{name}", (None, None))[0]
+        row[_column(name)] = None if value is None else round(value, 4)
     row["difference"] = _points(difference.mean) if difference else None
     row["95 % interval"] = None
     if difference and difference.low is not None and difference.high is not None:
@@ -44,6 +48,19 @@ def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[st
         changed = value is not None and baseline and comparison is not reference
         row[f"{name} change"] = f"{value / baseline - 1:+.1%}" if changed and value and baseline else None
     return row
+
+
+def _own_metrics(study: Study, split: str) -> list[str]:
+    """Return the names of the metrics that runs have beside those that ship."""
+    found = dict.fromkeys(key for c in study.comparisons for key in c.metrics if key.startswith(f"{split}/"))
+    return [name for key in found if (name := key.partition("/")[2]) not in ("loss", "acc", "top5_acc")]
+
+
+def _column(name: str) -> str:
+    """Return a metric's name, with which way is better where the module that registers it is imported."""
+    if name not in METRICS:
+        return name
+    return f"{name} ({'higher' if METRICS[name].higher_is_better else 'lower'} is better)"
 
 
 def _percent(fraction: float | None) -> float | None:

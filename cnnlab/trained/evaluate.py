@@ -1,21 +1,19 @@
 """Test metrics of a finished run, on its own or on other data."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from cnnlab.config.compose import compose, plain
 from cnnlab.config.errors import value_errors
+from cnnlab.metrics import make_metrics
 from cnnlab.models.losses import LOSSES
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record, write_json
 from cnnlab.trained.lesions import expand, lesion
-from cnnlab.training.load import load_trained
-
-if TYPE_CHECKING:
-    pass
 from cnnlab.trained.load import load_test
+from cnnlab.training.load import load_trained
 
 
 def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -26,8 +24,9 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
         data: a data config as a plain mapping; the run's own if not given. The images are scaled to the run's size, and
             keep the run's normalisation.
 
-    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes), `images`, and `per_class`, the
-    accuracy by class name. Writes the same to `evaluate/<data>.json` in the run directory.
+    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes, and whatever else METRICS holds),
+    `images`, and `per_class`, the accuracy by class name. Writes the same to `evaluate/<data>.json` in the run
+    directory.
 
     Raises:
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
@@ -38,10 +37,10 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {
         "test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels)),
-        "test/acc": float(hits.double().mean()),
     }
-    if len(classifier.classes) > 10:
-        metrics["test/top5_acc"] = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
+    for name, metric in make_metrics(len(classifier.classes)).items():
+        metric.update(logits, labels)
+        metrics[f"test/{name}"] = float(metric.compute())
     metrics["images"] = len(labels)
     present = torch.bincount(labels, minlength=len(classifier.classes))
     right = torch.bincount(labels[hits], minlength=len(classifier.classes))

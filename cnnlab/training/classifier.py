@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
+from cnnlab.metrics import make_metrics
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
@@ -73,7 +73,9 @@ class Classifier(LightningModule):
         )  # convolutions are faster so, on CPU and GPU
         # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
         self.compiled: Callable[[Tensor], Tensor] | None = None
-        self.metrics = nn.ModuleDict({stage: _metrics(len(classes)) for stage in ("val", "test")})
+        self.metrics = nn.ModuleDict(
+            {stage: nn.ModuleDict({"loss": MeanMetric(), **make_metrics(len(classes))}) for stage in ("val", "test")}
+        )
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
@@ -340,11 +342,3 @@ class Classifier(LightningModule):
         self.eval()
         for part in images.split(batch_size):
             self.network(part.to(self.device))
-
-
-def _metrics(classes: int) -> nn.ModuleDict:
-    def accuracy(top_k: int) -> MulticlassAccuracy:
-        return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
-
-    top5 = {"top5_acc": accuracy(5)} if classes > 10 else {}
-    return nn.ModuleDict({"loss": MeanMetric(), "acc": accuracy(1), **top5})

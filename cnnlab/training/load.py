@@ -1,5 +1,6 @@
 """Load the classifier of a checkpoint."""
 
+import sys
 from pathlib import Path
 
 from cnnlab.device import keep_freed
@@ -35,4 +36,12 @@ def load_trained(run: Record, checkpoint: str = "best") -> Classifier:
     Raises:
         ValueError: there is no such checkpoint, or it cannot be read.
     """
-    return load_classifier(run.directory / "checkpoints" / f"{checkpoint}.ckpt", run.info["config_hash"])
+    try:
+        return load_classifier(run.directory / "checkpoints" / f"{checkpoint}.ckpt", run.info["config_hash"])
+    except ValueError as error:
+        asked = run.config["trusted_modules"]  # somebody else's perhaps: named in the message and not imported
+        missing = [name for name in asked if name not in sys.modules] if isinstance(asked, list) else []
+        if not missing:
+            raise
+        given = f"trusted_modules=[{','.join(map(str, missing))}]"
+        raise ValueError(f"{error}; it was trained with {given}, which has to be given again") from error

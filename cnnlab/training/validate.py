@@ -27,6 +27,7 @@ from cnnlab.data.sources import facts
 from cnnlab.data.splits import has_validation, sizes
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
+from cnnlab.metrics import METRICS
 from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
@@ -166,8 +167,9 @@ def _trainer(config: Config) -> None:
                 if isinstance(made, Logger):
                     _ = made.log_dir  # made of its other options, which may not be text
                 watched = getattr(made, "monitor", None) if base is Callback else None
-                if (watched is not None or isinstance(made, EarlyStopping)) and watched not in METRICS:
-                    raise ValueError(f'nothing is logged as "{watched}"{hint(watched, METRICS)}')
+                logged = ("train/loss", "val/loss", *(f"val/{metric}" for metric in METRICS))
+                if (watched is not None or isinstance(made, EarlyStopping)) and watched not in logged:
+                    raise ValueError(f'nothing is logged as "{watched}"{hint(watched, logged)}')
     with _said_of("trainer"), _silent_lightning():
         precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
         Trainer(
@@ -177,9 +179,6 @@ def _trainer(config: Config) -> None:
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-
-
-METRICS = ("train/loss", "val/loss", "val/acc", "val/top5_acc")  # what a callback may watch
 
 
 @contextmanager
