@@ -1,0 +1,23 @@
+"""A loss and a metric."""
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MulticlassCalibrationError
+
+from cnnlab.metrics import METRICS, Metric
+from cnnlab.models.losses import LOSSES
+
+
+def focal(logits: Tensor, labels: Tensor) -> Tensor:
+    """Give images that are right already less weight (Lin et al. 2017), with the paper's exponent 2."""
+    log_p = F.log_softmax(logits, 1).gather(1, labels[:, None])
+    return -((1 - log_p.exp()) ** 2 * log_p).mean()
+
+
+def calibration_error(classes: int) -> MulticlassCalibrationError:
+    """Make the metric: how far confidence and accuracy differ."""
+    return MulticlassCalibrationError(classes, validate_args=False)
+
+
+LOSSES["focal"] = focal  # model.loss=focal
+METRICS["calibration_error"] = Metric(calibration_error, higher_is_better=False)  # in every run: val/calibration_error
