@@ -12,8 +12,8 @@ from torchmetrics.classification import MulticlassF1Score
 
 import cnnlab
 from cnnlab.config.trusted import import_trusted
-from cnnlab.metrics import METRICS, Metric, make_metrics
 from cnnlab.reporting.report import report_runs
+from cnnlab.runs.metrics import METRICS, Metric, make_metrics
 from cnnlab.trained.evaluate import evaluate
 from cnnlab.trained.run import Run
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from cnnlab.metrics import METRICS
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table, show
+from cnnlab.runs.metrics import METRICS
 
 
 def table(study: Study) -> Table:

@@ -7,9 +7,9 @@ import torch
 
 from cnnlab.config.compose import compose, plain
 from cnnlab.config.errors import value_errors
-from cnnlab.metrics import make_metrics
 from cnnlab.models.losses import LOSSES
 from cnnlab.reporting.tables import Table
+from cnnlab.runs.metrics import make_metrics
 from cnnlab.runs.record import Record, write_json
 from cnnlab.trained.lesions import expand, lesion
 from cnnlab.trained.load import load_test

@@ -12,10 +12,10 @@ from torchmetrics import MeanMetric
 
 from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
-from cnnlab.metrics import make_metrics
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
+from cnnlab.runs.metrics import make_metrics
 from cnnlab.training.divergence import LOWER, OnItsWay, Step, explain, infinite_weight
 from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import decay_groups, schedule

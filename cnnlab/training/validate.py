@@ -27,10 +27,10 @@ from cnnlab.data.sources import facts
 from cnnlab.data.splits import has_validation, sizes
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
-from cnnlab.metrics import METRICS
 from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
+from cnnlab.runs.metrics import METRICS
 from cnnlab.runs.record import Record
 from cnnlab.training.optim import schedule
 

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MulticlassCalibrationError
 
-from cnnlab.metrics import METRICS, Metric
 from cnnlab.models.losses import LOSSES
+from cnnlab.runs.metrics import METRICS, Metric
 
 
 def focal(logits: Tensor, labels: Tensor) -> Tensor:
