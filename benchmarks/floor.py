@@ -19,7 +19,7 @@ from yardsticks import networks
 from yardsticks.formats import supported
 
 from cnnlab.config.compose import compose, plain
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.device import keep_freed
 from cnnlab.models.network import Network
 

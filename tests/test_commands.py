@@ -115,7 +115,7 @@ def test_evaluate_writes_beside_the_run_and_leaves_its_metrics(tmp_path, digits_
 
 
 def test_predict_takes_any_picture_and_names_the_unreadable(tmp_path, digits_run):
-    from cnnlab.data.sources import load
+    from cnnlab.data.load import load
 
     test = load(digits_run.config["data"]).test
     pictures = tmp_path / "my pictures"

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import cnnlab
-from cnnlab.data.sources import forget, load
+from cnnlab.data.load import forget, load
 from cnnlab.trained.evaluate import evaluate
 from cnnlab.trained.predict import predict
 from cnnlab.trained.run import Run

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from cnnlab.config.compose import conf_dir
 from cnnlab.config.targets import target
 from cnnlab.data.augment import augmentation
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.models.network import Network
 from cnnlab.training.optim import decay_groups, schedule
 from cnnlab.training.validate import check

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from cnnlab.data.sources import Images, Splits, forget
+from cnnlab.data.load import forget
+from cnnlab.data.sources import Images, Splits
 from cnnlab.distributed.world import shared_file
 
 

@@ -5,13 +5,12 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 
 import contextlib
 import inspect
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,6 @@ from cnnlab.data.verify import verify_mnist
 from cnnlab.registry import check_options, pick
 
 Config = Mapping[str, Any]
-T = TypeVar("T")
-FINGERPRINT = "(fingerprint)"  # in the config that a remembered function gets; no key of a config has parentheses
 
 
 @dataclass
@@ -243,78 +240,3 @@ def source(config: Config) -> Source:
         ValueError: an unknown name.
     """
     return pick(SOURCES, config["name"], "data source")
-
-
-class Remembered(Generic[T]):
-    """A function of a data config that keeps its last two results, for the runs of a sweep; batch sizes are ignored.
-
-    A result is dropped when the source's fingerprint says that the files have changed.
-    """
-
-    KEPT: ClassVar[int] = 2
-    every: ClassVar[list["Remembered[Any]"]] = []
-
-    def __init__(self, function: Callable[[Config], T]) -> None:
-        self._function = function
-        self._results: dict[str, tuple[str | None, T]] = {}  # by config: the fingerprint and the result, oldest first
-        update_wrapper(self, function)
-        self.every.append(self)
-
-    def __call__(self, config: Config) -> T:
-        """Return the function's result, perhaps of an earlier call."""
-        identity = {k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size", FINGERPRINT)}
-        key = json.dumps(identity, sort_keys=True)
-        # given by the remembered function that calls this one, so that the files are looked at once
-        found = config[FINGERPRINT] if FINGERPRINT in config else source(config).fingerprint(config)
-        for function in self.every:  # before new images are loaded, so that memory never holds old ones beside them
-            if key in function._results and function._results[key][0] != found:
-                del function._results[key]
-        if key in self._results:
-            result = self._results.pop(key)[1]
-        else:
-            result = self._function({**json.loads(key), FINGERPRINT: found})
-        self._results[key] = found, result
-        for oldest in list(self._results)[: -self.KEPT]:
-            del self._results[oldest]
-        return result
-
-    @property
-    def kept(self) -> int:
-        """How many results are kept."""
-        return len(self._results)
-
-    def forget(self) -> None:
-        """Let go of the results."""
-        self._results.clear()
-
-
-def forget() -> None:
-    """Let go of all images and whatever else is remembered of data configs."""
-    for function in Remembered.every:
-        function.forget()
-
-
-@Remembered
-def load(config: Config) -> Splits:
-    """All images of a data config, at their own size.
-
-    Raises:
-        ValueError: in one line what is missing or damaged, and what to do.
-    """
-    splits = source(config).load(config)
-    if not len(splits.train):
-        raise ValueError(f"data={config['name']} has no training images")
-    return splits
-
-
-def facts(config: Config) -> tuple[tuple[int, int, int], int]:
-    """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
-    size = config.get("resize")
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
-    (channels, height, width), classes = source(config).facts(config)
-    height, width = (size or height), (size or width)
-    trim = config.get("trim", 0)
-    if not isinstance(trim, int) or not 0 <= 2 * trim < min(height, width):
-        raise ValueError(f"data.trim={trim!r} cuts that many pixels off each edge of {height}x{width} images")
-    return (channels, height - 2 * trim, width - 2 * trim), classes

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.images import prepare
-from cnnlab.data.sources import Images, Remembered, Splits, facts, load
+from cnnlab.data.load import Remembered, facts, load
+from cnnlab.data.sources import Images, Splits
 from cnnlab.data.stream import Files
 
 SAMPLE = 2048

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.models.network import Network
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cnnlab.config.identity import Config
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.data.splits import sizes
 from cnnlab.device import best_device, resolve_precision
 from cnnlab.models.arrangement import arrange, remove_layers

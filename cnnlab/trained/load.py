@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.images import prepare
-from cnnlab.data.sources import load
+from cnnlab.data.load import load
 from cnnlab.device import best_device
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier

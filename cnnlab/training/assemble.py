@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from cnnlab.config.identity import Config
 from cnnlab.config.targets import target
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.data.splits import sample
 from cnnlab.device import keep_freed, resolve_precision
 from cnnlab.models.network import Network

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from cnnlab.config.compose import resumed_config
 from cnnlab.config.errors import value_errors
 from cnnlab.config.identity import Config
-from cnnlab.data.sources import forget
+from cnnlab.data.load import forget
 from cnnlab.distributed.launch import launch, needs_launch
 from cnnlab.distributed.world import agree, first, joined
 from cnnlab.reporting.tables import show

@@ -23,7 +23,7 @@ from cnnlab.config.keys import shipped_data
 from cnnlab.config.targets import target
 from cnnlab.config.values import check_values
 from cnnlab.data.augment import augmentation, views
-from cnnlab.data.sources import facts
+from cnnlab.data.load import facts
 from cnnlab.data.splits import has_validation, sizes
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count

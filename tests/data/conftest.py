@@ -8,7 +8,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from cnnlab.data import sources
+from cnnlab.data import load as loading
 from cnnlab.data.verify import MNIST_FILES
 
 
@@ -18,7 +18,7 @@ def offline(monkeypatch):
         raise URLError("no network in tests")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    sources.forget()
+    loading.forget()
 
 
 def idx(values):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.data.sources import Images, load
+from cnnlab.data.load import load
+from cnnlab.data.sources import Images
 from cnnlab.data.splits import sizes, split, statistics
 from cnnlab.training.datamodule import DataModule
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import cnnlab
+from cnnlab.data import load as loading
 from cnnlab.data import sources
 from cnnlab.data.splits import sizes, statistics
 from cnnlab.data.verify import MNIST_FILES
@@ -18,8 +19,8 @@ from cnnlab.training.datamodule import DataModule
 
 
 def load(name, directory):
-    sources.forget()  # the test may have changed the files
-    return sources.load({"name": name, "dir": str(directory)})
+    loading.forget()  # the test may have changed the files
+    return loading.load({"name": name, "dir": str(directory)})
 
 
 def refusal(name, directory):
@@ -78,7 +79,7 @@ def test_cifar_files(source, name, small_cifar, tmp_path):
     for part, batches in ((splits.train, ["data_batch_1", "data_batch_2"]), (splits.test, ["test_batch"])):
         assert np.array_equal(part.images, np.concatenate([arrays[b][0] for b in batches]))  # C, H, W in this order
         assert part.labels.tolist() == [label for b in batches for label in arrays[b][1]]
-    assert len(splits.classes) == sources.facts({"name": source})[1]
+    assert len(splits.classes) == loading.facts({"name": source})[1]
 
 
 def test_a_cifar_batch_that_was_altered_is_never_unpickled(small_cifar, tmp_path):
@@ -237,9 +238,9 @@ def test_image_folder_without_val_and_test(composed, tmp_path):
 
 def test_image_folder_errors(composed, tmp_path):
     def message(path, *overrides):
-        sources.forget()
+        loading.forget()
         with pytest.raises(ValueError, match=r"\A.+\Z") as caught:
-            sources.load(composed("data=image_folder", f"data.path={path}", *overrides)["data"])
+            loading.load(composed("data=image_folder", f"data.path={path}", *overrides)["data"])
         return str(caught.value)
 
     assert "data.path=FOLDER" in message("null")
@@ -262,7 +263,7 @@ def test_image_folder_errors(composed, tmp_path):
 def test_image_folder_needs_a_size(size, composed, tmp_path):
     pictures(tmp_path, "train/cat", "train/dog")
     with pytest.raises(ValueError, match=r"data\.resize"):
-        sources.load(composed("data=image_folder", f"data.path={tmp_path}", f"data.resize={size}")["data"])
+        loading.load(composed("data=image_folder", f"data.path={tmp_path}", f"data.resize={size}")["data"])
 
 
 # --- files that change while the process lives
@@ -291,11 +292,11 @@ def animals(tmp_path, composed):
 
 def seen(config):
     """All that there is to know of a folder: facts, sizes, the images as loaded and as a network gets them."""
-    loaded, module = sources.load(config), DataModule(config)
+    loaded, module = loading.load(config), DataModule(config)
     module.setup()
     parts = [loaded.train, loaded.val, loaded.test, module.train, module.val, module.test]
     return (
-        sources.facts(config),
+        loading.facts(config),
         sizes(config),
         loaded.classes,
         module.classes,
@@ -309,7 +310,7 @@ def test_what_changes_in_an_image_folder_is_seen(change, animals):
     before = seen(config)
     CHANGES[change](root)
     now = seen(config)
-    sources.forget()
+    loading.forget()
     assert now == seen(config)
     assert (now == before) == (change == "a picture gets another name")
 
@@ -329,7 +330,7 @@ def test_a_picture_of_the_same_size_is_seen_by_its_times(animals, tmp_path):
             os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))  # as an archive may have them
             copy(other, file)
             assert file.stat().st_size == before.st_size
-        reds.append(sources.load(config).train.images[2:4, 0, 0, 0].tolist())
+        reds.append(loading.load(config).train.images[2:4, 0, 0, 0].tolist())
     assert reds == [[41, 1], [41, 3], [41, 4]]
 
 
@@ -359,7 +360,7 @@ def test_images_of_an_earlier_state_are_not_kept(animals):
     old = weakref.ref(module.train)
     module = None
     CHANGES["a picture is added"](root)
-    sources.load(config)
+    loading.load(config)
     gc.collect()
     assert old() is None
 
@@ -369,9 +370,9 @@ def test_the_same_relative_path_from_another_directory_is_another_folder(animals
     pictures(tmp_path / "elsewhere/pictures", "train/x", "train/y")
     config = {**config, "path": root.name}
     monkeypatch.chdir(root.parent)
-    assert sources.load(config).classes == ["ant", "cat", "dog"]
+    assert loading.load(config).classes == ["ant", "cat", "dog"]
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert sources.load(config).classes == ["x", "y"]
+    assert loading.load(config).classes == ["x", "y"]
 
 
 def test_a_second_fit_in_the_same_process_sees_new_pictures(animals, tmp_path):
