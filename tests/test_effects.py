@@ -382,6 +382,7 @@ EFFECTS: dict[str, Row] = {
     "optimizer=sgd optimizer.nesterov": Row("false", weights),
     "optimizer=sgd optimizer.weight_decay": Row("0.1", weights),
     "optimizer=sgd optimizer.fused": Row("false", fused),
+    "+optimizer.groups": Row("{head.*:{lr_factor:2}}", weights),
     # conf/scheduler/
     "scheduler=constant scheduler.warmup_epochs": Row("1", weights),
     "scheduler=cosine scheduler.final": Row("0.5", weights),
@@ -459,7 +460,7 @@ EFFECTS: dict[str, Row] = {
     "summary format": Row("json", printed, gives="^{"),
 }  # fmt: skip
 
-IN_DOCS = {"+augment.flip.alternate"}  # and in no file of a group
+IN_DOCS = {"+augment.flip.alternate", "+optimizer.groups"}  # and in no file of a group
 
 # keys whose effect another test shows
 ELSEWHERE = {
@@ -488,7 +489,9 @@ def request(key: str, row: Row) -> tuple[str, list[str], list[str]]:
     by = chosen.pop() if chosen and chosen[0] in COMMANDS else row.by
     tiny = f"{TINY} {row.data}" if by in ("fit", "prepare") else ""
     base = f"{tiny} {row.base} {' '.join(chosen)}".split()
-    added = "+" if row.value.startswith("{") else ""  # or Hydra takes a mapping's keys for new ones
+    added = (
+        "+" if row.value.startswith("{") and not path.startswith("+") else ""
+    )  # or Hydra takes a mapping's keys for new ones
     return by, base, [*base, f"{added}{path}={row.value}"]
 
 

@@ -1,10 +1,22 @@
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from cnnlab.training.optim import Constant, Cosine, Exponential, Muon, OneCycle, Step, as_matrix, decay_groups, schedule
+from cnnlab.training.optim import (
+    Constant,
+    Cosine,
+    Exponential,
+    Muon,
+    OneCycle,
+    Step,
+    as_matrix,
+    decay_groups,
+    optimizer_of,
+    schedule,
+)
 
 
 def network() -> nn.Module:
@@ -121,3 +133,74 @@ def test_a_schedule_moves_both_parts_of_muon():
     optimizer.step()
     scheduler.step()
     assert sorted({g["lr"] for g in optimizer.param_groups}) == [0.001, 0.01]
+
+
+# --- options by parameter name
+
+
+def rates_by_name(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    known = {id(p): name for name, p in net.named_parameters()}
+    return {known[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"), [(OneCycle, {}), (Cosine, {"warmup_epochs": 1}), (Step, {"every": 1}), (Exponential, {})]
+)
+def test_a_factor_of_the_learning_rate_is_kept_by_every_schedule(cls, options):
+    net = network()
+    optimizer = optimizer_of(partial(torch.optim.SGD, lr=0.5), net, {"4.*": {"lr_factor": 3}})
+    plain = optimizer_of(partial(torch.optim.SGD, lr=0.5), net, None)
+    schedules = [cls(o, 4, 5, **options) for o in (optimizer, plain)]
+    for _ in range(20):
+        rates, usual = rates_by_name(net, optimizer), plain.param_groups[0]["lr"]
+        assert rates == {name: pytest.approx(usual * (3 if name.startswith("4.") else 1)) for name in rates}
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(usual)  # the one that is logged
+        for o, s in zip((optimizer, plain), schedules, strict=True):
+            o.step()
+            s.step()
+
+
+def test_the_last_name_that_matches_counts_and_biases_still_do_not_decay():
+    net = network()
+    own = {"*": {"momentum": 0.5}, "*.weight": {"lr_factor": 2}, "4.weight": {"lr_factor": 4, "weight_decay": 0.5}}
+    optimizer = optimizer_of(partial(torch.optim.SGD, lr=1.0, momentum=0.9, weight_decay=0.1), net, own)
+    names = {id(p): name for name, p in net.named_parameters()}
+    found = {
+        names[id(p)]: (g["lr"], g["momentum"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]
+    }
+    assert found == {
+        "0.weight": (2, 0.5, 0.1),
+        "0.bias": (1, 0.5, 0),
+        "1.weight": (2, 0.5, 0),
+        "1.bias": (1, 0.5, 0),
+        "4.weight": (4, 0.5, 0.5),
+        "4.bias": (1, 0.5, 0),
+    }
+
+
+def test_without_options_of_their_own_the_groups_are_the_usual_ones():
+    net = network()
+    for own in (None, {}):
+        groups = optimizer_of(partial(torch.optim.SGD, lr=1.0), net, own).param_groups
+        assert [[id(p) for p in g["params"]] for g in groups] == [
+            [id(p) for p in g["params"]] for g in decay_groups(net)
+        ]
+        assert not any("lr_factor" in g for g in groups)
+
+
+def test_muon_multiplies_both_of_its_learning_rates():
+    net = network()
+    own = {"4.*": {"lr_factor": 2}, "0.bias": {"lr": 0.7}}
+    optimizer = optimizer_of(partial(Muon, lr=0.1, adamw_lr=0.01), net, own)
+    rates = [g["lr"] for inner in optimizer._inner for g in inner.param_groups]
+    assert sorted(rates) == pytest.approx([0.01, 0.02, 0.1, 0.2, 0.7])
+
+
+def test_a_factor_of_zero_leaves_a_layer_as_it_was():
+    net = network()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optimizer = optimizer_of(partial(torch.optim.Adam, lr=0.1), net, {"0.*": {"lr_factor": 0}})
+    net(torch.randn(4, 3, 8, 8)).square().mean().backward()
+    optimizer.step()
+    for name, p in net.named_parameters():
+        assert torch.equal(p, before[name]) == name.startswith("0.")

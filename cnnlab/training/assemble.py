@@ -11,7 +11,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cnnlab.config.identity import Config
@@ -32,6 +31,7 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.lightning_internals import remove_empty_hooks
 from cnnlab.training.load import load_trained
+from cnnlab.training.optim import optimizer_target
 
 
 def meta_network(config: Mapping[str, Any]) -> Any:
@@ -115,8 +115,9 @@ def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classif
         label_smoothing=config["label_smoothing"],
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],
-        optimizer=target(config["optimizer"], Optimizer, trusted),
+        optimizer=optimizer_target(config),
         scheduler=target(config["scheduler"], LRScheduler, trusted),
+        optimizer_groups=config["optimizer"].get("groups"),
         config_hash=config_hash,
     )
     assert data.train is not None

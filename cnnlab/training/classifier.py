@@ -18,7 +18,7 @@ from cnnlab.runs.checkpoints import refuse_other_network
 from cnnlab.runs.metrics import make_metrics
 from cnnlab.training.divergence import LOWER, OnItsWay, Step, explain, infinite_weight
 from cnnlab.training.lightning_internals import RUNNING_HOOK
-from cnnlab.training.optim import decay_groups, schedule
+from cnnlab.training.optim import optimizer_of, schedule
 
 Batch = tuple[Tensor, Tensor]
 
@@ -39,10 +39,11 @@ class Classifier(LightningModule):
         test_shift: likewise over an image and two moved by so many pixels, see `views`.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
         scheduler: makes the schedule from the optimizer.
+        optimizer_groups: options of some parameters by name, see `optimizer_of`.
         config_hash: of the run that it is trained in, which a checkpoint is asked for wherever it is used.
 
-    All but optimizer and scheduler are saved in checkpoints, so that `Classifier.load_from_checkpoint(path)` needs
-    nothing else.
+    All but optimizer, scheduler and optimizer_groups are saved in checkpoints, so that
+    `Classifier.load_from_checkpoint(path)` needs nothing else.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Classifier(LightningModule):
         test_shift: int = 0,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
+        optimizer_groups: Mapping[str, Mapping[str, float]] | None = None,
         config_hash: str = "",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.save_hyperparameters(ignore=["optimizer", "scheduler", "optimizer_groups"], logger=False)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.optimizer_groups = optimizer_groups
         self.classes = list(classes)
         self.views = partial(views, flip=test_flip, shift=test_shift)
         self.loss_name = model.get("loss") or "cross_entropy"
@@ -316,7 +319,7 @@ class Classifier(LightningModule):
         """The optimizer and its schedule."""
         if self.make_optimizer is None:
             raise ValueError("this classifier was loaded for use; give it an optimizer to train it")
-        optimizer = self.make_optimizer(decay_groups(self.network))
+        optimizer = optimizer_of(self.make_optimizer, self.network, self.optimizer_groups)
         if self.make_scheduler is None:
             return optimizer
         epochs = self.trainer.max_epochs or 1

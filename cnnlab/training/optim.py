@@ -1,12 +1,17 @@
-"""What torch.optim lacks: weight decay for weights alone, Muon for convolutions, schedules that know the epoch."""
+"""What torch.optim lacks: options by parameter name, weight decay for weights alone, Muon, schedules by epoch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from math import cos, floor, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from cnnlab.config.identity import Config
+from cnnlab.config.targets import target
+from cnnlab.registry import check_options, hint
 
 
 def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -15,6 +20,64 @@ def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
     weights = [p for p in trained if p.ndim > 1]
     others = [p for p in trained if p.ndim <= 1]
     return [g for g in ({"params": weights}, {"params": others, "weight_decay": 0.0}) if g["params"]]
+
+
+def optimizer_target(config: Config) -> Callable[..., torch.optim.Optimizer]:
+    """Return what makes a config's optimizer from parameter groups; `groups` is none of its options."""
+    node = config["optimizer"]
+    own = {k: v for k, v in node.items() if k != "groups"} if isinstance(node, Mapping) else node
+    return target(own, torch.optim.Optimizer, config["trusted_modules"])
+
+
+def optimizer_of(
+    make: Callable[..., torch.optim.Optimizer], network: nn.Module, own: Mapping[str, Mapping[str, float]] | None
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a network, where some parameters may have options of their own.
+
+    Args:
+        make: makes the optimizer from parameter groups; options given to it count for all of them.
+        network: whose parameters are trained.
+        own: options by a parameter's name or a glob, {"head.*": {"lr_factor": 2, "weight_decay": 0}}; where several
+            match, the last counts. `lr_factor` multiplies the learning rate, throughout its schedule; the others are
+            numbers that the optimizer takes.
+
+    Raises:
+        ValueError: a name that matches nothing, an unknown option, or a value that is no number or out of range.
+    """
+    if not own:
+        return make(decay_groups(network))
+    optimizer = make(_own_groups(network, own))
+    numbers = {k: v for k, v in optimizer.defaults.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    for pattern, options in own.items():
+        check_options(f"groups.{pattern}", options, {"lr_factor": 1.0, **numbers})
+        if isinstance(factor := options.get("lr_factor", 1.0), (list, tuple)) or not factor >= 0:
+            raise ValueError(f"groups.{pattern}: lr_factor is a number of at least 0, not {factor!r}")
+        make(decay_groups(network), **{k: v for k, v in options.items() if k != "lr_factor"})  # which checks the values
+    for group in optimizer.param_groups:
+        group["lr"] *= group.get("lr_factor", 1)
+    return optimizer
+
+
+def _own_groups(network: nn.Module, own: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Split `decay_groups` by options; groups without an `lr_factor` come first, whose learning rate is logged."""
+    names = {p: name for name, p in network.named_parameters() if p.requires_grad}
+    if not isinstance(own, Mapping):
+        raise ValueError(f"groups is a mapping of parameter names to options, not {own!r}")
+    for pattern, options in own.items():
+        if not any(fnmatchcase(name, pattern) for name in names.values()):
+            layers = dict.fromkeys(f"{name.partition('.')[0]}.*" for name in names.values())
+            raise ValueError(f'groups: no parameter is called "{pattern}"{hint(pattern, layers)}')
+        if not isinstance(options, Mapping):
+            raise ValueError(f"groups.{pattern} is a mapping of options, such as {{lr_factor: 2}}, not {options!r}")
+    split: dict[str, dict[str, Any]] = {}
+    for group in decay_groups(network):
+        for parameter in group["params"]:
+            options = {k: v for k, v in group.items() if k != "params"}
+            for pattern, given in own.items():
+                if fnmatchcase(names[parameter], pattern):
+                    options |= given
+            split.setdefault(str(sorted(options.items())), {**options, "params": []})["params"].append(parameter)
+    return sorted(split.values(), key=lambda group: "lr_factor" in group)
 
 
 class Muon(torch.optim.Optimizer):
@@ -39,14 +102,17 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
     ) -> None:
         self._inner: list[torch.optim.Optimizer] = []
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-        groups, super_groups = [], self._own_groups
+        given = list(params)
+        own_rates = [isinstance(group, dict) and "lr" in group for group in given]  # where lr is not adamw_lr
+        super().__init__(given, {"lr": lr, "weight_decay": weight_decay})
+        groups, rest = [], []
         self._filters: list[tuple[Tensor, Tensor]] = []  # a parameter, and its memory seen as a matrix
-        for group in super_groups:
+        for group, own_rate in zip(self._own_groups, own_rates, strict=False):
             pairs = [(p, as_matrix(p.detach())) for p in group["params"] if p.ndim > 1]
             self._filters += pairs
-            groups.append({"params": [m for _, m in pairs], "weight_decay": group["weight_decay"]})
-        rest = [{**g, "params": [p for p in g["params"] if p.ndim <= 1], "lr": adamw_lr} for g in super_groups]
+            groups.append({**group, "params": [m for _, m in pairs]})
+            vectors = [p for p in group["params"] if p.ndim <= 1]
+            rest.append({**group, "params": vectors, "lr": group["lr"] if own_rate else adamw_lr})
         groups, rest = [g for g in groups if g["params"]], [g for g in rest if g["params"]]
         if groups:
             self._inner.append(torch.optim.Muon(groups, lr, weight_decay, momentum))

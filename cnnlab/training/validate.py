@@ -15,7 +15,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from cnnlab.config.identity import Config
@@ -32,7 +31,7 @@ from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import METRICS
 from cnnlab.runs.record import Record
-from cnnlab.training.optim import schedule
+from cnnlab.training.optim import optimizer_of, optimizer_target, schedule
 
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
 # of Lightning's Trainer, what the fit itself decides
@@ -65,7 +64,7 @@ def check(config: Config) -> None:
         with _said_of("augment"):
             augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
     views(torch.zeros(1, *shape), shift=config["test_shift"])
-    _optimizer(config)
+    _optimizer(config, network)
     if config["init_from"] is not None:
         Record.load(config["init_from"])
     _trainer(config)
@@ -81,12 +80,17 @@ def _accelerator(name: str) -> None:
         )
 
 
-def _optimizer(config: Config) -> None:
-    """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end."""
+def _optimizer(config: Config, network: Network) -> None:
+    """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end.
+
+    Options by parameter name are tried on the network.
+    """
     epochs = config["trainer"]["max_epochs"]
     with _said_of("optimizer"):
-        make = target(config["optimizer"], Optimizer, config["trusted_modules"])
+        make = optimizer_target(config)
         optimizer = make([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
+        if "groups" in config["optimizer"]:
+            optimizer_of(make, network, config["optimizer"]["groups"])
     with _said_of("scheduler"):
         made = schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), optimizer, epochs, 1)
         if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
