@@ -18,7 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlab.config.compose import compose, plain
-from cnnlab.packing.together import Job, train_together
+from cnnlab.packing.together import PackedRun, train_together
 from cnnlab.trained.run import Run
 from cnnlab.training.run import train
 
@@ -51,7 +51,7 @@ def alone(overrides: list[str], members: int) -> float:
 
 def together(overrides: list[str], members: int) -> float:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        jobs = [Job(config, Path(folder) / str(m), []) for m, config in enumerate(configs(overrides, members))]
+        jobs = [PackedRun(config, Path(folder) / str(m), []) for m, config in enumerate(configs(overrides, members))]
         for outcome in train_together(jobs):
             if isinstance(outcome, Exception):
                 raise outcome
@@ -81,7 +81,7 @@ def operations(overrides: list[str], members: int) -> float:
             if members == 1:
                 train(made[0], Path(folder))
             else:
-                train_together([Job(config, Path(folder) / str(m), []) for m, config in enumerate(made)])
+                train_together([PackedRun(config, Path(folder) / str(m), []) for m, config in enumerate(made)])
         counts.append(count.operations)
     return (counts[1] - counts[0]) / 40
 

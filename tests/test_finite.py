@@ -10,7 +10,7 @@ from torch import nn
 
 import cnnlab
 from cnnlab.trained.run import Run
-from cnnlab.training.divergence import Step, explain
+from cnnlab.training.divergence import TrainStep, find_divergence
 
 pytestmark = pytest.mark.slow
 
@@ -114,8 +114,8 @@ def test_large_but_finite_gradients_are_no_reason_to_stop():
     loss = (network(torch.ones(1, 3)) * 1e30).sum()
     loss.backward()
     assert not torch.isfinite(torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]))
-    step = Step(0, 0, torch.ones(1, 3), torch.zeros(1, dtype=torch.long), loss.detach())
-    assert explain(network, step, lambda logits, labels: logits.sum() * 1e30) is None
+    step = TrainStep(0, 0, torch.ones(1, 3), torch.zeros(1, dtype=torch.long), loss.detach())
+    assert find_divergence(network, step, lambda logits, labels: logits.sum() * 1e30) is None
 
 
 class Root(nn.Module):
@@ -135,8 +135,8 @@ def test_a_layer_that_makes_it_by_itself_is_named_and_the_learning_rate_not_blam
     network.fc1.weight.data.fill_(1.0)
     loss = network(images).sum()
     loss.backward()
-    step = Step(0, 0, images, torch.zeros(1, dtype=torch.long), loss.detach())
-    found = explain(network, step, lambda logits, labels: logits.sum())
+    step = TrainStep(0, 0, images, torch.zeros(1, dtype=torch.long), loss.detach())
+    found = find_divergence(network, step, lambda logits, labels: logits.sum())
     assert found.startswith(f"root {said} that ")
     assert "change root, a lower optimizer.lr does not help" in found
 
@@ -148,5 +148,7 @@ def test_values_that_grew_too_large_are_a_matter_of_the_learning_rate():
     for parameter in network.parameters():
         parameter.data.fill_(1e30)
     images = torch.ones(1, 3)
-    step = Step(0, 0, images, torch.zeros(1, dtype=torch.long), network(images).sum().detach())
-    assert explain(network, step, lambda logits, labels: logits.sum()).endswith("not finite; lower optimizer.lr")
+    step = TrainStep(0, 0, images, torch.zeros(1, dtype=torch.long), network(images).sum().detach())
+    assert find_divergence(network, step, lambda logits, labels: logits.sum()).endswith(
+        "not finite; lower optimizer.lr"
+    )

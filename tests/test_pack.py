@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnnlab.packing import members, pack
-from cnnlab.packing.together import Job, kin, train_together, why_alone
+from cnnlab.packing.together import PackedRun, kin, train_together, why_alone
 from cnnlab.runs.checkpoints import read
 from cnnlab.studies.execute import Task, packed
 from cnnlab.trained.run import Run
@@ -32,7 +32,7 @@ def both(composed, tmp_path):
         for config, (alone, _) in zip(configs, places, strict=True):
             train(config, alone)
         assert len({kin(config) for config in configs}) == 1
-        outcomes = train_together([Job(c, p[1], []) for c, p in zip(configs, places, strict=True)])
+        outcomes = train_together([PackedRun(c, p[1], []) for c, p in zip(configs, places, strict=True)])
         assert not [o for o in outcomes if isinstance(o, Exception)]
         return [(Run.load(alone), Run.load(together)) for alone, together in places]
 
@@ -106,7 +106,7 @@ def test_channels_dropped_as_one(both):
 def test_who_diverges_fails_and_leaves_the_others_alone(composed, tmp_path):
     sgd = (*SHORT, "precision=64-true", "optimizer=sgd", "model.activation=relu")
     configs = [composed(*sgd, f"optimizer.lr={lr}") for lr in (0.01, 1e30, 0.02)]
-    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    outcomes = train_together([PackedRun(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
     assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
     failed = Run.load(tmp_path / "1")
     assert failed.status == "failed"
@@ -121,7 +121,7 @@ def test_where_nobody_waits_who_diverges_fails_a_step_later(composed, tmp_path, 
     configs = [
         composed(*SHORT, "model=mlp", "optimizer=sgd", f"optimizer.lr={lr}", f"seed={m}") for m, lr in enumerate(rates)
     ]
-    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    outcomes = train_together([PackedRun(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
     assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
     assert Run.load(tmp_path / "1").info["cause"].endswith("epoch 1, step 1: the loss is nan; lower optimizer.lr")
     train(configs[2], tmp_path / "alone")
@@ -139,7 +139,7 @@ def test_a_weight_that_is_not_finite_when_it_is_saved_fails_its_run_alone(compos
 
     monkeypatch.setattr(members.Members, "step", step)
     configs = [composed(*SHORT, "model=mlp", "checkpoint_every=1", f"seed={seed}") for seed in range(3)]
-    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    outcomes = train_together([PackedRun(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
     assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]
     assert "a weight of fc1 is not finite at step 3" in Run.load(tmp_path / "1").info["cause"]
     assert torch.isfinite(read(tmp_path / "1/checkpoints/last.ckpt")["state_dict"]["network.fc1.linear.weight"]).all()
@@ -147,7 +147,7 @@ def test_a_weight_that_is_not_finite_when_it_is_saved_fails_its_run_alone(compos
 
 def test_where_all_diverge_all_fail(composed, tmp_path):
     configs = [composed(*SHORT, "optimizer=sgd", "model.activation=relu", f"optimizer.lr={lr}") for lr in (1e30, 1e35)]
-    outcomes = train_together([Job(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
+    outcomes = train_together([PackedRun(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
     assert [type(o) for o in outcomes] == [FloatingPointError, FloatingPointError]
     assert {Run.load(tmp_path / str(m)).status for m in (0, 1)} == {"failed"}
 
@@ -163,7 +163,7 @@ def test_an_interrupted_pack_is_resumed_one_by_one(composed, tmp_path, monkeypat
 
     monkeypatch.setattr(pack.Pack, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
-        train_together([Job(c, p, []) for c, p in zip(configs, places, strict=True)])
+        train_together([PackedRun(c, p, []) for c, p in zip(configs, places, strict=True)])
     assert {Run.load(p).status for p in places} == {"interrupted"}
     assert read(places[0] / "checkpoints/last.ckpt")["global_step"] == 7
     for config, place in zip(configs, places, strict=True):

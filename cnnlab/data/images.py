@@ -75,7 +75,7 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     return torch.cat(parts)
 
 
-def prepare(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
+def to_input(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
     """Images (N, C, any height and width) as a network gets them, (N, C, *size): scaled, trimmed, permuted.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import prepare
+from cnnlab.data.images import to_input
 from cnnlab.data.load import Remembered, facts, load
 from cnnlab.data.sources import Images, Splits
 from cnnlab.data.stream import Files
@@ -62,7 +62,7 @@ def prepared(config: Mapping[str, Any]) -> Splits:
     (_, *size), _ = facts(config)
 
     def sized(images: Tensor) -> Tensor:
-        return prepare(images, (size[0], size[1]), config)
+        return to_input(images, (size[0], size[1]), config)
 
     draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
     return Splits(splits.classes, train.map(sized), splits.test and splits.test.map(sized), val.map(sized), draw)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
-from cnnlab.data.images import prepare, read_image
+from cnnlab.data.images import read_image, to_input
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Look, looked
@@ -87,7 +87,7 @@ def read_images(run: Record, files: list[Path]) -> "Tensor":
     prepared = []
     for file in files:
         try:
-            prepared.append(prepare(read_image(file, channels)[None], (height, width), run.config["data"]))
+            prepared.append(to_input(read_image(file, channels)[None], (height, width), run.config["data"]))
         except OSError as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)

@@ -15,7 +15,7 @@ from cnnlab.training.assemble import Fit
 from cnnlab.training.callbacks.graph import Graph
 from cnnlab.training.callbacks.history import History
 from cnnlab.training.classifier import Batch
-from cnnlab.training.divergence import LOWER, OnItsWay, Step
+from cnnlab.training.divergence import LOWER, DeferredBool, TrainStep
 from cnnlab.training.lightning_internals import dump_checkpoint
 
 
@@ -34,7 +34,7 @@ class Pack(LightningModule):
         self._epoch: list[dict[str, float]] = [{} for _ in fits]
         self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
         self._images: list[int] = []
-        self._deferred: tuple[OnItsWay, Step, Tensor] | None = None
+        self._deferred: tuple[DeferredBool, TrainStep, Tensor] | None = None
 
     @property
     def live(self) -> dict[str, float]:
@@ -64,7 +64,7 @@ class Pack(LightningModule):
         self._batch_idx = batch_idx
         logits = self.steps.logits(images)
         losses = self.steps.losses(logits, labels)
-        self._step = Step(self.current_epoch, self.global_step, images, labels, losses.detach())
+        self._step = TrainStep(self.current_epoch, self.global_step, images, labels, losses.detach())
         self._losses.append(losses.detach())
         self._images.append(labels.shape[1])
         if self._logs():
@@ -87,7 +87,7 @@ class Pack(LightningModule):
         finite = torch.isfinite(norms + self._step.loss)
         finite[list(self.failures)] = True
         if self.defers():
-            self._deferred = (OnItsWay(finite.all()), self._step, norms)
+            self._deferred = (DeferredBool(finite.all()), self._step, norms)
         elif not finite.all():
             self._fail_infinite(norms, gradient_clip_val)
         if gradient_clip_val:
@@ -188,7 +188,7 @@ class Pack(LightningModule):
         self.steps.hand_out()
         step = self._step
         for m, member in self.alive():
-            own = Step(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
+            own = TrainStep(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
             try:
                 member.refuse_infinite(own, norms[m], clip_to)
             except FloatingPointError as error:

@@ -16,7 +16,7 @@ from cnnlab.runs.record import lock
 from cnnlab.training.assemble import Fit, meta_network, prepare, trainer_options
 from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
-from cnnlab.training.fit import finish, load_data, log_to, log_unfinished, note_place, take_threads
+from cnnlab.training.fit import finish, load_data, log_to, log_unfinished_fit, record_environment, take_threads
 from cnnlab.training.lightning_internals import copy_progress
 from cnnlab.training.run import begin, end, pass_on
 
@@ -25,7 +25,7 @@ OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_
 
 
 @dataclass(frozen=True)
-class Job:
+class PackedRun:
     """A run to be trained: its config, checked, its directory, and the overrides to record."""
 
     config: Config
@@ -33,7 +33,7 @@ class Job:
     overrides: list[str]
 
 
-def train_together(jobs: Sequence[Job]) -> list[Mapping[str, float] | Exception]:
+def train_together(jobs: Sequence[PackedRun]) -> list[Mapping[str, float] | Exception]:
     """Fit all jobs at once, then test the best checkpoint of each; returns each one's metrics, or why it failed.
 
     Args:
@@ -90,7 +90,7 @@ def why_alone(config: Config) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:
+def _fit_and_test(jobs: Sequence[PackedRun], infos: Sequence[Config]) -> list[Mapping[str, float] | Exception]:
     directories = [job.directory for job in jobs]
     log_to(*directories)
     take_threads(jobs[0].config)
@@ -98,7 +98,7 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
     fits = [prepare(job.config, job.directory, first, info) for job, info in zip(jobs, infos, strict=True)]
     for fit, info in zip(fits, infos, strict=True):
         info["packed_with"] = [d.name for d in directories if d != fit.directory]
-        note_place(fit, info)
+        record_environment(fit, info)
     pack, every = Pack(fits), jobs[0].config["checkpoint_every"]
     trainer = Trainer(
         **trainer_options(jobs[0].config),
@@ -111,12 +111,12 @@ def _fit_and_test(jobs: Sequence[Job], infos: Sequence[Config]) -> list[Mapping[
         trainer.fit(pack, PackData(first, [(job.config["seed"], job.config["augment"]) for job in jobs]))
     except BaseException as error:
         for fit in fits:
-            log_unfinished(fit)
+            log_unfinished_fit(fit)
         if not isinstance(error, FloatingPointError) or len(pack.failures) < len(fits):
             raise
     else:
         for m in pack.failures:
-            log_unfinished(fits[m])
+            log_unfinished_fit(fits[m])
     return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
 
 

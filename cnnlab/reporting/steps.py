@@ -8,11 +8,11 @@ from time import monotonic
 
 FIRST_LINE = 5.0  # seconds until something is said where there is no terminal; then twice as long each time
 
-Step = Callable[[str], None]
+Announce = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def steps(work: str, total: int) -> Iterator[Step]:
+def steps(work: str, total: int) -> Iterator[Announce]:
     """Show the steps of some work while it goes on, and nothing once it is over.
 
     >>> with steps("inspect", 2) as step:
@@ -31,7 +31,7 @@ def steps(work: str, total: int) -> Iterator[Step]:
 
 
 @contextlib.contextmanager
-def _bar(work: str, total: int) -> Iterator[Step]:
+def _bar(work: str, total: int) -> Iterator[Announce]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -49,7 +49,7 @@ def _bar(work: str, total: int) -> Iterator[Step]:
 
 
 @contextlib.contextmanager
-def _lines(work: str, total: int) -> Iterator[Step]:
+def _lines(work: str, total: int) -> Iterator[Announce]:
     over, started = threading.Event(), monotonic()
     begun, current = 0, ""
 

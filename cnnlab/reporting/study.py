@@ -12,7 +12,7 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.plan import Plan, Variant, runs_of
 from cnnlab.runs.record import Record, read_history, read_json
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Comparison:
     """One variant over its seeds, beside the baseline."""
 
     variant: Variant
-    runs: list[Row]  # the completed ones
+    runs: list[ResultRow]  # the completed ones
     metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, deviation over seeds
     difference: Difference | None = None  # of accuracy; None for the baseline
     p: float | None = None  # corrected
@@ -107,7 +107,7 @@ def damage(run: Record) -> str | None:
     return None
 
 
-def _row(variant: Variant, seed: int, place: str, run: Record | None) -> Row:
+def _row(variant: Variant, seed: int, place: str, run: Record | None) -> ResultRow:
     info: Mapping[str, Any] = {"status": "pending"}
     if run is not None:
         damaged = damage(run)
@@ -129,7 +129,7 @@ def _row(variant: Variant, seed: int, place: str, run: Record | None) -> Row:
     }
 
 
-def _compare(variant: Variant, rows: Sequence[Row], metric: str) -> Comparison:
+def _compare(variant: Variant, rows: Sequence[ResultRow], metric: str) -> Comparison:
     done = [row for row in rows if row["variant"] == variant.name and row.get(metric) is not None]
     comparison = Comparison(variant, done)
     for name in dict.fromkeys(k for row in done for k, v in row.items() if isinstance(v, (int, float)) and k != "seed"):
@@ -138,7 +138,7 @@ def _compare(variant: Variant, rows: Sequence[Row], metric: str) -> Comparison:
     return comparison
 
 
-def _difference(variant: Sequence[Row], baseline: Sequence[Row], metric: str) -> Difference | None:
+def _difference(variant: Sequence[ResultRow], baseline: Sequence[ResultRow], metric: str) -> Difference | None:
     theirs = {row["seed"]: row[metric] for row in baseline}
     shared = [(row[metric], theirs[row["seed"]]) for row in variant if row["seed"] in theirs]
     return paired_difference(*map(list, zip(*shared, strict=True))) if shared else None

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cnnlab.config.compose import load_config, plain, quote, write_composed
 from cnnlab.device import most
-from cnnlab.packing.together import Job, train_together
+from cnnlab.packing.together import PackedRun, train_together
 from cnnlab.registry import one_line
 from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
 from cnnlab.studies.plan import shown_seconds
@@ -60,7 +60,7 @@ class Survivor:
         started = time.time()
         try:
             if len(configs) > 1:
-                outcomes = train_together([Job(config, d, overrides[d]) for d, config in configs.items()])
+                outcomes = train_together([PackedRun(config, d, overrides[d]) for d, config in configs.items()])
             else:
                 outcomes = [train(config, d, overrides[d]) for d, config in configs.items()]
         except KeyboardInterrupt:

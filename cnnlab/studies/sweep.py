@@ -46,7 +46,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     """
     if joined():
         raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
-    study = Study(context, config, arguments)
+    study = Expansion(context, config, arguments)
     plan, invalid = study.plan()
     print(plan_table(plan), flush=True)
     if invalid and not config.study.skip_invalid:
@@ -78,7 +78,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         sys.exit(f"cnnlab: {len(failed)} of {len(tasks)} runs did not complete: {', '.join(failed)}")
 
 
-class Study:
+class Expansion:
     """What is varied over what, composed."""
 
     def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.models.network import Network
-from cnnlab.reporting.steps import Step, steps
+from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
@@ -46,7 +46,7 @@ def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
 
 
 def write(
-    network: "Network", images: "Tensor", output: Path, name: str, step: Step = lambda name: None
+    network: "Network", images: "Tensor", output: Path, name: str, step: Announce = lambda name: None
 ) -> dict[Path, Any]:
     """Write both files, traced with two of the images; returns what they hold, as functions of images."""
     output.mkdir(parents=True, exist_ok=True)

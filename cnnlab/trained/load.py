@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import prepare
+from cnnlab.data.images import to_input
 from cnnlab.data.load import load
 from cnnlab.device import best_device
 from cnnlab.runs.record import Record
@@ -34,7 +34,7 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         )
     labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
-    return classifier.to(best_device()), prepare(splits.test.images, (height, width), theirs), labels
+    return classifier.to(best_device()), to_input(splits.test.images, (height, width), theirs), labels
 
 
 def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: str) -> "Tensor":

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cnnlab.data.images import find_images, prepare, read_image
+from cnnlab.data.images import find_images, read_image, to_input
 from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
@@ -35,7 +35,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
         for row in rows[start : start + batch_size]:
             try:
                 picture = read_image(Path(row["file"]), channels)[None]
-                pictures.append(prepare(picture, (height, width), run.config["data"]))
+                pictures.append(to_input(picture, (height, width), run.config["data"]))
                 readable.append(row)
             except (OSError, ValueError) as error:
                 row["error"] = one_line(error)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Assemble what a config describes: classifier, callbacks, loggers, trainer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
 from cnnlab.runs.metrics import make_metrics
-from cnnlab.training.divergence import LOWER, OnItsWay, Step, explain, infinite_weight
+from cnnlab.training.divergence import LOWER, DeferredBool, TrainStep, find_divergence, infinite_weight
 from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import optimizer_of, schedule
 
@@ -82,7 +82,7 @@ class Classifier(LightningModule):
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
-        self._deferred: tuple[OnItsWay, Step] | None = None
+        self._deferred: tuple[DeferredBool, TrainStep] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Pass the name of the running hook, which Lightning notes forty times a step, by nn.Module's bookkeeping."""
@@ -115,7 +115,7 @@ class Classifier(LightningModule):
         images, labels = batch
         logits = self.logits_of(images)
         loss: Tensor = self.loss(logits.float(), labels)
-        self._step = Step(self.current_epoch, self.global_step, images, labels, loss.detach())
+        self._step = TrainStep(self.current_epoch, self.global_step, images, labels, loss.detach())
         self.remember([loss.detach()], [len(labels)])
         if self.global_step % self.log_every == 0:
             self.note(logits, labels, loss)
@@ -162,7 +162,7 @@ class Classifier(LightningModule):
             self.look_back()
             finite = torch.isfinite(norm + self._step.loss)
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # where it is 1, the step does nothing
-            self._deferred = (OnItsWay(finite), self._step)
+            self._deferred = (DeferredBool(finite), self._step)
         elif scaler is None:
             self.refuse_infinite(self._step, norm, gradient_clip_val)
         if step % self.log_every == 0:
@@ -170,7 +170,7 @@ class Classifier(LightningModule):
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
 
-    def refuse_infinite(self, step: Step, norm: Tensor, clip_to: float | None) -> None:
+    def refuse_infinite(self, step: TrainStep, norm: Tensor, clip_to: float | None) -> None:
         """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
 
         Raises:
@@ -178,7 +178,7 @@ class Classifier(LightningModule):
         """
         if torch.isfinite(norm + step.loss):
             return
-        found = explain(self.network, step, self.loss)
+        found = find_divergence(self.network, step, self.loss)
         if found or clip_to:
             raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
 
@@ -201,7 +201,7 @@ class Classifier(LightningModule):
             self.network.zero_grad()
             loss = self.loss(self.network(step.images).float(), step.labels)
             loss.backward()
-        found = explain(self.network, replace(step, loss=loss.detach()), self.loss)
+        found = find_divergence(self.network, replace(step, loss=loss.detach()), self.loss)
         raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:

@@ -11,7 +11,7 @@ ORDINARY = 1e4  # size of values and weights that a training which diverges goes
 
 
 @dataclass
-class Step:
+class TrainStep:
     """What a step is remembered by until it is known to be finite."""
 
     epoch: int
@@ -25,7 +25,7 @@ class Step:
         return f"epoch {self.epoch + 1}, step {self.number}: {what}"
 
 
-def explain(network: nn.Module, step: Step, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
+def find_divergence(network: nn.Module, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
     """Say what is not finite in a step, and the remedy: a weight, a value on the way forward, the loss, or a gradient.
 
     The layer that is named is the first: forward from the images, for gradients backward from the loss. Where what it
@@ -72,7 +72,7 @@ def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
     return f"it makes that by itself, of numbers up to {largest:.3g}: change {name}, a lower optimizer.lr does not help"
 
 
-class OnItsWay:
+class DeferredBool:
     """A truth value that a device is still computing; asking for it waits for what was computed until then, not after.
 
     Args:

@@ -30,12 +30,12 @@ def fit_and_test(config: Config, directory: Path, info: Config | None = None) ->
     take_threads(config, (info or {}).get("resumed", {}).get("threads"))
     fit = prepare(config, directory, load_data(config), info)
     if info is not None:
-        note_place(fit, info)
+        record_environment(fit, info)
     try:
         fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
     except BaseException:
         if info is not None:
-            log_unfinished(fit)
+            log_unfinished_fit(fit)
         raise
     return finish(fit)
 
@@ -55,7 +55,7 @@ def load_data(config: Config) -> "DataModule":
     return data
 
 
-def note_place(fit: Fit, info: Config) -> None:
+def record_environment(fit: Fit, info: Config) -> None:
     """Add device, threads and world size to `run.json`, and say where they are others than before a resume.
 
     The loggers are given the run's settings.
@@ -88,7 +88,7 @@ def finish(fit: Fit) -> dict[str, float]:
     return metrics
 
 
-def log_unfinished(fit: Fit) -> None:
+def log_unfinished_fit(fit: Fit) -> None:
     """Log the metrics of the epochs that a failed or interrupted fit has completed, for TensorBoard's HParams tab."""
     if not fit.history.epochs:
         return

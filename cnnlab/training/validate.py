@@ -55,13 +55,13 @@ def check(config: Config) -> None:
     shape, classes = facts(config["data"])
     with torch.device("meta"):
         network = Network(config["model"], shape, classes)
-    with _said_of("model.loss"):
+    with prefix_errors("model.loss"):
         training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
     _memory(config, network.params, shape)
     _validation(config["data"])
     augment = augmentation(config["augment"] or {})
     if augment is not None:
-        with _said_of("augment"):
+        with prefix_errors("augment"):
             augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
     views(torch.zeros(1, *shape), shift=config["test_shift"])
     _optimizer(config, network)
@@ -86,12 +86,12 @@ def _optimizer(config: Config, network: Network) -> None:
     Options by parameter name are tried on the network.
     """
     epochs = config["trainer"]["max_epochs"]
-    with _said_of("optimizer"):
+    with prefix_errors("optimizer"):
         make = optimizer_target(config)
         optimizer = make([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
         if "groups" in config["optimizer"]:
             optimizer_of(make, network, config["optimizer"]["groups"])
-    with _said_of("scheduler"):
+    with prefix_errors("scheduler"):
         made = schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), optimizer, epochs, 1)
         if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
             return
@@ -165,7 +165,7 @@ def _trainer(config: Config) -> None:
         for name, node in (config[group] or {}).items():
             if node is None:  # callbacks.ema=null
                 continue
-            with _said_of(f"{group}.{name}"), TemporaryDirectory() as folder:
+            with prefix_errors(f"{group}.{name}"), TemporaryDirectory() as folder:
                 make = target(node, base, config["trusted_modules"])
                 made = make(save_dir=folder) if base is Logger else make()
                 if isinstance(made, Logger):
@@ -174,7 +174,7 @@ def _trainer(config: Config) -> None:
                 logged = ("train/loss", "val/loss", *(f"val/{metric}" for metric in METRICS))
                 if (watched is not None or isinstance(made, EarlyStopping)) and watched not in logged:
                     raise ValueError(f'nothing is logged as "{watched}"{hint(watched, logged)}')
-    with _said_of("trainer"), _silent_lightning():
+    with prefix_errors("trainer"), _silent_lightning():
         precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
         Trainer(
             **config["trainer"],
@@ -186,7 +186,7 @@ def _trainer(config: Config) -> None:
 
 
 @contextmanager
-def _said_of(where: str) -> Iterator[None]:
+def prefix_errors(where: str) -> Iterator[None]:
     """What a library refuses, in one line that says of which part of the config it speaks."""
     try:
         yield

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data.images import find_images, prepare, read_image, resize
+from cnnlab.data.images import find_images, read_image, resize, to_input
 
 WHITE = (255, 255, 255)
 
@@ -131,9 +131,9 @@ def test_image_files_are_found_by_suffix_sorted(tmp_path):
 
 def test_prepare_scales_then_trims_then_permutes():
     images = torch.arange(6 * 8, dtype=torch.uint8).view(1, 1, 6, 8)
-    trimmed = prepare(images, (4, 6), {"trim": 1})
+    trimmed = to_input(images, (4, 6), {"trim": 1})
     assert torch.equal(trimmed, images[:, :, 1:5, 1:7])
-    permuted = prepare(images, (4, 6), {"trim": 1, "permute_pixels": True})
+    permuted = to_input(images, (4, 6), {"trim": 1, "permute_pixels": True})
     assert not torch.equal(permuted, trimmed)
     assert torch.equal(permuted.flatten().sort().values, trimmed.flatten().sort().values)
-    assert prepare(images, (12, 12), {"trim": 2}).shape == (1, 1, 12, 12)
+    assert to_input(images, (12, 12), {"trim": 2}).shape == (1, 1, 12, 12)
