@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from cnnlab.training.muon import Muon
 from cnnlab.training.optim import (
     Constant,
     Cosine,
     Exponential,
-    Muon,
     OneCycle,
     Step,
     as_matrix,

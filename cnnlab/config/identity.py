@@ -12,6 +12,7 @@ NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "checkpoint_ever
 PLACES = {"run_name", "output_dir", "data_dir", "data.dir", "resume"}
 # where the classes that a `_target_` names have been before, and are now; hashes are of the former names
 MOVED = {
+    "cnnlab.optim.Muon": "cnnlab.training.muon.Muon",
     "cnnlab.optim.": "cnnlab.training.optim.",
     "cnnlab.callbacks.lookahead.": "cnnlab.training.callbacks.lookahead.",
     "cnnlab.callbacks.": "cnnlab.inspection.",

@@ -15,7 +15,7 @@ from cnnlab.training.assemble import Fit
 from cnnlab.training.callbacks.graph import Graph
 from cnnlab.training.callbacks.history import History
 from cnnlab.training.classifier import Batch
-from cnnlab.training.divergence import LOWER, DeferredBool, TrainStep
+from cnnlab.training.divergence import LOWER, DeferredBool, TrainStep, refuse_infinite
 from cnnlab.training.lightning_internals import dump_checkpoint
 
 
@@ -118,13 +118,13 @@ class Pack(LightningModule):
         """Count the batch for all."""
         images, labels = batch
         for own, member in zip(self.steps.logits(images), self._each(), strict=True):
-            member.count("val", own, labels)
+            member.stages["val"].count(own, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Each member's metrics."""
         for m, member in self.alive():
             try:
-                self._epoch[m] |= {k: float(v) for k, v in member.counted("val").items()}
+                self._epoch[m] |= {k: float(v) for k, v in member.stages["val"].counted(self.global_step).items()}
             except FloatingPointError as error:
                 self.failed(m, error)
 
@@ -190,7 +190,7 @@ class Pack(LightningModule):
         for m, member in self.alive():
             own = TrainStep(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
             try:
-                member.refuse_infinite(own, norms[m], clip_to)
+                refuse_infinite(member.network, own, norms[m], member.loss, clips=bool(clip_to))
             except FloatingPointError as error:
                 self.failed(m, error)
 

@@ -1,24 +1,22 @@
 """The one LightningModule: a network, its loss, its metrics, and what is logged while it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
-from cnnlab.runs.metrics import make_metrics
-from cnnlab.training.divergence import LOWER, DeferredBool, TrainStep, find_divergence, infinite_weight
+from cnnlab.training.divergence import DeferredBool, TrainStep, infinite_weight, refuse_infinite, repeat_infinite
 from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import optimizer_of, schedule
+from cnnlab.training.stages import StageMetrics
 
 Batch = tuple[Tensor, Tensor]
 
@@ -76,9 +74,8 @@ class Classifier(LightningModule):
         )  # convolutions are faster so, on CPU and GPU
         # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
         self.compiled: Callable[[Tensor], Tensor] | None = None
-        self.metrics = nn.ModuleDict(
-            {stage: nn.ModuleDict({"loss": MeanMetric(), **make_metrics(len(classes))}) for stage in ("val", "test")}
-        )
+        self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name]) for s in ("val", "test")}
+        self.metrics = nn.ModuleDict(self.stages)
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
@@ -164,23 +161,11 @@ class Classifier(LightningModule):
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # where it is 1, the step does nothing
             self._deferred = (DeferredBool(finite), self._step)
         elif scaler is None:
-            self.refuse_infinite(self._step, norm, gradient_clip_val)
+            refuse_infinite(self.network, self._step, norm, self.loss, clips=bool(gradient_clip_val))
         if step % self.log_every == 0:
             self.live |= {"lr": optimizer.param_groups[0]["lr"], "grad_norm": norm.item()}
             for logger in self.loggers:
                 logger.log_metrics(self.live, step)
-
-    def refuse_infinite(self, step: TrainStep, norm: Tensor, clip_to: float | None) -> None:
-        """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
-
-        Raises:
-            FloatingPointError: names epoch, step and layer.
-        """
-        if torch.isfinite(norm + step.loss):
-            return
-        found = find_divergence(self.network, step, self.loss)
-        if found or clip_to:
-            raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
 
     def defers(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether nobody waits for the norm: on a GPU, where the optimizer can leave a step out by itself."""
@@ -196,13 +181,7 @@ class Classifier(LightningModule):
         deferred, self._deferred = self._deferred, None
         if deferred is None or deferred[0]:
             return
-        step = deferred[1]
-        with torch.enable_grad():  # its gradients are gone
-            self.network.zero_grad()
-            loss = self.loss(self.network(step.images).float(), step.labels)
-            loss.backward()
-        found = find_divergence(self.network, replace(step, loss=loss.detach()), self.loss)
-        raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
+        repeat_infinite(self.network, deferred[1], self.loss)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Forget the gradients, without the detour by profiling hooks that every Optimizer.zero_grad makes."""
@@ -271,47 +250,19 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
-        self.count("val", self.logits_of(batch[0]), batch[1])
+        self.stages["val"].count(self.logits_of(batch[0]), batch[1])
 
     def on_validation_epoch_end(self) -> None:
         """Log over all images of all processes."""
-        self.log_dict(self.counted("val"))
+        self.log_dict(self.stages["val"].counted(self.global_step))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
-        self.count("test", self(batch[0]), batch[1])
+        self.stages["test"].count(self(batch[0]), batch[1])
 
     def on_test_epoch_end(self) -> None:
         """Log over all images of all processes."""
-        self.log_dict(self.counted("test"))
-
-    def count(self, stage: str, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch's logits (N, classes) to the metrics of a stage, "val" or "test"."""
-        logits = logits.float()
-        for name, metric in self._stage(stage):
-            if name == "loss":
-                metric.update(LOSSES[self.loss_name](logits, labels), len(labels))
-            else:
-                metric.update(logits, labels)
-
-    def counted(self, stage: str) -> dict[str, Tensor]:
-        """The metrics of a stage over all that was counted in all processes; the next count begins anew.
-
-        Raises:
-            FloatingPointError: one is not finite.
-        """
-        values = {}
-        for name, metric in self._stage(stage):
-            value = metric.compute()  # over all processes, so that all stop
-            if not torch.isfinite(value):
-                step = self.trainer.global_step
-                raise FloatingPointError(f"{stage}/{name} is {value.item()} after step {step}; {LOWER}")
-            values[f"{stage}/{name}"] = value
-            metric.reset()
-        return values
-
-    def _stage(self, stage: str) -> Any:
-        return self.metrics[stage].items()  # type: ignore[operator]
+        self.log_dict(self.stages["test"].counted(self.global_step))
 
     # --- optimizer
 

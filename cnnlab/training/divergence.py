@@ -1,7 +1,7 @@
 """Say which layer was the first whose values or gradients are not finite, once something is not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,42 @@ def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
     if largest > ORDINARY:
         return LOWER
     return f"it makes that by itself, of numbers up to {largest:.3g}: change {name}, a lower optimizer.lr does not help"
+
+
+def refuse_infinite(
+    network: nn.Module, step: TrainStep, norm: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], clips: bool
+) -> None:
+    """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
+
+    Args:
+        network: named layers, with gradients of the step.
+        step: which.
+        norm: of the gradient, one element.
+        loss_of: logits and labels.
+        clips: whether the gradient is clipped to the norm, which then has to be finite.
+
+    Raises:
+        FloatingPointError: names epoch, step and layer.
+    """
+    if torch.isfinite(norm + step.loss):
+        return
+    found = find_divergence(network, step, loss_of)
+    if found or clips:
+        raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
+
+
+def repeat_infinite(network: nn.Module, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Compute a step once more that was found not to be finite after its gradients were dropped, and stop.
+
+    Raises:
+        FloatingPointError: names epoch, step and layer.
+    """
+    with torch.enable_grad():
+        network.zero_grad()
+        loss = loss_of(network(step.images).float(), step.labels)
+        loss.backward()
+    found = find_divergence(network, replace(step, loss=loss.detach()), loss_of)
+    raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
 
 
 class DeferredBool:

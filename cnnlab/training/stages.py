@@ -1,0 +1,54 @@
+"""Metrics of validation and test: each image of all processes counts once, whatever the batch size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from cnnlab.runs.metrics import make_metrics
+from cnnlab.training.divergence import LOWER
+
+
+class StageMetrics(nn.ModuleDict):
+    """The loss and every metric of a stage.
+
+    Args:
+        stage: "val" or "test".
+        classes: how many.
+        loss: mean loss of logits (N, classes) and labels (N,).
+    """
+
+    def __init__(self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__({"loss": MeanMetric(), **make_metrics(classes)})
+        self.stage, self.loss_of = stage, loss
+
+    def count(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch's logits (N, classes) and labels (N,)."""
+        logits = logits.float()
+        metric: Any
+        for name, metric in self.items():
+            if name == "loss":
+                metric.update(self.loss_of(logits, labels), len(labels))
+            else:
+                metric.update(logits, labels)
+
+    def counted(self, step: int) -> dict[str, Tensor]:
+        """Return each metric over all that was counted in all processes; the next count begins anew.
+
+        Args:
+            step: how many steps have been trained, for the message.
+
+        Raises:
+            FloatingPointError: a metric is not finite.
+        """
+        values: dict[str, Tensor] = {}
+        metric: Any
+        for name, metric in self.items():
+            value = metric.compute()  # over all processes, so that all stop
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"{self.stage}/{name} is {value.item()} after step {step}; {LOWER}")
+            values[f"{self.stage}/{name}"] = value
+            metric.reset()
+        return values
