@@ -31,7 +31,7 @@ import cnnlab
 from cnnlab.config.compose import compose, conf_dir, plain
 from cnnlab.runs.checkpoints import read
 from cnnlab.trained.run import Run
-from cnnlab.training.assemble import prepare
+from cnnlab.training.assemble import assemble, prepare
 from cnnlab.training.fit import load_data
 
 pytestmark = pytest.mark.slow
@@ -564,7 +564,7 @@ def fit(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) 
 def make(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) -> Seen:
     """What a fit is made of, not trained."""
     config = plain(compose("train", arguments)[0])
-    return Seen(folder, prepared=prepare(config, folder / "run", load_data(config), None))
+    return Seen(folder, prepared=prepare(assemble(config), folder / "run", load_data(config), None))
 
 
 def command(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) -> Seen:

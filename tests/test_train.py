@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cnnlab
@@ -298,3 +299,22 @@ def test_a_run_of_a_study_that_another_process_has_just_completed_is_not_run_aga
     with pytest.raises(InUseError):
         begin(config, run.directory, [])
     assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before
+
+
+class Counted(Callback):
+    """Counts how often it is made."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Counted.made += 1
+
+
+def test_each_callback_of_a_run_is_made_once(command, tmp_path):
+    quick = ["model=softmax", "data=xo", "data.train_size=64", "trainer=cpu", "trainer.max_epochs=1"]
+    counted = "+callbacks.counted._target_=test_train.Counted"
+    Counted.made = 0
+    cnnlab.fit([*quick, counted, f"output_dir={tmp_path}"])
+    assert Counted.made == 1
+    assert command("train", *quick, counted).status == 0
+    assert Counted.made == 2

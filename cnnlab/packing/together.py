@@ -13,7 +13,7 @@ from cnnlab.packing.data import PackData
 from cnnlab.packing.pack import Pack
 from cnnlab.packing.stacked import structure
 from cnnlab.runs.record import lock
-from cnnlab.training.assemble import Fit, meta_network, prepare, trainer_options
+from cnnlab.training.assemble import Fit, assemble, meta_network, prepare, trainer_options
 from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.fit import finish, load_data, log_to, log_unfinished_fit, record_environment, take_threads
@@ -95,7 +95,7 @@ def _fit_and_test(jobs: Sequence[PackedRun], infos: Sequence[Config]) -> list[Ma
     log_to(*directories)
     take_threads(jobs[0].config)
     first = load_data(jobs[0].config)
-    fits = [prepare(job.config, job.directory, first, info) for job, info in zip(jobs, infos, strict=True)]
+    fits = [prepare(assemble(job.config), job.directory, first, info) for job, info in zip(jobs, infos, strict=True)]
     for fit, info in zip(fits, infos, strict=True):
         info["packed_with"] = [d.name for d in directories if d != fit.directory]
         record_environment(fit, info)

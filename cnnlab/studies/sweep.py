@@ -26,7 +26,6 @@ from cnnlab.runs.record import Record, completed, locked
 from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.plan import MEASURES, estimate, layers_to_leave_out, shown_seconds, width_for
 from cnnlab.trained.lesions import lesion
-from cnnlab.training.assemble import meta_network
 from cnnlab.training.validate import check
 
 Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
@@ -170,13 +169,11 @@ class Expansion:
             return variant
         try:
             config = plain(self.compose(variant.overrides))
-            check(config)
-            network = meta_network(config)
+            network = check(config).network
             seconds = estimate(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))
-        sizes = {"params": network.params, "macs": network.macs}
-        return replace(variant, removed=network.removed, seconds=seconds, **sizes)
+        return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
 
     def _twin(self, variant: Variant, baseline: Variant) -> Variant:
         """The variant at the width that gives it the baseline's capacity."""

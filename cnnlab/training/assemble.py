@@ -1,24 +1,29 @@
 """Assemble what a config describes: classifier, callbacks, loggers, trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback as LightningCallback
-from lightning.pytorch import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LRScheduler
 
 from cnnlab.config.identity import Config
 from cnnlab.config.targets import target
+from cnnlab.data.augment import augmentation
 from cnnlab.data.load import facts
 from cnnlab.data.splits import sample
 from cnnlab.device import keep_freed, resolve_precision
+from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
+from cnnlab.registry import one_line
 from cnnlab.runs.checkpoints import WholeFiles, clear_parts
 from cnnlab.runs.record import Record, identity
 from cnnlab.training.callbacks.best import BestCheckpoint
@@ -33,11 +38,61 @@ from cnnlab.training.lightning_internals import remove_empty_hooks
 from cnnlab.training.load import load_trained
 from cnnlab.training.optim import optimizer_target
 
+# what libraries raise where a value is of the wrong kind
+REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError,
+            MisconfigurationException)  # fmt: skip
 
-def meta_network(config: Mapping[str, Any]) -> Any:
+
+def meta_network(config: Mapping[str, Any]) -> Network:
     """The network of a train config on meta tensors: sizes without memory."""
     with torch.device("meta"):
         return Network(config["model"], *facts(config["data"]))
+
+
+@dataclass
+class Parts:
+    """What a config describes as far as it needs no data, each made once: it is checked, then trained with."""
+
+    config: Config
+    network: Network  # on meta tensors: names, shapes, sizes
+    augment: Callable[..., Tensor] | None
+    make_optimizer: Callable[..., torch.optim.Optimizer]
+    make_scheduler: Callable[..., LRScheduler]
+    callbacks: dict[str, Callback]  # of the config
+
+
+def assemble(config: Config) -> Parts:
+    """Make what a config describes.
+
+    Args:
+        config: a train config as plain containers, whose values are checked.
+
+    Raises:
+        ValueError: names the part of the config and the remedy.
+    """
+    trusted, callbacks = config["trusted_modules"], {}
+    network = meta_network(config)
+    with prefix_errors("model.loss"):
+        training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
+    augment = augmentation(config["augment"] or {})
+    with prefix_errors("optimizer"):
+        make_optimizer = optimizer_target(config)
+    with prefix_errors("scheduler"):
+        make_scheduler = target(config["scheduler"], LRScheduler, trusted)
+    for name, node in (config["callbacks"] or {}).items():
+        if node is not None:  # callbacks.ema=null
+            with prefix_errors(f"callbacks.{name}"):
+                callbacks[name] = target(node, Callback, trusted)()
+    return Parts(config, network, augment, make_optimizer, make_scheduler, callbacks)
+
+
+@contextmanager
+def prefix_errors(where: str) -> Iterator[None]:
+    """Let what a library refuses begin with the part of the config that it speaks of, in one line."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise ValueError(f"{where}: {one_line(error)}") from error
 
 
 @dataclass
@@ -46,25 +101,26 @@ class Fit:
 
     config: Config
     directory: Path
-    data: "DataModule"
-    classifier: "Classifier"
-    trainer: "Trainer"
-    history: "History"
-    best: "BestCheckpoint"
+    data: DataModule
+    classifier: Classifier
+    trainer: Trainer
+    history: History
+    best: BestCheckpoint
     last: Path
 
 
-def prepare(config: Config, directory: Path, data: "DataModule", info: Config | None) -> Fit:
-    """Make classifier, trainer, callbacks and loggers; what a process is not told of `run.json` it finds out."""
+def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None) -> Fit:
+    """Make classifier, trainer and loggers; what a process is not told of `run.json` it finds out."""
     keep_freed()
-    classifier = build(config, data, info["config_hash"] if info else identity(directory, config))
+    config = parts.config
+    classifier = build(parts, data, info["config_hash"] if info else identity(directory, config))
     trusted = config["trusted_modules"]
     history = History()
     checkpoints = directory / "checkpoints"
     clear_parts(checkpoints)
     best = BestCheckpoint(checkpoints)
     last = LastCheckpoint(checkpoints / "last.ckpt", config["checkpoint_every"])
-    extras = [target(c, LightningCallback, trusted)() for c in (config["callbacks"] or {}).values() if c is not None]
+    extras = list(parts.callbacks.values())
     if config["study"]["trial"] is not None:
         extras.append(Pruning(directory.parent, config["study"]["trial"]))
     loggers = [
@@ -93,7 +149,7 @@ def trainer_options(config: Config) -> dict[str, Any]:
     }
 
 
-def strategy(config: Config, network: "Network") -> Config:
+def strategy(config: Config, network: Network) -> Config:
     """How several processes exchange gradients, where the config leaves it at `ddp`."""
     if config["trainer"]["strategy"] != "ddp":
         return {}
@@ -102,9 +158,9 @@ def strategy(config: Config, network: "Network") -> Config:
     return {"strategy": DDPStrategy(broadcast_buffers=alone, gradient_as_bucket_view=True)}
 
 
-def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classifier":
+def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     """The classifier a config describes, for the data it describes, started from another run's weights where asked."""
-    trusted = config["trusted_modules"]
+    config = parts.config
     classifier = Classifier(
         config["model"],
         data.shape,
@@ -115,8 +171,8 @@ def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classif
         label_smoothing=config["label_smoothing"],
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],
-        optimizer=optimizer_target(config),
-        scheduler=target(config["scheduler"], LRScheduler, trusted),
+        optimizer=parts.make_optimizer,
+        scheduler=parts.make_scheduler,
         optimizer_groups=config["optimizer"].get("groups"),
         config_hash=config_hash,
     )
@@ -130,7 +186,7 @@ def build(config: Config, data: "DataModule", config_hash: str = "") -> "Classif
     return classifier
 
 
-def _init_from(classifier: "Classifier", source: str) -> None:
+def _init_from(classifier: Classifier, source: str) -> None:
     """Take the weights of another run in every layer whose name and shapes agree.
 
     Raises:

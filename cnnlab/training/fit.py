@@ -11,24 +11,24 @@ from cnnlab.config.identity import Config
 from cnnlab.device import for_run, most
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.record import EXACT_WITH, write_json
-from cnnlab.training.assemble import Fit, prepare
+from cnnlab.training.assemble import Fit, Parts, prepare
 from cnnlab.training.callbacks.history import History
 from cnnlab.training.callbacks.hparams import log_final, log_settings
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 
-def fit_and_test(config: Config, directory: Path, info: Config | None = None) -> dict[str, float]:
+def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> dict[str, float]:
     """Fit, then test the best checkpoint; returns what `metrics.json` says.
 
     Args:
-        config: a checked train config as plain containers.
+        parts: of a checked config.
         directory: the run directory; where it holds a last checkpoint, the fit goes on from it.
         info: what `run.json` says so far, to which device, threads and world size are added.
     """
     log_to(directory)
-    take_threads(config, (info or {}).get("resumed", {}).get("threads"))
-    fit = prepare(config, directory, load_data(config), info)
+    take_threads(parts.config, (info or {}).get("resumed", {}).get("threads"))
+    fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
     try:

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cnnlab.config.compose import resumed_config
 from cnnlab.config.errors import value_errors
-from cnnlab.config.identity import Config
+from cnnlab.config.identity import Config, digest
 from cnnlab.data.load import forget
 from cnnlab.distributed.launch import launch, needs_launch
 from cnnlab.distributed.world import agree, first, joined
@@ -27,8 +27,11 @@ from cnnlab.runs.record import (
     provenance,
     write_json,
 )
+from cnnlab.training.assemble import Parts, assemble
 from cnnlab.training.fit import fit_and_test
 from cnnlab.training.validate import check
+
+_checked: dict[str, Parts] = {}  # what check_start let pass last, by config, for the run that follows
 
 
 def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -43,7 +46,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         ValueError: the config asks for what cannot be.
         FloatingPointError: the training diverged.
     """
-    if first() or joined():
+    if (first() or joined()) and digest(config) not in _checked:
         check_start(config, directory, identity(directory, config))
     if needs_launch(config["trainer"]):
         forget()  # what the check loaded; the processes that train hold their own
@@ -63,21 +66,24 @@ def check_start(config: Config, directory: Path, config_hash: str) -> None:
     Raises:
         ValueError: the config asks for what cannot be, or the directory holds the checkpoint of another run.
     """
-    check(config)
+    parts = check(config)
     refuse_foreign_checkpoint(directory, config_hash)
+    _checked.clear()
+    _checked[digest(config)] = parts
 
 
 def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dict[str, float]:
     """Train a checked config in this process: alone, or with the others of its run, which somebody has started."""
+    parts = _checked.pop(digest(config), None) or assemble(config)
     if joined():
         directory = agree(directory if first() else None)
     if not first():  # another process of the same run, which leaves the directory to the first
-        return fit_and_test(config, directory)
+        return fit_and_test(parts, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):
         info = begin(config, directory, overrides)
         try:
-            metrics = fit_and_test(config, directory, info)
+            metrics = fit_and_test(parts, directory, info)
             end(directory, info, metrics)
         except BaseException as error:
             pass_on(end(directory, info, error), error)

@@ -11,65 +11,62 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cnnlab.config.identity import Config
 from cnnlab.config.keys import shipped_data
 from cnnlab.config.targets import target
 from cnnlab.config.values import check_values
-from cnnlab.data.augment import augmentation, views
+from cnnlab.data.augment import views
 from cnnlab.data.load import facts
 from cnnlab.data.splits import has_validation, sizes
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
-from cnnlab.models.losses import training_loss
-from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import METRICS
 from cnnlab.runs.record import Record
-from cnnlab.training.optim import optimizer_of, optimizer_target, schedule
+from cnnlab.training.assemble import Parts, assemble, prefix_errors
+from cnnlab.training.optim import optimizer_of, schedule
 
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
-# what libraries raise where a value is of the wrong kind
-REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError)
 
 
-def check(config: Config) -> None:
+def check(config: Config) -> Parts:
     """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
 
-    What a library checks by itself is let do so, by making the thing and throwing it away.
+    What a library checks by itself is let do so, by making the thing and trying it.
+
+    Returns what was made, to be trained with.
 
     Raises:
         ValueError: names the thing and the remedy.
     """
     check_values(config)
-
     _accelerator(config["trainer"]["accelerator"])
-    shape, classes = facts(config["data"])
-    with torch.device("meta"):
-        network = Network(config["model"], shape, classes)
-    with prefix_errors("model.loss"):
-        training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"])
-    _memory(config, network.params, shape)
+    parts = assemble(config)
+    shape, _ = facts(config["data"])
+    _memory(config, parts.network.params, shape)
     _validation(config["data"])
-    augment = augmentation(config["augment"] or {})
-    if augment is not None:
+    if parts.augment is not None:
         with prefix_errors("augment"):
-            augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
+            parts.augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
     views(torch.zeros(1, *shape), shift=config["test_shift"])
-    _optimizer(config, network)
+    _optimizer(parts)
     if config["init_from"] is not None:
         Record.load(config["init_from"])
+    for name, callback in parts.callbacks.items():
+        _watched(name, callback)
+    _loggers(config)
     _trainer(config)
     _processes(config)
-    _smallest_batch(config, network, shape)
+    _smallest_batch(config, parts.network, shape)
+    return parts
 
 
 def _accelerator(name: str) -> None:
@@ -80,19 +77,18 @@ def _accelerator(name: str) -> None:
         )
 
 
-def _optimizer(config: Config, network: Network) -> None:
+def _optimizer(parts: Parts) -> None:
     """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end.
 
     Options by parameter name are tried on the network.
     """
-    epochs = config["trainer"]["max_epochs"]
+    epochs, groups = parts.config["trainer"]["max_epochs"], parts.config["optimizer"].get("groups")
     with prefix_errors("optimizer"):
-        make = optimizer_target(config)
-        optimizer = make([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
-        if "groups" in config["optimizer"]:
-            optimizer_of(make, network, config["optimizer"]["groups"])
+        optimizer = parts.make_optimizer([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))])
+        if groups is not None:
+            optimizer_of(parts.make_optimizer, parts.network, groups)
     with prefix_errors("scheduler"):
-        made = schedule(target(config["scheduler"], LRScheduler, config["trusted_modules"]), optimizer, epochs, 1)
+        made = schedule(parts.make_scheduler, optimizer, epochs, 1)
         if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
             return
         with warnings.catch_warnings():
@@ -151,8 +147,25 @@ def _processes(config: Config) -> None:
         )
 
 
+def _watched(name: str, callback: Callback) -> None:
+    """Refuse a callback that watches what nobody logs."""
+    watched = getattr(callback, "monitor", None)
+    logged = ("train/loss", "val/loss", *(f"val/{metric}" for metric in METRICS))
+    if (watched is not None or isinstance(callback, EarlyStopping)) and watched not in logged:
+        raise ValueError(f'callbacks.{name}: nothing is logged as "{watched}"{hint(watched, logged)}')
+
+
+def _loggers(config: Config) -> None:
+    """Make the loggers for a folder that goes again."""
+    for name, node in (config["logger"] or {}).items():
+        with prefix_errors(f"logger.{name}"), TemporaryDirectory() as folder:
+            if node is not None:
+                # its directory is made of its other options, which may not be text
+                _ = target(node, Logger, config["trusted_modules"])(save_dir=folder).log_dir
+
+
 def _trainer(config: Config) -> None:
-    """Let Lightning look at its options and callbacks."""
+    """Let Lightning look at its options."""
     known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
     for key in config["trainer"]:
         if key in OURS:
@@ -161,19 +174,6 @@ def _trainer(config: Config) -> None:
             raise ValueError(f"trainer.{key}: Lightning's Trainer has no such option{hint(key, known)}")
     if config["trainer"].get("limit_train_batches") == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
-    for group, base in (("callbacks", Callback), ("logger", Logger)):
-        for name, node in (config[group] or {}).items():
-            if node is None:  # callbacks.ema=null
-                continue
-            with prefix_errors(f"{group}.{name}"), TemporaryDirectory() as folder:
-                make = target(node, base, config["trusted_modules"])
-                made = make(save_dir=folder) if base is Logger else make()
-                if isinstance(made, Logger):
-                    _ = made.log_dir  # made of its other options, which may not be text
-                watched = getattr(made, "monitor", None) if base is Callback else None
-                logged = ("train/loss", "val/loss", *(f"val/{metric}" for metric in METRICS))
-                if (watched is not None or isinstance(made, EarlyStopping)) and watched not in logged:
-                    raise ValueError(f'nothing is logged as "{watched}"{hint(watched, logged)}')
     with prefix_errors("trainer"), _silent_lightning():
         precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
         Trainer(
@@ -183,22 +183,6 @@ def _trainer(config: Config) -> None:
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-
-
-@contextmanager
-def prefix_errors(where: str) -> Iterator[None]:
-    """What a library refuses, in one line that says of which part of the config it speaks."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, (*REFUSALS, *_lightnings())):
-            raise
-        raise ValueError(f"{where}: {one_line(error)}") from error
-
-
-def _lightnings() -> tuple[type[Exception], ...]:
-    """Lightning's own error, once something has gone wrong: importing it takes long."""
-    return (MisconfigurationException,)
 
 
 @contextmanager
