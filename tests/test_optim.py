@@ -5,14 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.training.muon import Muon
+from cnnlab.training.muon import Muon, as_matrix
 from cnnlab.training.optim import (
     Constant,
     Cosine,
     Exponential,
     OneCycle,
     Step,
-    as_matrix,
     decay_groups,
     optimizer_of,
     schedule,

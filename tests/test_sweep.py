@@ -83,7 +83,7 @@ def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
 
 
 def test_surviving_layers_start_equal_and_data_come_in_the_same_order(study):
-    from cnnlab.training.assemble import build
+    from cnnlab.training.assemble import assemble, build
     from cnnlab.training.datamodule import DataModule
 
     cwd, *_ = study
@@ -94,7 +94,7 @@ def test_surviving_layers_start_equal_and_data_come_in_the_same_order(study):
         data = DataModule(run.config["data"], run.config["augment"], run.config["seed"])
         data.setup()
         batches.append(next(iter(data.train_dataloader())))
-        weights.append(build(run.config, data).network.conv2.state_dict())
+        weights.append(build(assemble(run.config), data).network.conv2.state_dict())
     assert torch.equal(batches[0][0], batches[1][0])
     assert torch.equal(batches[0][1], batches[1][1])
     assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values(), strict=True))
