@@ -1,4 +1,4 @@
-"""Training images and those held out, how many of each there are, and their mean and deviation."""
+"""Training images and those held out, how many of each there are, and their mean and standard deviation."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -17,7 +17,7 @@ REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, A
 
 
 class Normalise(nn.Module):
-    """Images to zero mean and unit deviation a channel.
+    """Normalise images to zero mean and unit standard deviation a channel.
 
     Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1.
     """

@@ -80,7 +80,7 @@ class Pack(LightningModule):
     ) -> None:
         """Each member's gradients to the norm `gradient_clip_val`; who has none that is finite fails here.
 
-        On a GPU, where nobody waits for the norms, it fails a step later; its steps harm no other's.
+        On a GPU, to avoid a host-device sync, it fails a step later; its steps harm no other's.
         """
         norms = self.steps.norms()
         self.look_back()
@@ -98,7 +98,7 @@ class Pack(LightningModule):
                 self._log(m, member.live, self._step.number)
 
     def defers(self) -> bool:
-        """Whether nobody waits for the norms: on a GPU."""
+        """Return whether the norms are looked at a step later: on a GPU, to avoid a host-device sync."""
         return self.device.type == "cuda"
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:

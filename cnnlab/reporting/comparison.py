@@ -75,11 +75,12 @@ def remarks(study: Study) -> list[str]:
     """What a reader has to know to read the table."""
     seeds = {len(c.runs) for c in study.comparisons}
     others = len(study.comparisons) - 1
+    images = "test" if study.metric == "test/acc" else "validation"
     lines = [
-        f"Accuracy on {'test' if study.metric == 'test/acc' else 'validation'} images, mean and deviation (sd) over "
-        f"seeds; the checkpoint was chosen on validation images. Differences from {study.baseline} are paired by seed, "
-        "in percentage points, with a 95 % BCa bootstrap interval, an exact sign-flip p and Holm's correction for "
-        f"{others} comparison{'s' * (others != 1)}."
+        f"Accuracy on {images} images, mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
+        f"validation images. Differences from {study.baseline} are paired by seed, in percentage points, with a 95 % "
+        f"BCa bootstrap interval, an exact sign-flip p and Holm's correction for {others} "
+        f"comparison{'s' * (others != 1)}."
     ]
     if others and min(seeds) < study.seeds_needed:
         lines.append(

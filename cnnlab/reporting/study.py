@@ -21,7 +21,7 @@ class Comparison:
 
     variant: Variant
     runs: list[ResultRow]  # the completed ones
-    metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, deviation over seeds
+    metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, standard deviation over seeds
     difference: Difference | None = None  # of accuracy; None for the baseline
     p: float | None = None  # corrected
     verdict: str = ""

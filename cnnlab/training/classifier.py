@@ -168,7 +168,7 @@ class Classifier(LightningModule):
                 logger.log_metrics(self.live, step)
 
     def defers(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether nobody waits for the norm: on a GPU, where the optimizer can leave a step out by itself."""
+        """Return whether the norm is checked a step later: on a GPU, where the optimizer skips a step by itself."""
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         return self.device.type == "cuda" and not scaled and getattr(optimizer, "_step_supports_amp_scaling", False)
 

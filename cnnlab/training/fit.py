@@ -23,7 +23,7 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
 
     Args:
         parts: of a checked config.
-        directory: the run directory; where it holds a last checkpoint, the fit goes on from it.
+        directory: the run directory; where it holds a last checkpoint, the fit resumes from it.
         info: what `run.json` says so far, to which device, threads and world size are added.
     """
     log_to(directory)

@@ -39,7 +39,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
     Args:
         config: a train config as plain containers.
-        directory: the run directory; where it holds a checkpoint of the same run already, the fit goes on from it.
+        directory: the run directory; where it holds a checkpoint of the same run already, the fit resumes from it.
         overrides: as recorded in `run.json`.
 
     Raises:
