@@ -8,10 +8,10 @@ from cnnlab.reporting.tables import Table, show
 
 
 def _task(config: dict[str, Any]) -> None:
-    from cnnlab.inspection.summary import summary
-
     if config["format"] not in ("table", "json"):
         raise ValueError(f"format={config['format']}: known are table and json")
+    from cnnlab.inspection.summary import summary  # with torch, which a wrong format need not wait for
+
     result = summary(config)
     if config["format"] == "json":
         print(json.dumps(result, indent=2))

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from cnnlab.registry import one_line
+
 
 def import_trusted(modules: Any) -> None:
     """Import modules, so that what they register is there when a config names it.
@@ -20,5 +22,5 @@ def import_trusted(modules: Any) -> None:
         try:
             import_module(name)
         except Exception as error:  # whatever the module's own code raises
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            cause = one_line(f"{type(error).__name__}: {error}")
             raise ValueError(f"trusted_modules: {name} cannot be imported ({cause})") from error

@@ -1,1 +1,1 @@
-"""Data as tensors: sources, batches, augmentation, the datamodule."""
+"""Data as tensors: sources, splits, batches, augmentation."""

@@ -24,7 +24,7 @@ class Embeddings(Look):
         super().__init__(every_n_epochs, images=images)
         self.images = images
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """One embedding; a network that is nothing but a classifier embeds the image itself."""
         assert data.val is not None
         images, labels = data.val.images[: self.images], data.val.labels[: self.images]

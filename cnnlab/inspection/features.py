@@ -33,7 +33,7 @@ class Features(Look):
         super().__init__(every_n_epochs, images=images, channels=channels, steps=steps)
         self.images, self.channels, self.steps = images, channels, steps
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Three pictures a layer, a row for each channel; layers whose output is a vector have no patches."""
         assert data.val is not None
         found = Findings()
@@ -56,7 +56,7 @@ class Features(Look):
         return found
 
 
-def strongest(classifier: "Classifier", images: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
+def strongest(classifier: Classifier, images: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
     """For every layer the largest value (N, C) of each channel in each image, and where it is, as a flat index."""
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
@@ -70,7 +70,7 @@ def strongest(classifier: "Classifier", images: Tensor, layers: list[str]) -> di
     return {n: (torch.cat([v for v, _ in parts]), torch.cat([p for _, p in parts])) for n, parts in found.items()}
 
 
-def crops(images: Tensor, places: Tensor, reach: "Reach") -> Tensor:
+def crops(images: Tensor, places: Tensor, reach: Reach) -> Tensor:
     """Of each image (N, C, H, W) what a value at (row, column) sees, as large as its receptive field; grey beyond."""
     height, width = reach.size
     parts = []
@@ -81,7 +81,7 @@ def crops(images: Tensor, places: Tensor, reach: "Reach") -> Tensor:
     return torch.stack([F.pad(p, (0, width - p.shape[2], 0, height - p.shape[1])) for p in parts])
 
 
-def guided(classifier: "Classifier", layer: str, channel: int, places: Tensor, images: Tensor) -> Tensor:
+def guided(classifier: Classifier, layer: str, channel: int, places: Tensor, images: Tensor) -> Tensor:
     """Guided backpropagation (Springenberg et al. 2015) of one value for each image; without ReLUs, the gradient."""
     from captum.attr import NeuronGradient, NeuronGuidedBackprop
 
@@ -99,7 +99,7 @@ def guided(classifier: "Classifier", layer: str, channel: int, places: Tensor, i
     return result
 
 
-def maximise(classifier: "Classifier", layer: str, channels: Tensor, steps: int) -> Tensor:
+def maximise(classifier: Classifier, layer: str, channels: Tensor, steps: int) -> Tensor:
     """An image for each channel that excites it much, by gradient ascent from grey noise (Erhan et al. 2009)."""
     generator = torch.Generator().manual_seed(0)
     shape = (len(channels), *classifier.hparams["input_shape"])

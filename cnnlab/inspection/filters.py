@@ -25,14 +25,14 @@ class Filters(Look):
         super().__init__(every_n_epochs, images=images)
         self.images = images
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Pictures, ranges and a line of text for every layer."""
         assert data.val is not None
         images, labels = data.val.images[: self.images], data.val.labels[: self.images].to(classifier.device)
         return panel(classifier, images, labels)
 
 
-def panel(classifier: "Classifier", images: Tensor, labels: Tensor | None = None) -> Findings:
+def panel(classifier: Classifier, images: Tensor, labels: Tensor | None = None) -> Findings:
     """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers."""
     network, outputs = classifier.network, dict[str, Tensor]()
     layers = {name: network.get_submodule(name) for name in layers_of(classifier)}

@@ -23,7 +23,7 @@ class Health(Look):
     A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images.
     """
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
         assert data.val is not None
         found, outputs = Findings(), dict[str, Tensor]()
@@ -89,7 +89,7 @@ def activation_of(unit: nn.Module) -> nn.Module:
     return activation if isinstance(activation, nn.Module) else unit
 
 
-def shares(classifier: "Classifier", name: str, values: Tensor) -> dict[str, float]:
+def shares(classifier: Classifier, name: str, values: Tensor) -> dict[str, float]:
     """The share of dead units behind a ReLU, of saturated values behind a sigmoid or tanh; else nothing."""
     activation = activation_of(classifier.network.get_submodule(name))
     if isinstance(activation, nn.ReLU):

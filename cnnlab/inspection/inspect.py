@@ -77,7 +77,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     return page
 
 
-def read_images(run: Record, files: list[Path]) -> "Tensor":
+def read_images(run: Record, files: list[Path]) -> Tensor:
     """Picture files as the run's network gets them, (N, C, H, W).
 
     Raises:
@@ -93,7 +93,7 @@ def read_images(run: Record, files: list[Path]) -> "Tensor":
     return torch.cat(prepared)
 
 
-def png(picture: "Tensor") -> str:
+def png(picture: Tensor) -> str:
     """A picture (3, H, W) from 0 to 1 as PNG in base64."""
     from torchvision.transforms.functional import to_pil_image
 

@@ -25,7 +25,7 @@ class Mistakes(Look):
         super().__init__(every_n_epochs, errors=errors)
         self.errors = errors
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """All of it, on the validation images."""
         assert data.val is not None
         images, labels = data.val.images, data.val.labels

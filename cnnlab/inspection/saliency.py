@@ -21,13 +21,13 @@ class Saliency(Look):
         super().__init__(every_n_epochs, images=images)
         self.images = images
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
         return saliency(classifier, data.val.images[: self.images])
 
 
-def saliency(classifier: "Classifier", images: Tensor) -> Findings:
+def saliency(classifier: Classifier, images: Tensor) -> Findings:
     """The findings for images (N, C, H, W), bytes; a network without maps has no Grad-CAM."""
     from captum.attr import LayerAttribution, LayerGradCam
     from captum.attr import Saliency as Gradient

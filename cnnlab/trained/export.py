@@ -46,7 +46,7 @@ def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
 
 
 def write(
-    network: "Network", images: "Tensor", output: Path, name: str, step: Announce = lambda name: None
+    network: Network, images: Tensor, output: Path, name: str, step: Announce = lambda name: None
 ) -> dict[Path, Any]:
     """Write both files, traced with two of the images; returns what they hold, as functions of images."""
     output.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def write(
     }
 
 
-def real_images(run: Record) -> "Tensor":
+def real_images(run: Record) -> Tensor:
     """Some validation images of the run, (N, C, H, W), floats from 0 to 1."""
     data = DataModule(run.config["data"])
     data.setup()
@@ -80,6 +80,6 @@ class OnnxNetwork:
         self.session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
 
-    def __call__(self, images: "Tensor") -> "Tensor":
+    def __call__(self, images: Tensor) -> Tensor:
         """Run the session."""
         return torch.from_numpy(self.session.run(None, {self.input: images.numpy()})[0])

@@ -76,7 +76,7 @@ def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
     return {}
 
 
-def expand(network: "Network", asked: str | Sequence[str]) -> list[list[str]]:
+def expand(network: Network, asked: str | Sequence[str]) -> list[list[str]]:
     """The lesions that `lesion=` asks for: "each" layer by itself, "each:conv3", every channel, or one of all named."""
     if asked == "each":
         return [[name] for name in _channels(network)]
@@ -86,7 +86,7 @@ def expand(network: "Network", asked: str | Sequence[str]) -> list[list[str]]:
     return [[asked] if isinstance(asked, str) else list(asked)]
 
 
-def parse(network: "Network", key: str) -> dict[str, list[int] | None]:
+def parse(network: Network, key: str) -> dict[str, list[int] | None]:
     """What "conv2+conv3:17" silences: layers, and of each the channels, or None for all."""
     channels, targets = _channels(network), dict[str, list[int] | None]()
     for part in key.split("+") if key else []:
@@ -101,7 +101,7 @@ def parse(network: "Network", key: str) -> dict[str, list[int] | None]:
     return targets
 
 
-def _channels(network: "Network") -> dict[str, int]:
+def _channels(network: Network) -> dict[str, int]:
     """Return how many channels each layer has, without the layer that gives the classes."""
     answer = class_layer(network.table)
     return {row.name: row.output_shape[0] for row in network.table if row.name != answer}
@@ -109,11 +109,11 @@ def _channels(network: "Network") -> dict[str, int]:
 
 @contextlib.contextmanager
 def silenced(
-    network: "Network", targets: Mapping[str, list[int] | None], by: str, means: Mapping[str, "Tensor"]
+    network: Network, targets: Mapping[str, list[int] | None], by: str, means: Mapping[str, Tensor]
 ) -> Iterator[None]:
     """A network some of whose outputs are replaced, for a while."""
 
-    def replace(name: str, inputs: tuple["Tensor", ...], output: "Tensor") -> "Tensor":
+    def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if by == "pass":
             other = inputs[0]
             if other.shape != output.shape:
@@ -132,17 +132,17 @@ def silenced(
         yield
 
 
-def _size(value: "Tensor") -> str:
+def _size(value: Tensor) -> str:
     return "x".join(map(str, value.shape[1:]))
 
 
-def validation_means(run: Record, classifier: "Classifier") -> dict[str, "Tensor"]:
+def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
     """Of every layer the mean output of each channel, shaped to be broadcast, over the run's validation images."""
     data = DataModule(run.config["data"])
     data.setup()
     sums: dict[str, Any] = {}
 
-    def add(name: str, inputs: Any, output: "Tensor") -> None:
+    def add(name: str, inputs: Any, output: Tensor) -> None:
         axes = [0, *range(2, output.ndim)]
         mean = output.double().mean(axes, keepdim=True)
         sums[name] = sums.get(name, 0) + mean * len(output)

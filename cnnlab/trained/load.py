@@ -14,7 +14,7 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
 
-def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> tuple["Classifier", "Tensor", "Tensor"]:
+def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> tuple[Classifier, Tensor, Tensor]:
     """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
 
     Without `permute` the pixels of a run on permuted ones are left in their places.
@@ -37,7 +37,7 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
     return classifier.to(best_device()), to_input(splits.test.images, (height, width), theirs), labels
 
 
-def _labels_of_run(labels: "Tensor", theirs: list[str], ours: list[str], name: str) -> "Tensor":
+def _labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
     """Labels renumbered as the run numbers its classes, by name.
 
     Raises:

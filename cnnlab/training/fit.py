@@ -47,7 +47,7 @@ def take_threads(config: Config, kept: int | None = None) -> None:
         print(f"{torch.get_num_threads()} of {most()} threads: the other cores are in use")
 
 
-def load_data(config: Config) -> "DataModule":
+def load_data(config: Config) -> DataModule:
     """The data of a config, loaded; torch's own chance is seeded."""
     seed_everything(config["seed"], verbose=False)
     data = DataModule(config["data"], config["augment"], config["seed"])
@@ -98,7 +98,7 @@ def log_unfinished_fit(fit: Fit) -> None:
             logger.finalize("failed")
 
 
-def _fit_metrics(classifier: "Classifier", history: "History") -> dict[str, float]:
+def _fit_metrics(classifier: Classifier, history: History) -> dict[str, float]:
     """What a fit says of itself; validation figures are those of the best checkpoint's epoch."""
     best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
     return {
