@@ -16,9 +16,8 @@ from omegaconf.base import Container
 
 from cnnlab.registry import hint
 
-# of a model: what it has to have, and what it may have beside
+# what a model has to have; it may have what conf/common/model.yaml holds, and a loss
 MODEL = {"name", "layers"}
-MODEL_OPTIONS = {"activation", "norm", "dropout", "init", "width", "strict_sizes", "loss", "remove"}
 TOLD = ("variant", "varied")  # of `study`: what a study tells its runs, and a single run may have
 PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
 
@@ -114,7 +113,7 @@ def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str],
         own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config.data))
         yield "data", {"name", *_shipped("common/data"), *_source_keys(name)}, own
     if isinstance(config.get("model"), DictConfig):
-        yield "model", MODEL, MODEL_OPTIONS
+        yield "model", MODEL, {"loss", *_shipped("common/model")}
 
 
 @cache

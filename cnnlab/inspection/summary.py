@@ -8,6 +8,12 @@ import torch
 
 from cnnlab.data.load import facts
 from cnnlab.models.network import Network
+from cnnlab.models.table import Row
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row of the layer table under the names that `format=json` has."""
+    return {"from" if key == "sources" else key: value for key, value in asdict(row).items() if value != ""}
 
 
 def summary(config: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
         "model": config["model"]["name"],
         "input_shape": list(shape),
         "num_classes": classes,
-        "layers": [{k: v for k, v in asdict(row).items() if v != ""} for row in network.table],
+        "layers": [as_json(row) for row in network.table],
         "params": network.params,
         "macs": network.macs,
     }

@@ -1,7 +1,8 @@
 """The layer vocabulary: kind -> module, made for the shape that comes in.
 
-A kind is one function. Its first argument is the incoming shape (without the batch axis), the others are the
-options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a kind, add a function.
+A kind is one function. Its first argument is the incoming shape (without the batch axis; for a merge, the merged one),
+the others are the options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a
+kind, add a function.
 
 Args:
     channels: number of filters, so of maps that come out.
@@ -16,12 +17,12 @@ Args:
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
+from cnnlab.models.merges import Add, Concat, Multiply, Shape
 from cnnlab.models.modules import (
     Conv1d,
     Conv2d,
@@ -35,9 +36,7 @@ from cnnlab.models.modules import (
     Whiten2d,
 )
 from cnnlab.models.zoo import from_torchvision
-from cnnlab.registry import check_options, pick
 
-Shape = tuple[int, ...]
 Size = int | tuple[int, ...]
 
 
@@ -48,6 +47,7 @@ class Kind:
     make: Callable[..., nn.Module]
     unit: bool  # a unit of the lectures: carries its norm, activation and dropout
     dense: bool  # wants a vector: what comes in is flattened first
+    merge: bool  # reads several layers, not one
 
     @property
     def options(self) -> list[str]:
@@ -63,51 +63,16 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-def layer(*, unit: bool = False, dense: bool = False) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+def layer(
+    *, unit: bool = False, dense: bool = False, merge: bool = False
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Register the decorated function as the kind of its name."""
 
     def register(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        KINDS[make.__name__] = Kind(make, unit, dense)
+        KINDS[make.__name__] = Kind(make, unit, dense, merge)
         return make
 
     return register
-
-
-def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module:
-    """The module of a kind for an incoming shape, on torch's current default device.
-
-    Raises:
-        ValueError: an unknown kind or option, or one that the module refuses.
-    """
-    entry = pick(KINDS, kind, "kind")
-    parameters = list(inspect.signature(entry.make).parameters.values())[1:]
-    defaults = {p.name: p.default for p in parameters}
-    check_options(f"kind {kind}", options, {k: None if k in LEAST else v for k, v in defaults.items()})
-    for option, value in options.items():
-        if option not in LEAST and isinstance(value, (list, tuple)) and isinstance(defaults[option], (int, float)):
-            raise ValueError(f"{option} is one number, not {value!r}")
-        if option not in LEAST or (value is None and defaults[option] is None):
-            continue
-        if not _at_least(LEAST[option], value):
-            raise ValueError(f"{option} must be a whole number of at least {LEAST[option]}, not {value!r}")
-        if isinstance(value, (list, tuple)) and len(value) != len(shape) - 1:
-            raise ValueError(f"{option}={list(value)} for {len(shape) - 1} axes")
-    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options]
-    if missing:
-        raise ValueError(f"kind {kind} needs {' and '.join(missing)}")
-    return entry.make(shape, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
-
-
-SIZES = ("channels", "features", "kernel_size", "stride", "dilation", "groups", "output_size")
-LEAST = {**dict.fromkeys(SIZES, 1), "padding": 0}
-
-
-def _at_least(least: int, value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return bool(value) and all(_at_least(least, v) for v in value)
-    return (least == 0 and value in ("same", "valid")) or (
-        isinstance(value, int) and not isinstance(value, bool) and value >= least
-    )
 
 
 def _by_rank(shape: Shape, *modules: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -283,6 +248,24 @@ def scale(shape: Shape, factor: float = 1.0) -> nn.Module:
         factor: the constant; behind the classifier, 1/9 keeps logits small at first (Jordan 2024).
     """
     return Scale(factor)
+
+
+@layer(merge=True)
+def add(shape: Shape) -> nn.Module:
+    """Add what several layers give, such as a block and its shortcut (He et al. 2016)."""
+    return Add()
+
+
+@layer(merge=True)
+def multiply(shape: Shape) -> nn.Module:
+    """Multiply what several layers give; one value a map scales that map (Hu et al. 2018)."""
+    return Multiply()
+
+
+@layer(merge=True)
+def concat(shape: Shape) -> nn.Module:
+    """Put the maps of several layers one behind the other (Szegedy et al. 2015)."""
+    return Concat()
 
 
 @layer()

@@ -1,13 +1,15 @@
 """An ordered mapping of named layers becomes a module whose children carry these names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.models.arrangement import Spec, arrange, remove_layers
+from cnnlab.models.hooks import watch
 from cnnlab.models.initialisation import drawn_parts, layer_rng
+from cnnlab.models.merges import refuse_misfit, repair, show
 from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
 from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, complete_spec, make_unit, takes
@@ -38,7 +40,7 @@ class Normalise(nn.Module):
 
 
 class Network(nn.Sequential):
-    """A network from its description.
+    """A network from its description: layers each of which reads the one before it, or those that it names.
 
     Args:
         model: what a `conf/model/*.yaml` says, as a plain mapping.
@@ -69,35 +71,69 @@ class Network(nn.Sequential):
         if mean is not None and std is not None:
             self.input = Normalise(mean, std)
         self.table: list[Row] = []
-        self.reaches: dict[str, Reach] = {}  # where in the image a value of a layer looks
+        self.shapes = {"input": tuple(input_shape)}  # of what each layer gives, without the batch axis
+        self.reaches = {"input": Reach.start(input_shape)}  # where in the image a value of a layer looks
         arranged = arrange(model["layers"])
         refuse_unused(model, arranged)
         layers, self.removed = remove_layers(arranged, model.get("remove") or [])
-        shape, reach = tuple(input_shape), Reach.start(input_shape)
         for name, spec in layers.items():
             try:
                 complete = complete_spec(spec, model, num_classes)
-                with torch.device("meta"):
-                    row, reach = measure(name, spec["kind"], make_unit(complete, shape), shape, reach)
-                    if row.note and model.get("strict_sizes"):
-                        raise ValueError(row.note)
-                with layer_rng(seed, name):
-                    unit = make_unit(complete, shape)
-                if spec.get("init") and not drawn_parts(unit):
+                for projection, its in (repair(name, complete, self.shapes) if model.get("repair") else {}).items():
+                    self._append(projection, complete_spec(its, {**model, "width": 1}, num_classes), model, seed)
+                self._append(name, complete, model, seed)
+                if spec.get("init") and not drawn_parts(self.get_submodule(name)):
                     raise ValueError(f"init={spec['init']}: kind {spec['kind']} has no weights that it could draw")
-                self.add_module(name, unit)
             except REFUSALS as error:
                 message = f"{name}: {_one_line(error)}"
                 raise ValueError(message + self._cause(message, name, model, input_shape, num_classes)) from error
-            self.table.append(row)
-            self.reaches[name] = reach
-            shape = row.output_shape
+        last, shape = list(self.shapes.items())[-1]
         if shape != (num_classes,):
-            last = list(layers)[-1] if layers else "nothing"
             raise ValueError(
-                f"the network ends in {last} with {'x'.join(map(str, shape))} values where the data has "
+                f"the network ends in {last if layers else 'nothing'} with {show(shape)} values where the data has "
                 f"{num_classes} classes; let it end in a layer of kind classifier"
             )
+        self._steps = _steps(self.table)
+
+    def _append(self, name: str, spec: Spec, model: Mapping[str, Any], seed: int) -> None:
+        """Add a layer behind those that are there."""
+        shapes = {source: self.shapes[source] for source in spec["from"]}
+        if len(shapes) > 1:
+            refuse_misfit(name, spec["kind"], shapes)
+        with torch.device("meta"):
+            unit = make_unit(spec, list(shapes.values()))
+            row, self.reaches[name] = measure(name, spec["kind"], unit, shapes, self.reaches)
+        if row.note and model.get("strict_sizes"):
+            raise ValueError(row.note)
+        with layer_rng(seed, name):
+            unit = make_unit(spec, list(shapes.values()))
+        self.add_module(name, unit)
+        self.table.append(row)
+        self.shapes[name] = row.output_shape
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images (N, C, H, W)."""
+        if self._steps is None:
+            logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+            return logits
+        values = {"input": self.input(images) if "input" in self._modules else images}
+        for name, sources, done in self._steps:
+            values[name] = self.get_submodule(name)(*[values[source] for source in sources])
+            for source in done:
+                del values[source]
+        return values[name]
+
+    def walk(self, images: Tensor) -> Iterator[tuple[str, list[Tensor], Tensor]]:
+        """Compute layer after layer; yields the name of each, what it reads, and what it gives.
+
+        Every reader has a view of its own, so that the gradients of each can be told.
+        """
+        reads = {"input": ("input",), **{row.name: row.sources for row in self.table}}
+        values = {"input": images}
+        for name, layer in self.named_children():
+            read = [values[source].view_as(values[source]) for source in reads[name]]
+            values[name] = layer(*read)
+            yield name, read, values[name]
 
     @property
     def params(self) -> int:
@@ -116,15 +152,15 @@ class Network(nn.Sequential):
         Args:
             images: (N, C, H, W) as the network takes them; a few thousand are enough.
         """
-        layers = list(self.children())
-        whitening = [i for i, layer in enumerate(layers) if any(isinstance(m, Whiten2d) for m in layer.children())]
-        values, training = images, self.training
+        whitening = {name: m for name, m in self.named_modules() if isinstance(m, Whiten2d)}
+        if not whitening:
+            return
+        last, training = list(whitening)[-1].partition(".")[0], self.training
         self.eval()
-        for layer in layers[: whitening[-1] + 1] if whitening else []:
-            for module in layer.children():
-                if isinstance(module, Whiten2d):
-                    module.fit(values)
-            values = layer(values)
+        with watch(whitening, lambda name, inputs: whitening[name].fit(*inputs), before=True):
+            for name, _, _ in self.walk(images):
+                if name == last:
+                    break
         self.train(training)
 
     def _cause(
@@ -144,6 +180,16 @@ class Network(nn.Sequential):
         return f" (after removing {', '.join(before)})"
 
 
+def _steps(table: Sequence[Row]) -> list[tuple[str, tuple[str, ...], list[str]]] | None:
+    """Return the steps of a forward pass: a layer, what it reads, and what nobody reads after it. None for a chain."""
+    if all(
+        row.sources == (before,) for row, before in zip(table, ["input", *(row.name for row in table)], strict=False)
+    ):
+        return None
+    last_reader = {source: row.name for row in table for source in row.sources}
+    return [(row.name, row.sources, [s for s, reader in last_reader.items() if reader == row.name]) for row in table]
+
+
 def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
     """Refuse a model-wide choice that no layer takes, before any is removed.
 
@@ -152,8 +198,6 @@ def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
     """
     name = model.get("name", "the network")
     specs = list(layers.values())
-    for layer, spec in layers.items():
-        specs += arrange(spec["layers"], f"{layer}.layers").values() if "layers" in spec else []
     for key in MODEL_WIDE:
         if model.get(key) and not any(takes(spec, key) for spec in specs):
             units = "dense unit" if key == "dropout" else "unit"

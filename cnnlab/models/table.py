@@ -1,8 +1,10 @@
 """The layer table: what each layer gives, holds, computes and sees, measured on meta tensors."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add, sub
 from typing import Any
 
 import torch
@@ -11,8 +13,9 @@ from torch import nn
 from cnnlab.models.cost import MultiplyAdds
 from cnnlab.models.hooks import watch
 from cnnlab.models.layers import KINDS
+from cnnlab.models.merges import Shape, show
 
-Shape = tuple[int, ...]
+VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in use
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,11 @@ class Row:
 
     name: str
     kind: str
+    sources: tuple[str, ...]  # the layers that it reads
     output_shape: Shape  # without the batch axis
     params: int  # trainable
     macs: int  # multiply-adds for one image
+    memory: int  # bytes of what its parts give for one image, in 32 bits, which training keeps for the backward pass
     receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
     note: str = ""  # where a convolution does not fit and its last steps are left out
 
@@ -54,10 +59,15 @@ class Reach:
         axes = tuple(input_shape[1:])
         return cls(axes, (0,) * len(axes), (1,) * len(axes), (1,) * len(axes))
 
+    def joined(self, other: "Reach") -> "Reach":
+        """What the two see together."""
+        first = tuple(map(min, self.first, other.first))
+        ends = (map(add, reach.first, reach.size) for reach in (self, other))
+        size = map(sub, map(max, *ends), first)
+        return Reach(self.image, first, tuple(map(min, size, self.image)), tuple(map(max, self.step, other.step)))
+
     def through(self, module: nn.Module, incoming: dict[nn.Module, Shape]) -> "Reach":
         """What a value sees behind a module; `incoming` has the shape that each part of it got."""
-        if isinstance(body := getattr(module, "body", None), nn.Module):  # the way around it sees no further
-            return self.through(body, incoming)
         if isinstance(module, nn.Sequential):
             for child in module:
                 self = self.through(child, incoming)
@@ -100,38 +110,60 @@ def axes_of(value: Any, axes: int) -> Shape:
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
-def measure(name: str, kind: str, unit: nn.Module, shape: Shape, reach: Reach) -> tuple[Row, Reach]:
+def measure(
+    name: str, kind: str, unit: nn.Module, shapes: Mapping[str, Shape], reaches: Mapping[str, Reach]
+) -> tuple[Row, Reach]:
     """The row of a layer built on the meta device, and the reach behind it.
+
+    Args:
+        name, kind: of the layer.
+        unit: its module.
+        shapes: of what it reads, by layer.
+        reaches: of those layers, and of others.
 
     Raises:
         ValueError: the incoming shape is too small for a window.
         RuntimeError: torch's own word on a shape that does not fit.
     """
     incoming: dict[nn.Module, Shape] = {}
+    given: list[int] = []
 
     modules = dict(unit.named_modules())
+    parts = {name: m for name, m in modules.items() if not isinstance(m, VIEWS) and not list(m.children())}
 
     def note_shape(name: str, inputs: tuple[Any, ...]) -> None:
         if isinstance(inputs[0], torch.Tensor):  # a dense block of torchvision's takes a list
             incoming[modules[name]] = tuple(inputs[0].shape[1:])
 
+    def note_size(name: str, inputs: Any, output: torch.Tensor) -> None:
+        given.append(output.numel())
+
     counter = MultiplyAdds()
+    images = [torch.empty(1, *shape, device="meta") for shape in shapes.values()]
     try:
-        with torch.no_grad(), counter, watch(modules, note_shape, before=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's: they are for the training
-            output = unit.eval()(torch.empty(1, *shape, device="meta"))
+        with torch.no_grad(), counter, watch(modules, note_shape, before=True), watch(parts, note_size):
+            output = _without_warnings(unit.eval(), images)
     except RuntimeError as error:
         raise ValueError(_too_small(incoming) or str(error)) from error
     if min(output.shape) < 1:
-        raise ValueError(_too_small(incoming) or f"nothing is left of {_times(shape)}")
+        raise ValueError(_too_small(incoming) or f"nothing is left of {show(images[0].shape[1:])}")
+    reach = reduce(Reach.joined, [reaches[source] for source in shapes])
     if output.ndim == 2:  # a vector sees everything
         reach = Reach(reach.image, (0,) * len(reach.image), reach.image, reach.step)
     else:
         reach = reach.through(unit, incoming)
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
-    row = Row(name, kind, tuple(output.shape[1:]), params, counter.total, field, _misfit(unit, incoming))
-    return row, reach
+    shape, note = tuple(output.shape[1:]), _misfit(unit, incoming)
+    return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(given), field, note), reach
+
+
+def _without_warnings(unit: nn.Module, images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Compute without what torch warns of, which is for the training."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        output: torch.Tensor = unit(*images)
+    return output
 
 
 def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
@@ -142,8 +174,8 @@ def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
             continue
         kernel, _, dilation, padding = window
         if any((k - 1) * d + 1 > n + 2 * p for k, d, n, p in zip(kernel, dilation, shape[1:], padding, strict=True)):
-            padded = f" padded by {_times(padding)}" if any(padding) else ""
-            return f"{_times(kernel)} window on {_times(shape[1:])}{padded}"
+            padded = f" padded by {show(padding)}" if any(padding) else ""
+            return f"{show(kernel)} window on {show(shape[1:])}{padded}"
     return None
 
 
@@ -160,7 +192,3 @@ def _misfit(unit: nn.Module, incoming: dict[nn.Module, Shape]) -> str:
                 size = (n - reach + 2 * p) / s + 1
                 return f"does not fit: ({n} - {reach} + 2*{p}) / {s} + 1 = {size:.2f}"
     return ""
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))

@@ -1,18 +1,19 @@
 """A layer of a network with what it carries: flatten, the kind itself, norm, activation, dropout."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cnnlab.models.activations import activation
-from cnnlab.models.arrangement import Spec, arrange
+from cnnlab.models.arrangement import Spec
 from cnnlab.models.initialisation import initialise
-from cnnlab.models.layers import KINDS, Shape, layer, make_layer
-from cnnlab.models.modules import Conv2d
-from cnnlab.registry import pick
+from cnnlab.models.layers import KINDS
+from cnnlab.models.merges import MergeUnit, Shape, merged
+from cnnlab.registry import check_options, pick
 
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
 SIZES_OF_WIDTH = ("channels", "features")  # what model.width multiplies
@@ -30,9 +31,6 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
     """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
     kind = pick(KINDS, spec["kind"], "kind")
     full: Spec = {**{key: model.get(key) for key in MODEL_WIDE if takes(spec, key)}, **spec}
-    if "layers" in kind.options:
-        inner = arrange(full.get("layers"), "layers")
-        full["layers"] = {name: complete_spec(s, model, num_classes) for name, s in inner.items()}
     if kind.unit:
         for size in SIZES_OF_WIDTH:
             if isinstance(full.get(size), int):
@@ -57,11 +55,17 @@ def widened(size: int, width: Any, groups: Any = 1) -> int:
     return max(1, round(size * width / groups)) * groups
 
 
-def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
-    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted."""
-    options = {k: v for k, v in spec.items() if k not in ("kind", *MODEL_WIDE)}
-    unit = nn.Sequential()
-    if KINDS[spec["kind"]].dense and len(shape) > 1:
+def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
+    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted.
+
+    Args:
+        spec: complete, see `complete_spec`.
+        shapes: of what it reads.
+    """
+    options = {k: v for k, v in spec.items() if k not in ("kind", "from", *MODEL_WIDE)}
+    kind, shape = KINDS[spec["kind"]], merged(spec["kind"], shapes)
+    unit = MergeUnit() if kind.merge else nn.Sequential()
+    if kind.dense and len(shape) > 1:
         unit.add_module("flatten", nn.Flatten())
         shape = (torch.Size(shape).numel(),)
     module = make_layer(spec["kind"], shape, options)
@@ -80,36 +84,38 @@ def make_unit(spec: Spec, shape: Shape) -> nn.Sequential:
     return unit
 
 
-class Residual(nn.Module):
-    """x + f(x) (He et al. 2016); where f changes the shape, x goes through a 1x1 convolution with f's stride."""
+def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module:
+    """The module of a kind for an incoming shape, on torch's current default device.
 
-    def __init__(self, body: nn.Sequential, shape: Shape, after: Shape) -> None:
-        super().__init__()
-        self.body = body
-        self.out_channels = after[0]
-        self.shortcut: nn.Module = nn.Identity()
-        if after != shape:
-            height, width = (-(-n // m) for n, m in zip(shape[1:], after[1:], strict=True))
-            self.shortcut = Conv2d(shape[0], after[0], 1, (height, width), bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to what the body gives."""
-        out: Tensor = self.shortcut(x) + self.body(x)
-        return out
-
-
-@layer()
-def residual(shape: Shape, layers: Mapping[str, Any]) -> nn.Module:
-    """Add what comes in to what a chain of layers gives (He et al. 2016); an activation comes behind the sum.
-
-    Args:
-        layers: names and layers of the chain, written as a network's own.
+    Raises:
+        ValueError: an unknown kind or option, or one that the module refuses.
     """
-    body, inner = nn.Sequential(), shape
-    for name, spec in layers.items():
-        unit = make_unit(spec, inner)
-        with torch.device("meta"):
-            probe = make_unit(spec, inner).eval()
-            inner = tuple(probe(torch.empty(1, *inner)).shape[1:])
-        body.add_module(name, unit)
-    return Residual(body, shape, inner)
+    entry = pick(KINDS, kind, "kind")
+    parameters = list(inspect.signature(entry.make).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters}
+    check_options(f"kind {kind}", options, {k: None if k in LEAST else v for k, v in defaults.items()})
+    for option, value in options.items():
+        if option not in LEAST and isinstance(value, (list, tuple)) and isinstance(defaults[option], (int, float)):
+            raise ValueError(f"{option} is one number, not {value!r}")
+        if option not in LEAST or (value is None and defaults[option] is None):
+            continue
+        if not _at_least(LEAST[option], value):
+            raise ValueError(f"{option} must be a whole number of at least {LEAST[option]}, not {value!r}")
+        if isinstance(value, (list, tuple)) and len(value) != len(shape) - 1:
+            raise ValueError(f"{option}={list(value)} for {len(shape) - 1} axes")
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options]
+    if missing:
+        raise ValueError(f"kind {kind} needs {' and '.join(missing)}")
+    return entry.make(shape, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+SIZES = ("channels", "features", "kernel_size", "stride", "dilation", "groups", "output_size")
+LEAST = {**dict.fromkeys(SIZES, 1), "padding": 0}
+
+
+def _at_least(least: int, value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(_at_least(least, v) for v in value)
+    return (least == 0 and value in ("same", "valid")) or (
+        isinstance(value, int) and not isinstance(value, bool) and value >= least
+    )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from cnnlab.models.network import Network
+
 LOWER = "lower optimizer.lr"
 ORDINARY = 1e4  # size of values and weights that a training which diverges goes beyond before it overflows
 
@@ -25,7 +27,7 @@ class TrainStep:
         return f"epoch {self.epoch + 1}, step {self.number}: {what}"
 
 
-def find_divergence(network: nn.Module, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
+def find_divergence(network: Network, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
     """Say what is not finite in a step, and the remedy: a weight, a value on the way forward, the loss, or a gradient.
 
     The layer that is named is the first: forward from the images, for gradients backward from the loss. Where what it
@@ -38,28 +40,29 @@ def find_divergence(network: nn.Module, step: TrainStep, loss_of: Callable[[Tens
 
     Returns None where all is finite.
     """
-    layers = list(network.named_children())
-    for name, layer in layers:
+    layers = dict(network.named_children())
+    for name, layer in layers.items():
         if not all(_finite(p) for p in layer.parameters()):
             return f"a weight of {name} is not finite; {LOWER}"
-    values = [step.images]
+    walked: list[tuple[str, list[Tensor], Tensor]] = []
     with torch.enable_grad():
-        for name, layer in layers:
-            values.append(layer(values[-1]))
-            if not _finite(values[-1]):
-                return f"{name} gives values that are not finite; {_remedy(name, layer, values[-2])}"
+        for name, read, given in network.walk(step.images):
+            walked.append((name, read, given))
+            if not _finite(given):
+                return f"{name} gives values that are not finite; {_remedy(name, layers[name], *read)}"
     if not _finite(step.loss):
         return f"the loss is {step.loss.item()}; {LOWER}"
-    differentiable = [v for v in values[1:] if v.requires_grad]
-    gradients = torch.autograd.grad(loss_of(values[-1].float(), step.labels), differentiable, allow_unused=True)
-    before = dict(zip(map(id, differentiable), gradients, strict=True))
-    for (name, layer), given, made in reversed(list(zip(layers, values[:-1], values[1:], strict=True))):
-        behind, through = before.get(id(made)), before.get(id(given))
+    differentiable = [v for _, read, given in walked for v in (*read, given) if v.requires_grad]
+    loss = loss_of(walked[-1][2].float(), step.labels)
+    gradients = torch.autograd.grad(loss, differentiable, allow_unused=True)
+    before = {id(v): g for v, g in zip(differentiable, gradients, strict=True) if g is not None}
+    for name, read, given in reversed(walked):
+        behind, through = before.get(id(given)), [before[id(v)] for v in read if id(v) in before]
         if behind is not None and not _finite(behind):
             return f"the loss has a gradient that is not finite; {LOWER}"
-        if through is not None and behind is not None and not _finite(through):
-            return f"{name} gives a gradient that is not finite; {_remedy(name, layer, given, behind)}"
-        if not all(_finite(p.grad) for p in layer.parameters() if p.grad is not None):
+        if behind is not None and not all(map(_finite, through)):
+            return f"{name} gives a gradient that is not finite; {_remedy(name, layers[name], *read, behind)}"
+        if not all(_finite(p.grad) for p in layers[name].parameters() if p.grad is not None):
             return f"a gradient of {name} is not finite; {LOWER}"
     return None
 
@@ -73,7 +76,7 @@ def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
 
 
 def refuse_infinite(
-    network: nn.Module, step: TrainStep, norm: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], clips: bool
+    network: Network, step: TrainStep, norm: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], clips: bool
 ) -> None:
     """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
 
@@ -94,7 +97,7 @@ def refuse_infinite(
         raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
 
 
-def repeat_infinite(network: nn.Module, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
+def repeat_infinite(network: Network, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Compute a step once more that was found not to be finite after its gradients were dropped, and stop.
 
     Raises:

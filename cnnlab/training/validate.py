@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -25,6 +24,7 @@ from cnnlab.data.load import facts
 from cnnlab.data.splits import has_validation, sizes
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
+from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import METRICS
 from cnnlab.runs.record import Record
@@ -100,18 +100,18 @@ def _optimizer(parts: Parts) -> None:
                 made["scheduler"].step()
 
 
-def _smallest_batch(config: Config, network: Any, shape: tuple[int, ...]) -> None:
+def _smallest_batch(config: Config, network: Network, shape: tuple[int, ...]) -> None:
     """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
         return
-    values = torch.empty(max(1, share), *shape, device="meta")
-    for name, layer in network.named_children():
-        try:
-            values = layer(values)
-        except ValueError as error:
-            said = f"{name}: {one_line(error)}"
-            raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
+    names = [name for name, _ in network.named_children()]
+    try:
+        for _ in network.walk(torch.empty(max(1, share), *shape, device="meta")):
+            names.pop(0)
+    except ValueError as error:
+        said = f"{names[0]}: {one_line(error)}"
+        raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
 
 
 def _validation(data: Config) -> None:

@@ -8,7 +8,7 @@ import torch
 from children import in_a_child
 from torch import Tensor, nn
 
-from cnnlab.models.layers import make_layer
+from cnnlab.models.units import make_layer
 from cnnlab.models.modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
 from cnnlab.packing.stacked import Stacked
@@ -30,7 +30,6 @@ LAYERS = {
     "1x1, padded": ("conv", {**POINTWISE, "padding": 1}, (4, 128, 128)),
     "1x1, grouped": ("conv", {**POINTWISE, "groups": 2}, (4, 128, 128)),
     "1x1, connections": ("conv", {**POINTWISE, "channels": 3, "connections": [[0], [1, 3], [2]]}, (4, 128, 128)),
-    "shortcut": ("residual", {"layers": {"a": {"kind": "conv", **POINTWISE, "kernel_size": 2}}}, (4, 128, 128)),
     "1x3": ("conv", {**POINTWISE, "kernel_size": [1, 3]}, (4, 64, 64)),
     "3x3": ("conv", {**POINTWISE, "kernel_size": 3, "padding": 1}, (3, 64, 64)),
     "5x5": ("conv", {"channels": 6, "kernel_size": 5}, (3, 64, 64)),

@@ -4,8 +4,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from cnnlab.models.initialisation import SCHEMES
-from cnnlab.models.layers import KINDS, layer, make_layer
+from cnnlab.models.layers import KINDS, layer
 from cnnlab.models.network import Network
+from cnnlab.models.units import make_layer
 
 MAPS = (4, 8, 8)
 # every kind with options that suit maps of 4x8x8, and the shape that comes out
@@ -30,11 +31,10 @@ SHAPES = {
     "channel_dropout": ({}, MAPS),
     "flatten": ({}, (256,)),
     "identity": ({}, MAPS),
+    "add": ({}, MAPS),
+    "multiply": ({}, MAPS),
+    "concat": ({}, (8, 8, 8)),
     "fixed_filter": ({"kernel": "blur", "normalise": True}, MAPS),
-    "residual": (
-        {"layers": {"a": {"kind": "conv", "channels": 8, "kernel_size": 3, "stride": 2, "padding": 1}}},
-        (8, 4, 4),
-    ),
     "torchvision": ({"num_classes": 3, "arch": "squeezenet1_1"}, (3,)),
 }
 
@@ -44,7 +44,7 @@ def test_every_kind_gives_the_shape_it_should(kind):
     options, expected = SHAPES[kind]
     shape = (256,) if KINDS[kind].dense else (4, 64, 64) if kind == "torchvision" else MAPS
     module = make_layer(kind, shape, options)
-    out = module(torch.rand(2, *shape))
+    out = module(*[torch.rand(2, *shape) for _ in range(1 + KINDS[kind].merge)])
     assert tuple(out.shape[1:]) == expected
     out.sum().backward() if out.requires_grad else None
     assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
@@ -62,24 +62,6 @@ def test_lrn_is_the_papers_formula():
     out = make_layer("lrn", (7, 1, 1), {})(x)
     total = sum(x[0, j, 0, 0] ** 2 for j in range(1, 6))  # map 3 and two neighbours on each side
     assert torch.allclose(out[0, 3, 0, 0], x[0, 3, 0, 0] / (2 + 1e-4 * total) ** 0.75)
-
-
-def test_residual_adds_what_comes_in():
-    body = {"conv": {"kind": "conv", "channels": 4, "kernel_size": 3, "padding": "same"}}
-    module = make_layer("residual", MAPS, {"layers": body})
-    x = torch.rand(2, *MAPS)
-    assert torch.allclose(module(x), x + module.body(x))
-    assert not list(module.shortcut.parameters())
-
-
-def test_a_residual_network_trains_and_its_nested_names_show():
-    block = {"conv1": {"kind": "conv", "channels": 8, "kernel_size": 3, "padding": 1, "stride": 2}}
-    layers = {"block": {"kind": "residual", "layers": block, "activation": "relu"}, "head": {"kind": "classifier"}}
-    network = Network({"layers": layers, "norm": "batch", "activation": "relu", "width": 2}, MAPS, 3)
-    assert "block.residual.body.conv1.conv.weight" in network.state_dict()
-    row = network.table[0]
-    assert (row.output_shape, row.receptive_field) == ((16, 4, 4), 3)
-    network(torch.rand(2, *MAPS)).sum().backward()
 
 
 def test_a_reader_adds_a_kind_in_a_few_lines():

@@ -136,8 +136,8 @@ def test_arrange_puts_inserted_layers_behind_their_anchor_in_the_order_written()
 
 
 def test_remove_layers_takes_a_single_name_too():
-    kept, removed = remove_layers({"a": {"kind": "conv"}, "b": {"kind": "conv"}}, "a")
-    assert (list(kept), removed) == (["b"], ["a"])
+    kept, removed = remove_layers(arrange({"a": {"kind": "conv"}, "b": {"kind": "conv"}}), "a")
+    assert (kept, removed) == ({"b": {"kind": "conv", "from": ["input"]}}, ["a"])
 
 
 @pytest.mark.parametrize("init", ["he_normal", "xavier_uniform", "lecun_normal", "lecun_uniform", "orthogonal"])

@@ -53,6 +53,10 @@ def remove(rng: random.Random, model: dict) -> None:
 def insert(rng: random.Random, model: dict) -> None:
     kind = rng.choice([k for k in KINDS if k != "torchvision"])
     spec: dict[str, Any] = {"kind": kind, "after": rng.choice(["input", *model["layers"]])}
+    if KINDS[kind].merge:  # of what stands before, which may not fit
+        place = list(model["layers"]).index(spec["after"]) + 1 if spec["after"] != "input" else 0
+        spec["from"] = [spec["after"], rng.choice(["input", *list(model["layers"])[:place]])]
+        model["repair"] = rng.random() < 0.7
     for option in KINDS[kind].options:
         if option != "num_classes" and (option in NEEDED or rng.random() < 0.3):
             spec[option] = value(rng, option, model)
@@ -83,7 +87,7 @@ def wish(rng: random.Random, model: dict) -> None:
     model["width"] = rng.choice([0.02, 0.03] if model["name"] in LARGE else [0.1, 0.5, 1.5, 2, 0.33])
 
 
-NEEDED = ("channels", "kernel_size", "features", "kernel", "layers")
+NEEDED = ("channels", "kernel_size", "features", "kernel")
 
 
 def value(rng: random.Random, option: str, model: dict) -> Any:
@@ -114,7 +118,6 @@ def value(rng: random.Random, option: str, model: dict) -> Any:
         "k": 1.0,
         "kernel": rng.choice(sorted(KERNELS)),
         "normalise": rng.choice([True, False]),
-        "layers": {"inner": {"kind": "conv", "channels": rng.choice([1, 6, 16]), "kernel_size": 3, "padding": 1}},
         "activation": rng.choice([None, *ACTIVATIONS]),
         "norm": rng.choice([None, *NORMS]),
         "dropout": rng.choice([None, 0.3, 1.0]),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data import xo
-from cnnlab.models.layers import make_layer
+from cnnlab.models.units import make_layer
 from cnnlab.models.losses import LOSSES
 from cnnlab.models.modules import KERNELS
 from cnnlab.models.network import Network
