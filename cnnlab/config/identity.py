@@ -17,8 +17,12 @@ MOVED = {
     "cnnlab.callbacks.lookahead.": "cnnlab.training.callbacks.lookahead.",
     "cnnlab.callbacks.": "cnnlab.inspection.",
 }
-# keys of a model that earlier versions did not have; at these values they change nothing, and no hash
-LATER = {"repair": False}
+# keys that earlier versions did not have; at these values they change nothing, and no hash
+LATER: dict[str, dict[str, Any]] = {
+    "model": {"repair": False, "freeze": []},
+    "data": {"channels": None},
+    "study": {"leave_out_blocks": False},
+}
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 
@@ -44,7 +48,8 @@ def config_hash(config: Mapping[str, Any]) -> str:
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
     identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
-    identity["model"] = {k: v for k, v in config["model"].items() if k not in LATER or v != LATER[k]}
+    for part in ("model", "data"):
+        identity[part] = {k: v for k, v in identity[part].items() if k not in LATER[part] or v != LATER[part][k]}
     return digest(rename_targets(identity, {now: before for before, now in MOVED.items()}))
 
 
