@@ -34,6 +34,14 @@ def test_two_processes_agree_with_one_on_the_same_global_batch(tmp_path):
     assert one.info["config_hash"] == two.info["config_hash"]
 
 
+def test_every_parameter_of_a_network_with_auxiliary_classifiers_gets_gradients(tmp_path):
+    """Or the processes would wait for them, which DistributedDataParallel refuses."""
+    overrides = ["data=xo", "data.train_size=60", "data.test_size=20", "data.batch_size=20"]
+    overrides += ["model=torchvision", "model.arch=googlenet"]
+    run = cnnlab.fit([*overrides, "trainer=ddp_cpu", "trainer.max_epochs=1", f"output_dir={tmp_path}"])
+    assert (run.status, run.info["world_size"]) == ("completed", 2)
+
+
 def test_each_epochs_images_are_seen_once_over_both_processes(tmp_path):
     """The real command, and every rank writes down what it was given."""
     (tmp_path / "spy.py").write_text(

@@ -2,29 +2,18 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from cnnlab.registry import hint
 
 SMALL = 64  # pixels
-
-
-class _Logits(nn.Module):
-    """A network whose auxiliary outputs, if it has some, are left out."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.net(x)
-        return out if isinstance(out, Tensor) else out.logits
+AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}  # classifiers behind layers in the middle
 
 
 def from_torchvision(
     arch: str, weights: str | None, shape: tuple[int, ...], num_classes: int, small_stem: bool | None
 ) -> nn.Module:
-    """A network of torchvision.models.
+    """Return a network of torchvision.models, without auxiliary classifiers.
 
     Args:
         arch: such as "resnet18".
@@ -41,11 +30,14 @@ def from_torchvision(
     known = models.list_models(module=models)
     if arch not in known:
         raise ValueError(f'torchvision has no classifier "{arch}"{hint(arch, known)}')
-    extra: dict[str, Any] = {"init_weights": True} if arch in ("googlenet", "inception_v3") and weights is None else {}
-    net = models.get_model(arch, weights=weights, **extra)
+    extra: dict[str, Any] = {"init_weights": True} if arch in AUXILIARY and weights is None else {}
+    net: nn.Module = models.get_model(arch, weights=weights, **extra)
+    for name in AUXILIARY.get(arch, ()):  # no loss reads them: several processes would wait for their gradients
+        net.aux_logits = False  # type: ignore[assignment]
+        setattr(net, name, None)
     _fit_output(net, num_classes)
     _fit_input(net, shape[0], min(shape[1:]) < SMALL if small_stem is None else small_stem)
-    return _Logits(net)
+    return net
 
 
 def _fit_output(net: nn.Module, num_classes: int) -> None:
