@@ -144,6 +144,15 @@ def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
 
 
 @layer()
+def conv_classifier(shape: Shape, num_classes: int, kernel_size: Size = 1, bias: bool = True) -> nn.Module:
+    """Give each class a map of its own by a convolution; pooling over all positions and `flatten` follow it.
+
+    The data gives the number of classes.
+    """
+    return _by_rank(shape, nn.Conv1d, nn.Conv2d)(shape[0], num_classes, kernel_size, bias=bias)
+
+
+@layer()
 def maxpool(
     shape: Shape, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil: bool = False
 ) -> nn.Module:
@@ -184,13 +193,14 @@ def adaptive_maxpool(shape: Shape, output_size: Size = 1) -> nn.Module:
 
 
 @layer()
-def batchnorm(shape: Shape, momentum: float = 0.1) -> nn.Module:
+def batchnorm(shape: Shape, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
     """Normalise each map or feature over the batch (Ioffe & Szegedy 2015).
 
     Args:
+        eps: added to the variance.
         momentum: share of the newest batch in the mean and variance that evaluation uses.
     """
-    return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0], momentum=momentum)
+    return (nn.BatchNorm1d if len(shape) < 3 else nn.BatchNorm2d)(shape[0], eps, momentum)
 
 
 @layer()
@@ -308,6 +318,9 @@ def torchvision(
     shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
 ) -> nn.Module:
     """Run a whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
+
+    It is closed: nothing inside can be removed, resized or looked at. The networks alexnet_torchvision, vgg11, vgg16,
+    vgg19, googlenet, squeezenet, resnet18, resnet34 and resnet50 have the same parameters and are open.
 
     Args:
         arch: its name in torchvision, such as resnet18.

@@ -72,9 +72,10 @@ def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
     unit.add_module(spec["kind"], module)
     channels = getattr(module, "out_channels", getattr(module, "out_features", shape[0]))
     initialise(unit, spec.get("init"))
-    if spec.get("norm"):
-        norm = pick(NORMS, spec["norm"], "norm")
-        unit.add_module("norm", make_layer(norm, (channels, *shape[1:]), {}))
+    if norm := spec.get("norm"):
+        options = dict(norm) if isinstance(norm, Mapping) else {"kind": norm}
+        name = pick(NORMS, options.pop("kind", None), "norm")
+        unit.add_module("norm", make_layer(name, (channels, *shape[1:]), options))
     if spec.get("activation"):
         unit.add_module("activation", activation(spec["activation"], channels))
     if isinstance(spec.get("dropout"), str):

@@ -6,6 +6,7 @@ from torch import nn
 from cnnlab.models.initialisation import SCHEMES
 from cnnlab.models.layers import KINDS, layer
 from cnnlab.models.network import Network
+from cnnlab.models.table import class_layer
 from cnnlab.models.units import make_layer
 
 MAPS = (4, 8, 8)
@@ -16,6 +17,7 @@ SHAPES = {
     "scale": ({"factor": 0.5}, (4, 8, 8)),
     "linear": ({"features": 5}, (5,)),
     "classifier": ({"num_classes": 3}, (3,)),
+    "conv_classifier": ({"num_classes": 3}, (3, 8, 8)),
     "maxpool": ({"kernel_size": 3}, (4, 2, 2)),
     "avgpool": ({"kernel_size": 3, "ceil": True}, (4, 3, 3)),
     "lppool": ({"kernel_size": 2}, (4, 4, 4)),
@@ -62,6 +64,25 @@ def test_lrn_is_the_papers_formula():
     out = make_layer("lrn", (7, 1, 1), {})(x)
     total = sum(x[0, j, 0, 0] ** 2 for j in range(1, 6))  # map 3 and two neighbours on each side
     assert torch.allclose(out[0, 3, 0, 0], x[0, 3, 0, 0] / (2 + 1e-4 * total) ** 0.75)
+
+
+def test_a_norm_may_have_options():
+    layers = {"conv": {"kind": "conv", "channels": 4, "kernel_size": 3}, "head": {"kind": "classifier"}}
+    network = Network({"layers": layers, "norm": {"kind": "batch", "eps": 0.25}}, MAPS, 3)
+    assert network.conv.norm.eps == 0.25
+    for wrong in ({"kind": "batch", "esp": 1}, {"kind": "batc"}, {"eps": 1}):
+        with pytest.raises(ValueError, match=r"^conv: "):
+            Network({"layers": layers, "norm": wrong}, MAPS, 3)
+
+
+def test_a_convolution_may_give_the_classes():
+    tail = {"head": {"kind": "conv_classifier"}, "pool": {"kind": "adaptive_avgpool"}, "flat": {"kind": "flatten"}}
+    model = {"layers": {"conv": {"kind": "conv", "channels": 6, "kernel_size": 3}, **tail}, "width": 2}
+    network = Network(model, MAPS, 3)
+    assert [row.output_shape for row in network.table] == [(12, 6, 6), (3, 6, 6), (3, 1, 1), (3,)]
+    assert class_layer(network.table) == "head"
+    with pytest.raises(ValueError, match="head, which gives the classes and has to stay"):
+        Network({**model, "remove": ["head"]}, MAPS, 3)
 
 
 def test_a_reader_adds_a_kind_in_a_few_lines():
