@@ -3,27 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from shipped import LARGE, MODELS, usual_input
 
-from cnnlab.config.compose import conf_dir
 from cnnlab.trained.export import OnnxNetwork, export, write
 from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 
-SHAPES = {  # smaller than the lectures' where that changes nothing but the time
-    "alexnet": ((3, 227, 227), 1000),
-    "alexnet_cifar": ((3, 32, 32), 10),
-    "alexnet_torchvision": ((3, 224, 224), 1000),
-    "torchvision": ((3, 32, 32), 10),
-    "xo_cnn": ((1, 9, 9), 2),
-    "zfnet": ((3, 224, 224), 1000),
-}
-LARGE = {"alexnet", "alexnet_torchvision", "zfnet"}
 
-
-@pytest.mark.parametrize("model", sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml")))
+@pytest.mark.parametrize("model", MODELS)
 def test_every_shipped_model_exports_with_any_batch_size(composed, model, tmp_path):
-    shape, classes = SHAPES.get(model, ((1, 28, 28), 10))
+    shape, classes = usual_input(model)
     narrow = ["model.width=0.125"] if model in LARGE else []
     config = composed(f"model={model}", *narrow)["model"]
     names = [str(c) for c in range(classes)]

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from shipped import usual_input
 
 import cnnlab
 from cnnlab.config.compose import compose, conf_dir, plain
@@ -21,8 +22,6 @@ pytestmark = pytest.mark.slow
 FILES = sorted(p.relative_to(conf_dir()).as_posix() for p in conf_dir().rglob("*.yaml"))
 COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "predict": ["run=x", "images=x"],
             "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip
-SHAPES = {"alexnet": (3, 227, 227), "alexnet_torchvision": (3, 224, 224), "zfnet": (3, 224, 224),
-          "airbench": (3, 32, 32), "xo_cnn": (1, 9, 9)}  # fmt: skip
 PACKAGES = {"common/data.yaml": "data", "common/model.yaml": "model", "common/trainer.yaml": "trainer"}
 # whose keys are names that anybody may choose
 NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")
@@ -106,7 +105,7 @@ def refusal_of_a_file(file: str) -> str | None:
 
 def build(choice: str, model: dict) -> None:
     with torch.device("meta"):
-        Network(model, SHAPES.get(choice, (1, 28, 28)), 10)
+        Network(model, *usual_input(choice))
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +165,8 @@ def test_so_is_every_key_of_every_model(conf, file):
     whole = plain(compose("train", [f"model={choice}"])[0])["model"]
     build(choice, whole)
     options = [at for at in keys_of(file) if at[0] == "layers" and len(at) > 1]
-    for at in options:  # which are looked at when a layer is built
+    # they are looked at when a layer is built; one of each name for each kind, because deep networks have hundreds
+    for at in {(whole["layers"][at[1]]["kind"], *at[2:]): at for at in reversed(options)}.values():
         wrong = f"{at[-1]}q"
         with pytest.raises(ValueError, match=rf"^{at[1]}: .*({wrong}|{at[-1]})"):
             build(choice, spoilt(whole, at, wrong))

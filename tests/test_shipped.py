@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from shipped import LARGE, MODELS
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -26,12 +27,14 @@ def needs_files(name: str) -> bool:
 
 
 @pytest.mark.parametrize("data", [d for d in choices("data") if not needs_files(d)])
-@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_and_data_pair_trains_a_step_or_says_why_not(composed, model, data):
-    config = composed(f"model={model}", f"data={data}")
+    config = composed(f"model={model}", f"data={data}", *(["model.width=0.25"] if model in LARGE else []))
     shape, classes = facts(config["data"])
+    is_trained = model not in LARGE or data == "cifar10"
     try:
-        network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
+        with torch.device("cpu" if is_trained else "meta"):
+            network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
     except ValueError as error:
         message = str(error)
     else:
@@ -39,6 +42,7 @@ def test_every_model_and_data_pair_trains_a_step_or_says_why_not(composed, model
     if message:
         assert "\n" not in message
         assert any(layer in message for layer in config["model"]["layers"])
+    if message or not is_trained:
         return
     optimizer = target(config["optimizer"], Optimizer)(decay_groups(network))
     images = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)

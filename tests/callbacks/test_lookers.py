@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from shipped import LARGE, MODELS, usual_input
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cnnlab
@@ -24,14 +25,6 @@ from cnnlab.training.classifier import Classifier
 pytestmark = pytest.mark.slow
 
 LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
-SHAPES = {
-    "alexnet": (3, 115, 115),
-    "alexnet_cifar": (3, 32, 32),
-    "alexnet_torchvision": (3, 112, 112),
-    "torchvision": (3, 32, 32),
-    "xo_cnn": (1, 9, 9),
-    "zfnet": (3, 112, 112),
-}
 
 
 class Validation:
@@ -44,7 +37,8 @@ class Validation:
 
 
 def untrained(composed, model, *overrides, classes=10):
-    shape = SHAPES.get(model, (1, 28, 28))
+    (maps, *sides), _ = usual_input(model)
+    shape = (maps, *(side // 2 for side in sides)) if model in LARGE else (maps, *sides)
     config = composed(f"model={model}", *overrides)["model"]
     names = [str(c) for c in range(classes)]
     return Classifier(config, shape, names, [0.5] * shape[0], [0.3] * shape[0]), Validation(shape, classes)
@@ -56,9 +50,9 @@ def sound(picture: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("looker", LOOKERS)
-@pytest.mark.parametrize("model", sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml")))
+@pytest.mark.parametrize("model", MODELS)
 def test_every_looker_looks_at_every_shipped_network(composed, model, looker):
-    narrow = ["model.width=0.125"] if max(SHAPES.get(model, (1,))) > 100 else []
+    narrow = ["model.width=0.125"] if model in LARGE else []
     classifier, data = untrained(composed, model, *narrow, classes=2 if model == "xo_cnn" else 10)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     found = looked(looker().look, classifier, data)

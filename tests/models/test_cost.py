@@ -3,14 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from shipped import MODELS, usual_input
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnnlab.config.compose import compose, conf_dir, plain
+from cnnlab.config.compose import compose, plain
 from cnnlab.models.cost import MultiplyAdds
 from cnnlab.models.network import Network
 
-LARGE = ("alexnet", "alexnet_torchvision", "zfnet")
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
 ZOO = ["googlenet", "maxvit_t", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "swin_t", "vit_b_16"]
 
 
@@ -27,9 +26,9 @@ def counted(network, image) -> tuple[int, int]:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_shipped_network(name):
     model = plain(compose("train", [f"model={name}"])[0])["model"]
-    shape = (3, 227, 227) if name in LARGE else (1, 28, 28)
+    shape, classes = usual_input(name)
     with torch.device("meta"):
-        network = Network(model, shape, 10).eval()
+        network = Network(model, shape, classes).eval()
         ours, theirs = counted(network, torch.empty(1, *shape))
     assert ours == theirs == network.macs > 0
 

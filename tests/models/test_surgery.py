@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 from children import in_a_child
+from shipped import LARGE, MODELS
 from torch import Tensor, nn
 
-from cnnlab.config.compose import compose, conf_dir, plain
+from cnnlab.config.compose import compose, plain
 from cnnlab.models.activations import ACTIVATIONS
 from cnnlab.models.initialisation import SCHEMES
 from cnnlab.models.layers import KINDS
@@ -26,8 +27,6 @@ pytestmark = pytest.mark.slow
 
 CASES = int(os.environ.get("CNNLAB_CASES", "200"))
 TOLERANCE = 0.1  # of a gradient's norm: a ReLU or a maximum may fall the other way; what torch gets wrong is worse
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
-LARGE = ("alexnet", "alexnet_torchvision", "zfnet")  # which are narrowed, to be quick
 SHAPES = [(1, 28, 28), (1, 28, 28), (1, 9, 9), (3, 32, 32), (3, 32, 32), (1, 8, 8), (3, 64, 64), (1, 24, 24)]
 WRONG = [0, -1, 1.5, "x", None, True, [], [2], [1, 2], [3, 1, 2], {"a": 1}, 1e308, 20]
 
@@ -45,7 +44,7 @@ def surgery(rng: random.Random, models: dict[str, dict]) -> dict[str, Any]:
 
 
 def remove(rng: random.Random, model: dict) -> None:
-    names = [n for n, spec in model["layers"].items() if spec["kind"] not in ("classifier", "rbf", "torchvision")]
+    names = [n for n, spec in model["layers"].items() if not KINDS[spec["kind"]].gives_classes]
     name = rng.choice(names or ["head"])
     model["remove"] = [*model["remove"], rng.choice([name, name, f"{name[:2]}*", f"*{name[-1]}", "con*"])]
 
@@ -119,7 +118,7 @@ def value(rng: random.Random, option: str, model: dict) -> Any:
         "kernel": rng.choice(sorted(KERNELS)),
         "normalise": rng.choice([True, False]),
         "activation": rng.choice([None, *ACTIVATIONS]),
-        "norm": rng.choice([None, *NORMS]),
+        "norm": rng.choice([None, *NORMS, {"kind": "batch", "eps": 1e-3}]),
         "dropout": rng.choice([None, 0.3, 1.0]),
         "init": rng.choice([None, *SCHEMES]),
         "strict_sizes": rng.random() < 0.3,

@@ -5,14 +5,12 @@ from functools import cache
 
 import pytest
 import torch
+from shipped import CIFAR, LARGE, MNIST, MODELS, usual_input
 
-from cnnlab.config.compose import conf_dir
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
 
 pytestmark = pytest.mark.slow
-
-MNIST, IMAGENET = (1, 28, 28), (3, 227, 227)
 
 
 def built(composed, shape, classes, *overrides, device="meta"):
@@ -21,49 +19,68 @@ def built(composed, shape, classes, *overrides, device="meta"):
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "classes", "params"),
+    ("model", "params"),
     [
-        ("softmax", MNIST, 10, 7_850),
-        ("mlp_sigmoid", MNIST, 10, 185_300),
-        ("mlp", MNIST, 10, 101_770),
-        ("mnist_cnn", MNIST, 10, 3_274_634),
-        ("lenet5", MNIST, 10, 61_706),
-        ("lenet5_1998", MNIST, 10, 60_000),
-        ("convnetjs_mnist", (1, 24, 24), 10, 5_994),
-        ("alexnet", IMAGENET, 1000, 60_965_224),
-        ("alexnet model.groups=1", IMAGENET, 1000, 62_378_344),
-        ("zfnet", (3, 224, 224), 1000, 62_357_608),
-        ("alexnet_torchvision", (3, 224, 224), 1000, 61_100_840),
-        ("alexnet_cifar", (3, 32, 32), 10, 1_178_666),
-        ("airbench", (3, 32, 32), 10, 1_972_504),
-        ("xo_cnn", (1, 9, 9), 2, 56),
+        ("softmax", 7_850),
+        ("mlp_sigmoid", 185_300),
+        ("mlp", 101_770),
+        ("mnist_cnn", 3_274_634),
+        ("mnist_deep", 345_482),
+        ("lenet5", 61_706),
+        ("lenet5_1998", 60_000),
+        ("convnetjs_mnist", 5_994),
+        ("alexnet", 60_965_224),
+        ("alexnet model.groups=1", 62_378_344),
+        ("zfnet", 62_357_608),
+        ("alexnet_cifar", 1_178_666),
+        ("airbench", 1_972_504),
+        ("xo_cnn", 56),
+        ("vgg_cifar", 14_728_266),
+        ("resnet20", 272_474),
+        ("resnet56", 855_770),
+        ("plain20", 269_722),
+        ("plain56", 853_018),
+        ("densenet40", 1_019_722),
+        ("all_cnn", 1_369_738),
+        # the counts that torchvision documents
+        ("alexnet_torchvision", 61_100_840),
+        ("vgg11", 132_863_336),
+        ("vgg11 model.norm=batch", 132_868_840),
+        ("vgg16", 138_357_544),
+        ("vgg16 model.norm=batch", 138_365_992),
+        ("vgg19", 143_667_240),
+        ("vgg19 model.norm=batch", 143_678_248),
+        ("googlenet", 6_624_904),
+        ("squeezenet", 1_235_496),
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
     ],
 )
-def test_parameter_counts(composed, model, shape, classes, params):
+def test_parameter_counts(composed, model, params):
     name, *overrides = model.split()
-    assert built(composed, shape, classes, f"model={name}", *overrides).params == params
+    assert built(composed, *usual_input(name), f"model={name}", *overrides).params == params
 
 
 def test_what_the_ablations_of_the_lectures_drop(composed):
-    def dropped(*names, groups=2):
-        overrides = ("model=alexnet", f"model.groups={groups}")
-        whole = {r.name: r.params for r in built(composed, IMAGENET, 1000, *overrides).table}
-        return sum(whole[n] for n in names)
+    def alexnet(*overrides):
+        return built(composed, *usual_input("alexnet"), "model=alexnet", *overrides)
 
-    assert dropped("fc7") == 16_781_312
-    assert dropped("conv3", "conv4") == 884_736 + 384 + 663_552 + 384  # of the layers themselves
-    without = built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[fc7]").params
+    params = {row.name: row.params for row in alexnet().table}
+    assert params["fc7"] == 16_781_312
+    assert params["conv3"] + params["conv4"] == 884_736 + 384 + 663_552 + 384  # of the layers themselves
+    without = alexnet("model.remove=[fc7]").params
     assert 60_965_224 - without == 16_781_312
     # removing fc6 and fc7, or conv3 and conv4, changes what comes into the next layer too: the lectures' differences
     whole = 60_965_224
-    assert whole - built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[fc6,fc7]").params == 49_414_144
-    assert whole - built(composed, IMAGENET, 1000, "model=alexnet", "model.remove=[conv3,conv4]").params == 1_696_512
-    less = built(composed, IMAGENET, 1000, "model=alexnet", "model.groups=1", "model.remove=[conv3,conv4]").params
+    assert whole - alexnet("model.remove=[fc6,fc7]").params == 49_414_144
+    assert whole - alexnet("model.remove=[conv3,conv4]").params == 1_696_512
+    less = alexnet("model.groups=1", "model.remove=[conv3,conv4]").params
     assert 62_378_344 - less == 2_507_520
 
 
 def test_lenet5_1998_layer_by_layer(composed):
-    rows = {r.name: r for r in built(composed, MNIST, 10, "model=lenet5_1998").table}
+    rows = {r.name: r for r in built(composed, *MNIST, "model=lenet5_1998").table}
     assert {n: r.params for n, r in rows.items()} == {
         "C1": 156, "S2": 12, "C3": 1_516, "S4": 32, "C5": 48_120, "F6": 10_164, "output": 0,
     }  # fmt: skip
@@ -106,19 +123,6 @@ def test_trainable_pool_multiplies_and_adds_for_each_map():
     assert out[0, :, 0, 0].tolist() == [2.0, 6.0]
 
 
-def test_alexnet_in_torchvisions_arrangement_gives_torchvisions_logits(composed):
-    from torchvision.models import alexnet
-
-    torch.manual_seed(0)
-    theirs = alexnet(weights=None).eval()
-    ours = built(composed, (3, 224, 224), 1000, "model=alexnet_torchvision", device="cpu").eval()
-    state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))  # the same order
-    ours.load_state_dict(state)
-    x = torch.rand(2, 3, 224, 224)
-    with torch.no_grad():
-        assert torch.allclose(ours(x), theirs(x), rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("arch", ["resnet18", "vgg11_bn", "squeezenet1_1", "densenet121", "mobilenet_v3_small"])
 def test_torchvisions_zoo_fits_classes_channels_and_small_images(composed, arch):
     network = built(composed, (1, 32, 32), 7, "model=torchvision", f"model.arch={arch}", device="cpu")
@@ -126,36 +130,19 @@ def test_torchvisions_zoo_fits_classes_channels_and_small_images(composed, arch)
 
 
 def test_resnet18_for_small_images_is_the_one_everybody_means(composed):
-    assert built(composed, (3, 32, 32), 10, "model=torchvision", "model.arch=resnet18").params == 11_173_962
+    assert built(composed, *CIFAR, "model=torchvision", "model.arch=resnet18").params == 11_173_962
     with pytest.raises(ValueError, match='did you mean "resnet18"'):
-        built(composed, (3, 32, 32), 10, "model=torchvision", "model.arch=resnet8")
+        built(composed, *CIFAR, "model=torchvision", "model.arch=resnet8")
 
 
-def shipped() -> list[str]:
-    return sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
-
-
-def usual_input(model: str) -> tuple[tuple[int, int, int], int]:
-    """The images and classes a shipped network is meant for."""
-    special = {
-        "alexnet": (IMAGENET, 1000),
-        "alexnet_cifar": ((3, 32, 32), 10),
-        "alexnet_torchvision": ((3, 224, 224), 1000),
-        "convnetjs_mnist": ((1, 24, 24), 10),
-        "torchvision": ((3, 32, 32), 10),
-        "xo_cnn": ((1, 9, 9), 2),
-        "zfnet": ((3, 224, 224), 1000),
-    }
-    return special.get(model, (MNIST, 10))
-
-
-@pytest.mark.parametrize("model", shipped())
+@pytest.mark.parametrize("model", MODELS)
 def test_the_table_agrees_with_the_built_module(composed, model):
     from torch.utils.flop_counter import FlopCounterMode
 
     shape, classes = usual_input(model)
-    network = built(composed, shape, classes, f"model={model}", device="cpu").eval()
-    value = torch.rand(1, *shape)
+    device = "meta" if model in LARGE else "cpu"
+    network = built(composed, shape, classes, f"model={model}", device=device).eval()
+    value = torch.rand(1, *shape, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         for row, layer in zip(network.table, network, strict=True):
             value = layer(value)
@@ -189,7 +176,7 @@ def sees(network: Network, image: torch.Tensor) -> list[int]:
         return [extent(i) for i in range(len(network))]
 
 
-@pytest.mark.parametrize("model", shipped())
+@pytest.mark.parametrize("model", MODELS)
 def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model):
     (channels, height, _), classes = usual_input(model)
     convolutional = any(s["kind"] == "conv" for s in composed(f"model={model}")["model"]["layers"].values())

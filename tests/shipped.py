@@ -1,0 +1,23 @@
+"""The networks that ship, and the images that each is meant for."""
+
+from cnnlab.config.compose import conf_dir
+
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+MNIST, CIFAR, ILSVRC = ((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 224, 224), 1000)
+_SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "plain20", "plain56", "resnet20", "resnet56",
+          "torchvision", "vgg_cifar")  # fmt: skip
+_LARGE = ("alexnet_torchvision", "googlenet", "resnet18", "resnet34", "resnet50", "squeezenet", "vgg11", "vgg16",
+          "vgg19", "zfnet")  # fmt: skip
+INPUTS = {
+    **dict.fromkeys(_SMALL, CIFAR),
+    **dict.fromkeys(_LARGE, ILSVRC),
+    "alexnet": ((3, 227, 227), 1000),
+    "convnetjs_mnist": ((1, 24, 24), 10),
+    "xo_cnn": ((1, 9, 9), 2),
+}
+LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
+
+
+def usual_input(model: str) -> tuple[tuple[int, int, int], int]:
+    """The images and the number of classes that a shipped network is meant for."""
+    return INPUTS.get(model, MNIST)
