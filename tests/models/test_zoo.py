@@ -129,6 +129,13 @@ def test_torchvisions_zoo_fits_classes_channels_and_small_images(composed, arch)
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 7)
 
 
+def test_a_checkpoint_of_an_earlier_version_in_which_the_zoos_network_was_a_child_is_read(composed):
+    network = built(composed, *CIFAR, "model=torchvision", "model.arch=squeezenet1_1", device="cpu")
+    former = {key.replace("torchvision.", "torchvision.net."): value + 1 for key, value in network.state_dict().items()}
+    network.load_state_dict(former)
+    assert all(torch.equal(a, b) for a, b in zip(former.values(), network.state_dict().values(), strict=True))
+
+
 def test_resnet18_for_small_images_is_the_one_everybody_means(composed):
     assert built(composed, *CIFAR, "model=torchvision", "model.arch=resnet18").params == 11_173_962
     with pytest.raises(ValueError, match='did you mean "resnet18"'):
