@@ -16,6 +16,8 @@ INPUTS = {
     "xo_cnn": ((1, 9, 9), 2),
 }
 LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
+# without those that are made of the blocks of another: for tests that take long for each layer
+DISTINCT = [m for m in MODELS if m not in ("plain20", "plain56", "resnet34", "resnet56", "vgg16", "vgg19")]
 
 
 def usual_input(model: str) -> tuple[tuple[int, int, int], int]:
