@@ -4,8 +4,8 @@ from cnnlab.config.compose import conf_dir
 
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
 MNIST, CIFAR, ILSVRC = ((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 224, 224), 1000)
-_SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "plain20", "plain56", "resnet20", "resnet56",
-          "torchvision", "vgg_cifar")  # fmt: skip
+_SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "inception_cifar", "plain20", "plain56", "resnet20",
+          "resnet56", "torchvision", "vgg_cifar")  # fmt: skip
 _LARGE = ("alexnet_torchvision", "googlenet", "resnet18", "resnet34", "resnet50", "squeezenet", "vgg11", "vgg16",
           "vgg19", "zfnet")  # fmt: skip
 INPUTS = {

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 from shipped import CIFAR, LARGE, MNIST, MODELS, usual_input
+from torch import nn
 
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
@@ -78,6 +79,28 @@ def test_what_the_ablations_of_the_lectures_drop(composed):
     assert whole - alexnet("model.remove=[conv3,conv4]").params == 1_696_512
     less = alexnet("model.groups=1", "model.remove=[conv3,conv4]").params
     assert 62_378_344 - less == 2_507_520
+
+
+@pytest.mark.parametrize(
+    ("model", "block"),
+    [("resnet20", "s1b2"), ("resnet50", "s4b3"), ("googlenet", "i4b"), ("squeezenet", "fire3"), ("densenet40", "d2l5"),
+     ("vgg16", "conv4")],
+)  # fmt: skip
+def test_a_glob_takes_a_block(composed, model, block):
+    whole = built(composed, *usual_input(model), f"model={model}").table
+    less = built(composed, *usual_input(model), f"model={model}", f"model.remove=['{block}_*']").table
+    assert [row.name for row in less] == [row.name for row in whole if row.name.rpartition("_")[0] != block]
+    assert len(less) < len(whole)
+
+
+@pytest.mark.parametrize("model", ["all_cnn", "googlenet", "resnet20", "resnet50", "squeezenet", "vgg16"])
+def test_the_activation_of_all_units_is_that_of_sums_too(composed, model):
+    kinds = {type(module) for module in built(composed, *usual_input(model), f"model={model}").modules()}
+    others = {
+        type(module)
+        for module in built(composed, *usual_input(model), f"model={model}", "model.activation=elu").modules()
+    }
+    assert others == kinds - {nn.ReLU} | {nn.ELU}
 
 
 def test_lenet5_1998_layer_by_layer(composed):
