@@ -1,6 +1,7 @@
 """The networks of the yardsticks, written by hand."""
 
-from torch import nn
+from torch import Tensor, nn
+from torchvision import models
 
 
 def lenet5() -> nn.Module:
@@ -25,3 +26,35 @@ def alexnet_cifar() -> nn.Module:
         *conv(3, 32, 5), pool(), *conv(32, 96, 3), pool(), *conv(96, 160, 3), *conv(160, 160, 3), *conv(160, 128, 3),
         pool(), nn.Flatten(), *dense(2048, 256), *dense(256, 256), nn.Linear(256, 10),
     )  # fmt: skip
+
+
+class Block(nn.Module):
+    def __init__(self, i: int, o: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
+        self.conv2, self.norm2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
+        self.shortcut: nn.Module = nn.Identity()
+        if i != o:
+            self.shortcut = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        body = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+        out: Tensor = self.relu(body + self.shortcut(x))
+        return out
+
+
+def resnet20() -> nn.Module:
+    widths = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *(Block(*width) for width in widths),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def resnet18() -> nn.Module:
+    """torchvision's, its stem for images of 32x32."""
+    network = models.resnet18(num_classes=10)
+    network.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    network.maxpool = nn.Identity()  # type: ignore[assignment]
+    return network

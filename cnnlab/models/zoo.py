@@ -35,9 +35,16 @@ def from_torchvision(
     for name in AUXILIARY.get(arch, ()):  # no loss reads them: several processes would wait for their gradients
         net.aux_logits = False  # type: ignore[assignment]
         setattr(net, name, None)
+    net.register_load_state_dict_pre_hook(_former_names)
     _fit_output(net, num_classes)
     _fit_input(net, shape[0], min(shape[1:]) < SMALL if small_stem is None else small_stem)
     return net
+
+
+def _former_names(net: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
+    """Take checkpoints of earlier versions, in which the network was a child of its layer."""
+    for key in [key for key in state if key.startswith(f"{prefix}net.")]:
+        state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
 
 
 def _fit_output(net: nn.Module, num_classes: int) -> None:

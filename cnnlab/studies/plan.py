@@ -78,6 +78,9 @@ def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
 def estimate(config: Config, macs: int) -> float:
     """Seconds one run would take, from a few timed steps on random images, and as many images as it would see."""
     train, val, test = sizes(config["data"])
+    limit = config["trainer"].get("limit_train_batches")  # Lightning's: a whole number of batches, or a share of them
+    if limit is not None:
+        train = min(train, limit * config["data"]["batch_size"] if isinstance(limit, int) else round(limit * train))
     batch = max(1, min(config["data"]["batch_size"], train, int(TIMED_MACS / max(macs, 1))))
     accelerator = config["trainer"]["accelerator"]
     device = torch.device("cpu" if accelerator == "cpu" else best_device())

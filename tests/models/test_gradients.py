@@ -8,9 +8,9 @@ import torch
 from children import in_a_child
 from torch import Tensor, nn
 
-from cnnlab.models.units import make_layer
 from cnnlab.models.modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
+from cnnlab.models.units import make_layer
 from cnnlab.packing.stacked import Stacked
 
 pytestmark = pytest.mark.slow

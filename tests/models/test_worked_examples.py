@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from cnnlab.data import xo
-from cnnlab.models.units import make_layer
 from cnnlab.models.losses import LOSSES
 from cnnlab.models.modules import KERNELS
 from cnnlab.models.network import Network
+from cnnlab.models.units import make_layer
 
 EXAMPLES = json.loads((Path(__file__).parent / "worked_examples.json").read_text())
 
