@@ -19,6 +19,7 @@ MOVED = {
 }
 # keys of a model that earlier versions did not have; at these values they change nothing, and no hash
 LATER = {"repair": False}
+LATER_OF_DATA = {"crop": None}  # the same for keys of the data
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 
@@ -43,7 +44,8 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of what a config computes, wherever and however it is carried out."""
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
-    identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
+    data = {k: v for k, v in config["data"].items() if k != "dir"}
+    identity["data"] = {k: v for k, v in data.items() if k not in LATER_OF_DATA or v != LATER_OF_DATA[k]}
     identity["model"] = {k: v for k, v in config["model"].items() if k not in LATER or v != LATER[k]}
     return digest(rename_targets(identity, {now: before for before, now in MOVED.items()}))
 

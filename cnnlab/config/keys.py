@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import Container
 
+from cnnlab.config.identity import LATER_OF_DATA
 from cnnlab.registry import hint
 
 # what a model has to have; it may have what conf/common/model.yaml holds, and a loss
@@ -111,7 +112,8 @@ def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str],
         name = str(config.data.get("name"))
         # a source of the user's own reads what its file holds
         own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config.data))
-        yield "data", {"name", *_shipped("common/data"), *_source_keys(name)}, own
+        needed = {"name", *_shipped("common/data"), *_source_keys(name)} - set(LATER_OF_DATA)
+        yield "data", needed, own | set(LATER_OF_DATA)
     if isinstance(config.get("model"), DictConfig):
         yield "model", MODEL, {"loss", *_shipped("common/model")}
 
