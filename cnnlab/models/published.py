@@ -44,8 +44,9 @@ def architecture(model: Mapping[str, Any]) -> str:
     if name.startswith("vgg") and model.get("norm") == "batch":
         found = f"{name}_bn"
     if found is None or found not in models.list_models(module=models):
-        ours = [key for key, value in ARCHITECTURES.items() if value]
-        raise ValueError(f"torchvision has no weights for model={name}{hint(name, ours) if found is None else ''}")
+        ours = next((key for key, value in ARCHITECTURES.items() if value == name), None)
+        remedy = f"; the network that torchvision calls so is model={ours}" if ours else ""
+        raise ValueError(f"torchvision has no weights for model={name}{remedy}")
     return found
 
 

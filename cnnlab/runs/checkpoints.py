@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -98,7 +99,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
                     raise zipfile.BadZipFile("unpacked it would be larger than the file")
                 if altered := archive.testzip():
                     raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(content, dict) and "hyper_parameters" in content:
             raise ValueError("it is a checkpoint; init_from=RUN_DIR names the run directory that it lies in")
         for wrapper in ("state_dict", "model"):
@@ -113,6 +116,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
                 raise ValueError(f"its entry {key[:80]!r} is no ordinary tensor")
             if value.numel() * value.element_size() > size:
                 raise ValueError(f"its entry {key[:80]!r} is larger than the file")
+    except pickle.UnpicklingError as error:  # torch's message ends in a way to execute it all the same
+        raise ValueError(f"{path} is damaged, or holds more than tensors, and is not executed") from error
     except (*READ_ERRORS, OSError, LookupError, ArithmeticError, MemoryError, AssertionError, StructError) as error:
         cause = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is no file with a state dict of torch, or a damaged one: {cause}") from error

@@ -1,6 +1,9 @@
 """Weights that a network starts from: a run's, those of a file with a torchvision state dict, or published ones."""
 
+import contextlib
 import hashlib
+import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,13 +58,7 @@ def read_weights(source: Any, model: Mapping[str, Any], shape: Sequence[int] = U
         theirs = read_state_dict(Path(text))
         entry = recognise(model, digest_of(text, model))
     else:
-        try:
-            classifier = load_trained(Record.load(source))
-        except ValueError as error:
-            if Path(text).exists():
-                raise
-            wanted = f"init_from is a run directory, a file with a state dict of torchvision, or {PUBLISHED}"
-            raise ValueError(f"{error}; {wanted}") from error
+        classifier = load_trained(_run(text))
         return Weights(text, classifier.network.state_dict(), len(classifier.classes), classifier)
     try:
         tensors, classes = by_our_names(theirs, _as_shipped(model, shape))
@@ -82,12 +79,20 @@ def digest_of(source: Any, model: Mapping[str, Any]) -> str:
     kind, _, which = text.partition(":")
     if kind == PUBLISHED:
         return file_name(published(model, which))
-    path = Path(text) if Path(text).is_file() else Record.load(source).directory / "checkpoints/best.ckpt"
+    path = Path(text) if Path(text).is_file() else _run(text).directory / "checkpoints/best.ckpt"
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _run(source: str) -> Record:
+    try:
+        return Record.load(source)
+    except ValueError as error:
+        wanted = f"init_from is a run directory, a file with a state dict of torchvision, or {PUBLISHED}"
+        raise ValueError(f"{error}; {wanted}") from error
 
 
 def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[str]]:
@@ -136,8 +141,10 @@ def _as_shipped(model: Mapping[str, Any], shape: Sequence[int]) -> Network:
 
 def _download(entry: Any, source: str) -> dict[str, Tensor]:
     """Let torchvision download published weights, or find them where it has downloaded them before."""
+    seen = sys.stderr.isatty()  # in a log, what torch says of its progress would be lines of errors
     try:
-        tensors: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        with contextlib.nullcontext() if seen else contextlib.redirect_stderr(io.StringIO()):
+            tensors: dict[str, Tensor] = entry.get_state_dict(progress=seen, check_hash=True, weights_only=True)
     except (OSError, *READ_ERRORS) as error:
         raise ValueError(
             f"init_from={source}: {file_name(entry)} could not be downloaded ({one_line(error)}); download {entry.url} "
