@@ -17,9 +17,12 @@ MOVED = {
     "cnnlab.callbacks.lookahead.": "cnnlab.training.callbacks.lookahead.",
     "cnnlab.callbacks.": "cnnlab.inspection.",
 }
-# keys of a model that earlier versions did not have; at these values they change nothing, and no hash
-LATER = {"repair": False}
-LATER_OF_DATA = {"crop": None}  # the same for keys of the data
+# keys that earlier versions did not have; at these values they change nothing, and no hash
+LATER: dict[str, dict[str, Any]] = {
+    "model": {"repair": False, "freeze": []},
+    "data": {"channels": None, "crop": None},
+    "study": {"leave_out_blocks": False},
+}
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
 
@@ -44,9 +47,9 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of what a config computes, wherever and however it is carried out."""
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
-    data = {k: v for k, v in config["data"].items() if k != "dir"}
-    identity["data"] = {k: v for k, v in data.items() if k not in LATER_OF_DATA or v != LATER_OF_DATA[k]}
-    identity["model"] = {k: v for k, v in config["model"].items() if k not in LATER or v != LATER[k]}
+    identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
+    for part in ("model", "data"):
+        identity[part] = {k: v for k, v in identity[part].items() if k not in LATER[part] or v != LATER[part][k]}
     return digest(rename_targets(identity, {now: before for before, now in MOVED.items()}))
 
 

@@ -14,7 +14,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import Container
 
-from cnnlab.config.identity import LATER_OF_DATA
+from cnnlab.config.identity import LATER  # which the run of an earlier version lacks
 from cnnlab.registry import hint
 
 # what a model has to have; it may have what conf/common/model.yaml holds, and a loss
@@ -73,7 +73,7 @@ def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str
         ValueError: names a key that has another value than the shipped one.
     """
     for key, default in _shipped("train")["study"].items():
-        if key not in (*taken, *TOLD) and study[key] != default:
+        if key not in (*taken, *TOLD) and study.get(key, default) != default:
             raise ValueError(f"study.{key}={study[key]}: {reason}")
 
 
@@ -105,15 +105,15 @@ def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str],
     always, perhaps = root_keys(command)
     yield "", set(always), set(perhaps)
     if command == "train":
-        yield "study", set(_shipped("train")["study"]), set()
+        yield "study", set(_shipped("train")["study"]) - set(LATER["study"]), set(LATER["study"])
         if isinstance(config.get("trainer"), DictConfig):
             yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config.trainer))
     if isinstance(config.get("data"), DictConfig):
         name = str(config.data.get("name"))
         # a source of the user's own reads what its file holds
         own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config.data))
-        needed = {"name", *_shipped("common/data"), *_source_keys(name)} - set(LATER_OF_DATA)
-        yield "data", needed, own | set(LATER_OF_DATA)
+        common = set(_shipped("common/data")) - set(LATER["data"])
+        yield "data", {"name", *common, *_source_keys(name)}, own | set(LATER["data"])
     if isinstance(config.get("model"), DictConfig):
         yield "model", MODEL, {"loss", *_shipped("common/model")}
 

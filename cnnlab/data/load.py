@@ -62,7 +62,7 @@ def forget() -> None:
 
 @Remembered
 def load(config: Config) -> Splits:
-    """All images of a data config, at their own size.
+    """All images of a data config, at their own size; grey ones three times over where `channels` is 3.
 
     Raises:
         ValueError: in one line what is missing or damaged, and what to do.
@@ -70,7 +70,9 @@ def load(config: Config) -> Splits:
     splits = source(config).load(config)
     if not len(splits.train):
         raise ValueError(f"data={config['name']} has no training images")
-    return splits
+    (own, _, _), _ = source(config).facts(config)
+    (wanted, _, _), _ = facts(config)
+    return splits if wanted == own else splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
 
 
 def class_names_of(config: Config) -> list[str]:
@@ -85,6 +87,14 @@ def facts(config: Config) -> tuple[tuple[int, int, int], int]:
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
     (channels, height, width), classes = source(config).facts(config)
+    wanted = config.get("channels")
+    if wanted not in (None, channels):
+        if (channels, wanted) != (1, 3):
+            raise ValueError(
+                f"data.channels={wanted}: images of data={config['name']} have {channels}; only grey ones can be "
+                "repeated, as 3"
+            )
+        channels = wanted
     height, width = (size or height), (size or width)
     crop = config.get("crop")
     if crop is not None:

@@ -66,6 +66,17 @@ class Splits:
     val: Images | None = None
     draw: Callable[[int], Images] | None = None
 
+    def map(self, step: Callable[[Tensor], Tensor]) -> "Splits":
+        """The same after one more step on all images, those still to be drawn included."""
+        drawn = self.draw
+        return Splits(
+            self.classes,
+            self.train.map(step),
+            self.test and self.test.map(step),
+            self.val and self.val.map(step),
+            (lambda epoch: drawn(epoch).map(step)) if drawn else None,
+        )
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,6 +1,7 @@
 """Training images and those held out, how many of each there are, and their mean and standard deviation."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -64,8 +65,7 @@ def prepared(config: Mapping[str, Any]) -> Splits:
     def sized(images: Tensor) -> Tensor:
         return to_input(images, (size[0], size[1]), config)
 
-    draw = (lambda epoch: drawn(epoch).map(sized)) if (drawn := splits.draw) else None
-    return Splits(splits.classes, train.map(sized), splits.test and splits.test.map(sized), val.map(sized), draw)
+    return replace(splits, train=train, val=val).map(sized)
 
 
 def _held_out(count: int, config: Mapping[str, Any]) -> int:

@@ -384,3 +384,37 @@ def test_a_second_fit_in_the_same_process_sees_new_pictures(animals, tmp_path):
     second = cnnlab.fit(request)
     assert (first.classes, second.classes) == (["ant", "cat", "dog"], ["ant", "cat", "cow", "dog"])
     assert second.metrics["params"] > first.metrics["params"]
+
+
+# --- grey images for a network of colour images
+
+
+@pytest.mark.parametrize("name", ["digits", "xo"])
+def test_grey_images_are_repeated_as_three_channels(composed, name):
+    grey, colour = (composed(f"data={name}", *more)["data"] for more in ([], ["data.channels=3"]))
+    assert loading.facts(colour)[0] == (3, *loading.facts(grey)[0][1:])
+    for one, three in zip(*((s.train, s.test) for s in map(loading.load, (grey, colour))), strict=True):
+        assert torch.equal(three.images, one.images.repeat(1, 3, 1, 1))
+        assert torch.equal(three.labels, one.labels)
+    if drawn := loading.load(colour).draw:
+        assert torch.equal(drawn(3).images, loading.load(grey).draw(3).images.repeat(1, 3, 1, 1))
+    earlier = {k: v for k, v in grey.items() if k != "channels"}  # of a run from before there was the key
+    assert torch.equal(loading.load(earlier).train.images, loading.load(grey).train.images)
+
+
+def test_other_numbers_of_channels_are_refused(composed):
+    with pytest.raises(ValueError, match=r"^data.channels=1: images of data=cifar10 have 3; only grey ones can"):
+        loading.facts(composed("data=cifar10", "data.channels=1")["data"])
+    with pytest.raises(ValueError, match=r"^data.channels=2: images of data=xo have 1"):
+        loading.facts(composed("data=xo", "data.channels=2")["data"])
+
+
+@pytest.mark.slow
+def test_a_run_on_repeated_channels_is_evaluated_on_its_own_data_and_predicts(tmp_path):
+    small = ["data=xo", "data.train_size=64", "data.test_size=32", "data.channels=3", "model=softmax", "trainer=cpu"]
+    run = cnnlab.fit([*small, "trainer.max_epochs=1", f"output_dir={tmp_path}"])
+    assert run.metrics["params"] == 3 * 81 * 2 + 2
+    evaluated = run.evaluate()
+    assert evaluated["test/acc"] == run.metrics["test/acc"]
+    Image.new("L", (9, 9), 90).save(tmp_path / "grey.png")
+    assert run.predict(tmp_path / "grey.png")[0]["error"] is None
