@@ -5,7 +5,7 @@ import inspect
 import optuna
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, WeightAveraging
 from omegaconf import OmegaConf
 
 from cnnlab.training import lightning_internals as internals
@@ -56,6 +56,13 @@ def test_model_checkpoint_has_the_field(field):
 def test_weight_averaging_has_its_members():
     assert "_latest_update_step" in vars(WeightAveraging())
     assert callable(WeightAveraging._copy_average_to_current)
+    assert "avg_fn" in EMAWeightAveraging()._kwargs
+
+
+def test_lightning_warns_of_evaluation_mode_in_these_words():
+    from lightning.pytorch.loops import fit_loop
+
+    assert "module(s) in eval mode" in inspect.getsource(fit_loop)
 
 
 def test_optunas_frozen_trials_have_their_id():

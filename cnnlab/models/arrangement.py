@@ -1,7 +1,7 @@
 """Which layers a network has, their order, and which each reads: as written, inserted, removed; data in, data out."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -125,17 +125,49 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
     Raises:
         ValueError: a pattern that matches nothing, or the layer that gives the classes.
     """
-    if not isinstance(patterns, (str, list, tuple)):
-        raise ValueError(f"model.remove is a list of names, such as [conv2], not {patterns!r}")
-    patterns = [patterns] if isinstance(patterns, str) else [str(p) for p in patterns]
+    patterns = as_patterns(patterns, "model.remove")
+    removed = matching(layers, patterns, "model.remove")
     for pattern in patterns:
-        matched = [name for name in layers if fnmatchcase(name, pattern)]
-        if not matched:
-            raise ValueError(f'model.remove: no layer is called "{pattern}"{hint(pattern, layers)}')
-        if heads := [name for name in matched if KINDS[layers[name]["kind"]].gives_classes]:
+        if heads := [name for name in matching(layers, [pattern]) if KINDS[layers[name]["kind"]].gives_classes]:
             raise ValueError(f'model.remove: "{pattern}" takes {heads[0]}, which gives the classes and has to stay')
-    removed = [name for name in layers if any(fnmatchcase(name, p) for p in patterns)]
     return _without(layers, removed) if removed else dict(layers), removed
+
+
+def as_patterns(patterns: Any, key: str) -> list[str]:
+    """Return names or globs as a list; a single one may stand without brackets.
+
+    Raises:
+        ValueError: something else; names the key that has it.
+    """
+    if not isinstance(patterns, (str, list, tuple)):
+        raise ValueError(f"{key} is a list of names, such as [conv2], not {patterns!r}")
+    return [patterns] if isinstance(patterns, str) else [str(p) for p in patterns]
+
+
+def matching(names: Iterable[str], patterns: Sequence[str], key: str = "") -> list[str]:
+    """Return the layers that match a name or glob.
+
+    Args:
+        names: of layers.
+        patterns: names or globs.
+        key: under which a pattern that matches nothing is refused; without it such a pattern is ignored.
+
+    Raises:
+        ValueError: a pattern that matches nothing.
+    """
+    names = list(names)
+    for pattern in patterns:
+        if key and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f'{key}: no layer is called "{pattern}"{hint(pattern, names)}')
+    return [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
+
+
+def blocks_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return blocks: two or more layers that share what stands before the last underscore in their names, by that."""
+    blocks: dict[str, list[str]] = {}
+    for name in names:
+        blocks.setdefault(name.rpartition("_")[0], []).append(name)
+    return {prefix: members for prefix, members in blocks.items() if prefix and len(members) > 1}
 
 
 def _without(layers: Mapping[str, Spec], removed: Sequence[str]) -> dict[str, Spec]:

@@ -1,12 +1,13 @@
 """An ordered mapping of named layers becomes a module whose children carry these names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.arrangement import Spec, arrange, remove_layers
+from cnnlab.models.arrangement import Spec, arrange, as_patterns, matching, remove_layers
 from cnnlab.models.hooks import watch
 from cnnlab.models.initialisation import drawn_parts, layer_rng
 from cnnlab.models.merges import refuse_misfit, repair, show
@@ -50,7 +51,8 @@ class Network(nn.Sequential):
             bytes. Without them it takes floats as they are.
         seed: with each layer's name, decides its initial weights.
 
-    Children are named as the layers are; `table` holds a Row for each. Built under `torch.device("meta")` it takes no
+    Children are named as the layers are; `table` holds a Row for each. Layers that `model.freeze` names are not trained:
+    their parameters need no gradient, and they stay in evaluation mode, so that batch statistics stay too. Built under `torch.device("meta")` it takes no
     memory.
 
     Raises:
@@ -76,6 +78,7 @@ class Network(nn.Sequential):
         arranged = arrange(model["layers"])
         refuse_unused(model, arranged)
         layers, self.removed = remove_layers(arranged, model.get("remove") or [])
+        self._freeze = as_patterns(model.get("freeze") or [], "model.freeze")
         for name, spec in layers.items():
             try:
                 complete = complete_spec(spec, model, num_classes)
@@ -93,6 +96,10 @@ class Network(nn.Sequential):
                 f"the network ends in {last if layers else 'nothing'} with {show(shape)} values where the data has "
                 f"{num_classes} classes; let it end in a layer of kind classifier"
             )
+        built = (row.name for row in self.table)  # with projections; a layer that is removed may be named too
+        matching(dict.fromkeys([*arranged, *built]), self._freeze, "model.freeze")
+        if self.frozen and not any(p.requires_grad for p in self.parameters()):
+            raise ValueError(f"model.freeze=[{','.join(self._freeze)}] leaves nothing to train; freeze fewer layers")
         self._steps = _steps(self.table)
 
     def _append(self, name: str, spec: Spec, model: Mapping[str, Any], seed: int) -> None:
@@ -107,6 +114,9 @@ class Network(nn.Sequential):
             raise ValueError(row.note)
         with layer_rng(seed, name):
             unit = make_unit(spec, list(shapes.values()))
+        if matching([name], self._freeze):
+            unit.requires_grad_(False).eval()
+            row = replace(row, params=0, frozen=row.params)
         self.add_module(name, unit)
         self.table.append(row)
         self.shapes[name] = row.output_shape
@@ -134,6 +144,18 @@ class Network(nn.Sequential):
             read = [values[source].view_as(values[source]) for source in reads[name]]
             values[name] = layer(*read)
             yield name, read, values[name]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, of all layers but the frozen ones, which stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    @property
+    def frozen(self) -> list[str]:
+        """The layers that are not trained."""
+        return [row.name for row in self.table if row.frozen is not None]
 
     @property
     def params(self) -> int:

@@ -30,6 +30,7 @@ class Row:
     macs: int  # multiply-adds for one image
     memory: int  # bytes of what its parts give for one image, in 32 bits, which training keeps for the backward pass
     receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
+    frozen: int | None = None  # parameters that model.freeze keeps as they are; None for a layer that is not frozen
     note: str = ""  # where a convolution does not fit and its last steps are left out
 
 
@@ -155,7 +156,7 @@ def measure(
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
     shape, note = tuple(output.shape[1:]), _misfit(unit, incoming)
-    return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(given), field, note), reach
+    return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(given), field, note=note), reach
 
 
 def _without_warnings(unit: nn.Module, images: Sequence[torch.Tensor]) -> torch.Tensor:

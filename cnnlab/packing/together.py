@@ -83,6 +83,7 @@ def why_alone(config: Config) -> str | None:
         "16-bit gradient scaling": config["precision"] == "16-mixed",
         "streamed images": data.get("stream"),
         "init_from": config["init_from"],
+        "frozen layers": config["model"].get("freeze"),
         "a schedule that watches a metric": "ReduceLROnPlateau" in str(config["scheduler"].get("_target_")),
         "random activations or layers of torchvision's networks": structure(network) is None,
         "convolutions on a CPU, which gain nothing": on_cpu and any(p.ndim > 2 for p in network.parameters()),

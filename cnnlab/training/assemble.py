@@ -34,7 +34,7 @@ from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.callbacks.pruning import Pruning
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
-from cnnlab.training.lightning_internals import remove_empty_hooks
+from cnnlab.training.lightning_internals import expect_evaluation_mode, keep_equal_values, remove_empty_hooks
 from cnnlab.training.optim import optimizer_target
 from cnnlab.training.weights import described, read_weights, take
 
@@ -126,6 +126,10 @@ def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None
     loggers = [
         target(c, Logger, trusted)(save_dir=directory) for c in (config["logger"] or {}).values() if c is not None
     ]
+    if classifier.network.frozen:
+        expect_evaluation_mode()
+        for callback in extras:
+            keep_equal_values(callback)
     callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),

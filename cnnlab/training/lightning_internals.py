@@ -1,11 +1,12 @@
 """Reach into what Lightning does not promise; tests/test_internals.py fails by name where a release renames it."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from torch import tensor
+from torch import Tensor, tensor, where
 
 # the attribute in which LightningModule notes the running hook, forty times a step
 RUNNING_HOOK = "_current_fx_name"
@@ -51,3 +52,20 @@ def last_averaged_step(callback: WeightAveraging) -> int:
 def continue_from_average(callback: WeightAveraging, module: LightningModule) -> None:
     """Copy the average of a WeightAveraging into the weights that are trained."""
     callback._copy_average_to_current(module)
+
+
+def keep_equal_values(callback: Callback) -> None:
+    """Let a WeightAveraging leave alone what is the same in the average and in the weights, but for its rounding."""
+    average = callback._kwargs.get("avg_fn") if isinstance(callback, WeightAveraging) else None
+    if average is None:
+        return
+
+    def average_others(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        return where(averaged == current, averaged, average(averaged, current, count))
+
+    callback._kwargs["avg_fn"] = average_others  # type: ignore[union-attr]
+
+
+def expect_evaluation_mode() -> None:
+    """Silence Lightning's warning of modules that are in evaluation mode when the training begins."""
+    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")

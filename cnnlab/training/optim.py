@@ -63,8 +63,11 @@ def _own_groups(network: nn.Module, own: Mapping[str, Mapping[str, float]]) -> l
     names = {p: name for name, p in network.named_parameters() if p.requires_grad}
     if not isinstance(own, Mapping):
         raise ValueError(f"groups is a mapping of parameter names to options, not {own!r}")
+    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
     for pattern, options in own.items():
         if not any(fnmatchcase(name, pattern) for name in names.values()):
+            if any(fnmatchcase(name, pattern) for name in frozen):
+                raise ValueError(f'groups: what is called "{pattern}" is not trained; see model.freeze')
             layers = dict.fromkeys(f"{name.partition('.')[0]}.*" for name in names.values())
             raise ValueError(f'groups: no parameter is called "{pattern}"{hint(pattern, layers)}')
         if not isinstance(options, Mapping):
