@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.runs.plan import Job, Plan, Variant
-from cnnlab.studies.plan import layers_to_leave_out, width_for
+from cnnlab.studies.plan import blocks_to_leave_out, layers_to_leave_out, width_for
 from cnnlab.training.assemble import meta_network
 
 
@@ -29,6 +29,42 @@ def test_leaving_out_takes_globs_and_never_the_classifier(composed):
     assert layers_to_leave_out({**model, "remove": ["conv1"]}, ["conv*"]) == ["conv2"]
     with pytest.raises(ValueError, match="matches none of conv1, pool1"):
         layers_to_leave_out(model, ["head"])
+
+
+BLOCKS = {
+    "stem_conv": {"kind": "conv", "channels": 4, "kernel_size": 3, "padding": "same"},
+    "b1_conv1": {"kind": "conv", "channels": 4, "kernel_size": 3, "padding": "same"},
+    "b1_conv2": {"kind": "conv", "channels": 4, "kernel_size": 3, "padding": "same"},
+    "b1_x_conv": {"kind": "conv", "channels": 4, "kernel_size": 1},
+    "b1_x_pool": {"kind": "maxpool", "kernel_size": 1},
+    "b1_add": {"kind": "add", "from": ["b1_x_pool", "stem_conv"]},
+    "pool": {"kind": "adaptive_avgpool"},
+    "out_fc": {"kind": "linear", "features": 8},
+    "out_head": {"kind": "classifier"},
+}
+
+
+def test_blocks_are_layers_whose_names_have_the_same_beginning(composed):
+    model = {"name": "small", "layers": BLOCKS}
+    one, two = ["b1_conv1", "b1_conv2", "b1_add"], ["b1_x_conv", "b1_x_pool"]
+    # a layer alone is no block, and one that holds the classifier has to stay
+    assert blocks_to_leave_out(model) == {"b1": one, "b1_x": two}
+    assert blocks_to_leave_out({**model, "remove": ["b1_conv2"]}) == {"b1": ["b1_conv1", "b1_add"], "b1_x": two}
+    assert blocks_to_leave_out({**model, "remove": two}) == {"b1": ["b1_conv1", "b1_conv2", "b1_add"]}
+    found = blocks_to_leave_out(composed("model=resnet20", "data=cifar10")["model"])
+    assert list(found) == [f"s{s}b{b}" for s in (1, 2, 3) for b in (1, 2, 3)]
+    assert found["s2b1"] == ["s2b1_conv1", "s2b1_conv2", "s2b1_proj", "s2b1_add"]
+
+
+def test_a_network_without_blocks_is_refused(composed):
+    with pytest.raises(ValueError, match=r"^study.leave_out_blocks: lenet5 has no blocks"):
+        blocks_to_leave_out(composed("model=lenet5")["model"])
+
+
+def test_leaving_out_takes_the_sums_of_a_graph_too(composed):
+    names = layers_to_leave_out(composed("model=resnet20", "data=cifar10")["model"], ["*"])
+    assert len(names) == 31  # all but the classifier
+    assert {"stem", "s1b1_add", "s2b1_proj", "pool"} <= set(names)
 
 
 def plan(identity: str, *names: str) -> Plan:

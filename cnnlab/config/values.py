@@ -31,6 +31,7 @@ FLAGS = (
     "deterministic",
     "data.permute_pixels",
     "model.strict_sizes?",
+    "study.leave_out_blocks?",
     "study.plan_only",
     "study.skip_invalid",
 )

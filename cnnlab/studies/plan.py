@@ -11,7 +11,7 @@ from cnnlab.config.identity import Config
 from cnnlab.data.load import facts
 from cnnlab.data.splits import sizes
 from cnnlab.device import best_device, resolve_precision
-from cnnlab.models.arrangement import arrange, remove_layers
+from cnnlab.models.arrangement import arrange, blocks_of, remove_layers
 from cnnlab.models.layers import KINDS
 from cnnlab.models.network import Network
 from cnnlab.training.assemble import meta_network
@@ -24,12 +24,34 @@ TIMED_MACS = 2e10  # multiply-adds of a timed step, at most
 
 def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
     """Layers whose names match a glob, pools too, but not the classifier and none that is removed anyway."""
-    layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
-    removable = [name for name, spec in layers.items() if not KINDS[spec["kind"]].gives_classes]
+    removable = _removable(model)
     chosen = [name for name in removable if any(fnmatchcase(name, p) for p in patterns)]
     if not chosen:
         raise ValueError(f"study.leave_out={list(patterns)} matches none of {', '.join(removable)}")
     return chosen
+
+
+def blocks_to_leave_out(model: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Blocks of layers, see `blocks_of`, but not one that holds the classifier, nor layers that are removed anyway."""
+    removable, blocks = _removable(model), blocks_of(arrange(model["layers"]))
+    left = {name: [layer for layer in layers if layer in removable] for name, layers in blocks.items()}
+    chosen = {n: layers for n, layers in left.items() if layers and not _gives_classes(model, blocks[n])}
+    if not chosen:
+        raise ValueError(
+            f"study.leave_out_blocks: {model['name']} has no blocks, layers that share what stands before the last "
+            "underscore in their names, such as b1_conv1 and b1_conv2"
+        )
+    return chosen
+
+
+def _removable(model: Mapping[str, Any]) -> list[str]:
+    """The layers that are not removed anyway, but the classifier."""
+    layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
+    return [name for name in layers if not _gives_classes(model, [name])]
+
+
+def _gives_classes(model: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(KINDS[model["layers"][name]["kind"]].gives_classes for name in names)
 
 
 def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:

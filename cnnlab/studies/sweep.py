@@ -24,7 +24,8 @@ from cnnlab.runs.checkpoints import read
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
 from cnnlab.studies.execute import Task, carry_out
-from cnnlab.studies.plan import MEASURES, estimate, layers_to_leave_out, shown_seconds, width_for
+from cnnlab.models.arrangement import as_patterns
+from cnnlab.studies.plan import MEASURES, blocks_to_leave_out, estimate, layers_to_leave_out, shown_seconds, width_for
 from cnnlab.trained.lesions import lesion
 from cnnlab.training.validate import check
 
@@ -96,7 +97,7 @@ class Expansion:
             self.axes.insert(0, named)
         overrides = [o for axis in self.axes for _, choice in axis for o in choice]
         self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
-        if config.study.leave_out:
+        if config.study.leave_out or config.study.leave_out_blocks:
             self.varied = sorted({*self.varied, "model.remove"})
         self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied})
         with open_dict(config):
@@ -153,15 +154,18 @@ class Expansion:
                 yield Variant(name, overrides + extra)
 
     def _removals(self, overrides: list[str]) -> Axis:
-        """With `study.leave_out`: nothing, then each matching layer of the network of these overrides."""
-        patterns = self.config.study.leave_out
-        if not patterns:
+        """Nothing, then each layer of `study.leave_out`, then each block, of the network of these overrides."""
+        patterns, blocks = self.config.study.leave_out, self.config.study.leave_out_blocks
+        if not patterns and not blocks:
             return [("", [])]
-        composed = self.compose(overrides)
-        model, wanted = plain(composed)["model"], [patterns] if isinstance(patterns, str) else list(patterns)
-        already = list(model.get("remove") or [])
-        names = layers_to_leave_out(model, wanted)
-        return [("", []), *((f"no_{n}", [f"model.remove=[{','.join([*already, n])}]"]) for n in names)]
+        model, removals = plain(self.compose(overrides))["model"], list[tuple[str, list[str]]]()
+        if patterns:
+            wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+            removals += [(name, [name]) for name in layers_to_leave_out(model, wanted)]
+        if blocks:
+            removals += blocks_to_leave_out(model).items()
+        already = as_patterns(model.get("remove") or [], "model.remove")
+        return [("", []), *((f"no_{n}", [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in removals)]
 
     def _examine(self, variant: Variant) -> Variant:
         """The variant with its sizes and its time, or the reason why it cannot be."""
