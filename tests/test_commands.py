@@ -93,8 +93,8 @@ def test_summary_as_json_is_only_json(tmp_path):
     done = cnnlab("summary", "model=lenet5", "data=mnist", "format=json", cwd=tmp_path)
     table = json.loads(done.stdout)
     assert set(table) >= {"model", "input_shape", "layers", "params", "macs"}
-    first = {"name": "conv1", "kind": "conv", "output_shape": [6, 28, 28], "params": 156}
-    assert table["layers"][0] == {**first, "macs": 117_600, "receptive_field": 5}
+    first = {"name": "conv1", "kind": "conv", "from": ["input"], "output_shape": [6, 28, 28], "params": 156}
+    assert table["layers"][0] == {**first, "macs": 117_600, "memory": 2 * 4 * 6 * 28 * 28, "receptive_field": 5}
     assert (table["params"], table["macs"]) == (61_706, 416_520)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,23 +1,26 @@
-"""The layer table of a network, without training it."""
+"""The layer table of a network, or its graph, without training it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from cnnlab.data.load import facts
+from cnnlab.inspection.dot import dot, svg
 from cnnlab.models.network import Network
 from cnnlab.models.table import Row
+from cnnlab.reporting.tables import Bytes, Table, show
 
 
 def as_json(row: Row) -> dict[str, Any]:
     """A row of the layer table under the names that `format=json` has."""
-    return {"from" if key == "sources" else key: value for key, value in asdict(row).items() if value != ""}
+    return {"from" if key == "sources" else key: value for key, value in asdict(row).items() if value not in ("", None)}
 
 
 def summary(config: dict[str, Any]) -> dict[str, Any]:
-    """What `format=json` prints: model, input_shape, layers with their sizes, params and macs; no batch axis.
+    """What `format=json` prints: model, input_shape, layers with their sizes, and sums of these; no batch axis.
 
     Args:
         config: `model`, and `data` or else `input_shape` and `num_classes`.
@@ -43,4 +46,54 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
         "layers": [as_json(row) for row in network.table],
         "params": network.params,
         "macs": network.macs,
+        "memory": sum(row.memory for row in network.table),
+        **({"frozen": sum(row.frozen or 0 for row in network.table)} if network.frozen else {}),
     }
+
+
+def written(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What the command prints: the layer table, JSON, DOT text or SVG.
+
+    Args:
+        result: of `summary`.
+        config: which it is of; `format` chooses.
+
+    Raises:
+        ValueError: SVG needs Graphviz, and it is not installed.
+    """
+    match config["format"]:
+        case "json":
+            return json.dumps(result, indent=2)
+        case "dot":
+            return dot(result)
+        case "svg":
+            return svg(dot(result))
+    resized = config["input_shape"] is None and config["data"].get("resize")
+    shape = show(result["input_shape"]) + (f" (data.resize={resized})" if resized else "")
+    return f"{result['model']} on {shape}, {result['num_classes']} classes\n\n{layer_table(result)}"
+
+
+def layer_table(result: Mapping[str, Any]) -> Table:
+    """What `format=table` prints: a row for each layer, with columns `from`, `frozen` and `note` only where needed.
+
+    Args:
+        result: of `summary`.
+    """
+    layers = result["layers"]
+    names = [layer["name"] for layer in layers]
+    sources = [
+        None if layer["from"] == (before,) else ", ".join(layer["from"])
+        for layer, before in zip(layers, ["input", *names], strict=False)
+    ]
+    rows = []
+    for layer, source in zip(layers, sources, strict=True):
+        row = {"layer": layer["name"], "kind": layer["kind"]}
+        if any(sources):
+            row["from"] = source
+        row |= {"output shape": layer["output_shape"], "params": layer["params"]}
+        if "frozen" in result:
+            row["frozen"] = layer.get("frozen")
+        row |= {"macs": layer["macs"], "memory": Bytes(layer["memory"]), "receptive field": layer["receptive_field"]}
+        rows.append(row | ({"note": layer["note"]} if "note" in layer else {}))
+    sums = {key: result[key] for key in ("params", "frozen", "macs") if key in result}
+    return Table([*rows, {"layer": "total", **sums, "memory": Bytes(result["memory"])}])

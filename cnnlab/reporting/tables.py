@@ -7,6 +7,10 @@ from html import escape
 from typing import Any
 
 
+class Bytes(int):
+    """A number of bytes, which a table shows in KiB, MiB or GiB."""
+
+
 class Table(list[dict[str, Any]]):
     """Rows of named values; a column is there if any row has it."""
 
@@ -53,6 +57,8 @@ def show(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Bytes):
+        return _sized(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -62,3 +68,10 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(dict(value))
     return str(value)
+
+
+def _sized(count: int) -> str:
+    size, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:,.0f} {units[0]}" if size >= 10 or units[0] == "B" else f"{size:.1f} {units[0]}"
