@@ -360,7 +360,7 @@ EFFECTS: dict[str, Row] = {
     "model.strict_sizes": Row("true", refusal, base="+model.layers.conv1.stride=4", gives="conv1: does not fit"),
     "model.loss": Row("map", weights, base="model=lenet5_1998 data.resize=28"),
     "model.remove": Row("[pool2]", weights),
-    "model.repair": Row("true", refusal, base="model=resnet20 model.remove=[s2b1_proj]", by="summary", gives="^$"),
+    "model.repair": Row("true", refusal, base='model=resnet20 model.remove=["s2b1_*"]', by="summary", gives="^$"),
     "model.freeze": Row("[conv1]", weights),
     "model.groups": Row("1", printed, base="model=alexnet input_shape=[3,227,227] num_classes=1000", by="summary",
                         gives="62,378,344"),

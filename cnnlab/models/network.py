@@ -51,9 +51,9 @@ class Network(nn.Sequential):
             bytes. Without them it takes floats as they are.
         seed: with each layer's name, decides its initial weights.
 
-    Children are named as the layers are; `table` holds a Row for each. Layers that `model.freeze` names are not trained:
-    their parameters need no gradient, and they stay in evaluation mode, so that batch statistics stay too. Built under `torch.device("meta")` it takes no
-    memory.
+    Children are named as the layers are; `table` holds a Row for each. Layers that `model.freeze` names are not
+    trained: their parameters need no gradient, and they stay in evaluation mode, so that batch statistics stay too.
+    Built under `torch.device("meta")` it takes no memory.
 
     Raises:
         ValueError: names the layer, the shape that reached it, and the removal that caused it.

@@ -17,6 +17,7 @@ from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.config.identity import config_hash
 from cnnlab.distributed.world import joined
+from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
 from cnnlab.reporting.report import report
 from cnnlab.reporting.tables import Table
@@ -24,7 +25,6 @@ from cnnlab.runs.checkpoints import read
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
 from cnnlab.studies.execute import Task, carry_out
-from cnnlab.models.arrangement import as_patterns
 from cnnlab.studies.plan import MEASURES, blocks_to_leave_out, estimate, layers_to_leave_out, shown_seconds, width_for
 from cnnlab.trained.lesions import lesion
 from cnnlab.training.validate import check

@@ -56,14 +56,13 @@ def continue_from_average(callback: WeightAveraging, module: LightningModule) ->
 
 def keep_equal_values(callback: Callback) -> None:
     """Let a WeightAveraging leave alone what is the same in the average and in the weights, but for its rounding."""
-    average = callback._kwargs.get("avg_fn") if isinstance(callback, WeightAveraging) else None
-    if average is None:
+    if not isinstance(callback, WeightAveraging) or (average := callback._kwargs.get("avg_fn")) is None:
         return
 
     def average_others(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
         return where(averaged == current, averaged, average(averaged, current, count))
 
-    callback._kwargs["avg_fn"] = average_others  # type: ignore[union-attr]
+    callback._kwargs["avg_fn"] = average_others
 
 
 def expect_evaluation_mode() -> None:
