@@ -25,7 +25,6 @@ from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 
-DEEP = ("densenet40", "plain56", "resnet56")  # quick where they are narrow
 LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
 
 
