@@ -10,7 +10,7 @@ from cnnlab.trained.run import Run
 def _task(config: dict[str, Any]) -> None:
     from cnnlab.trained.evaluate import as_asked
 
-    run = Run.load(config["run"])
+    run = Run.chosen(config, needs_data=True, other_data=True)
     metrics = as_asked(run, config)
     if isinstance(metrics, Table):
         print(metrics)

@@ -11,7 +11,7 @@ from cnnlab.trained.run import Run
 def _task(config: dict[str, Any]) -> None:
     from cnnlab.trained.export import export
 
-    run = Run.load(config["run"]).reading(config["data_dir"])
+    run = Run.chosen(config).reading(config["data_dir"])
     for path, difference in export(run, Path(config["output"] or run.directory / "export")).values():
         print(f"{os.path.relpath(path)}  agrees with the checkpoint to {difference:.1e} of the largest logit")
 

@@ -10,7 +10,7 @@ from cnnlab.trained.run import Run
 def _task(config: dict[str, Any]) -> None:
     from cnnlab.inspection.inspect import inspect
 
-    run = Run.load(config["run"]).reading(config["data_dir"])
+    run = Run.chosen(config, needs_data=True).reading(config["data_dir"])
     page = inspect(run, config["callbacks"], config["images"], config["trusted_modules"])
     print(f"page         {os.path.relpath(page)}\nTensorBoard  tensorboard --logdir {os.path.relpath(page.parent)}")
 

@@ -5,21 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.config.command import command
+from cnnlab.reporting.tables import Table
 from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    run = Run.load(config["run"])
+    run = Run.chosen(config)
     rows = run.predict(config["images"])
     output = Path(config["output"] or run.directory / "predictions.csv")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(rows.csv(), encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
-    print(rows)
+    print(rows_in_short(rows))
     print(f"\nwritten to {output}")
     unreadable = [row for row in rows if row["error"]]
     if unreadable:
         names = ", ".join(row["file"] for row in unreadable[:5])
         sys.exit(f"cnnlab: {len(unreadable)} of {len(rows)} files could not be read: {names}")
+
+
+def rows_in_short(rows: Table) -> Table:
+    """Rows of `predict` as a terminal has room for them: all guesses but the first in one column."""
+    short = Table()
+    for row in rows:
+        guesses = [f"label{rank}" for rank in range(2, len(row)) if f"label{rank}" in row]
+        others = [f"{row[guess]} {row[guess.replace('label', 'probability')]:.2g}" for guess in guesses]
+        first = {key: row[key] for key in ("file", "label", "probability", "error")}
+        short.append(first | {"next guesses": ", ".join(others)})
+    return short
 
 
 main = command("predict", _task)

@@ -276,6 +276,7 @@ PLAN = f"{DRAFT} model=mlp,softmax"
 STUDY = f"-m model=softmax seed=0,1 trainer=cpu {XO} data.epochs=1"
 SEARCH = f"{STUDY.replace('seed=0,1', 'optimizer.lr=interval(0.001,0.1)')} hydra.sweeper.trials=2"
 STOP = "callbacks=early_stopping trainer.max_epochs=5"
+GIVEN = "model=xo_cnn init_from=run"
 LOOK = only("saliency").replace("callbacks=inspect", "run=run")
 
 # a key as it is typed, behind the choice or the command that has it
@@ -324,6 +325,7 @@ EFFECTS: dict[str, Row] = {
     "data.split_seed": Row("1", weights, data=PICTURES),
     "data.resize": Row("12", shape, gives="12, 12"),
     "data.trim": Row("1", shape, gives="7, 7"),
+    "data.crop": Row("5", shape, gives="5, 5"),
     "data.permute_pixels": Row("true", weights),
     "data.epochs": Row("1", epochs, gives="^1$"),
     "data.dir": Row("altered", refusal, base="data=mnist data.dir=damaged", data="", gives="^altered/"),
@@ -440,15 +442,27 @@ EFFECTS: dict[str, Row] = {
     "hydra/sweeper=search hydra.sweeper.parallel": Row("2", trials, base=SEARCH, by="train", gives="4, 4, 6, 6"),
     # the other commands
     "evaluate run": Row("other", printed, base="run=run"),
+    "evaluate model": Row("softmax", refusal, base=GIVEN, gives="no layer of that run"),
+    "evaluate init_from": Row("other", printed, base=GIVEN),
+    "evaluate output_dir": Row("elsewhere", files, base=GIVEN, gives="elsewhere/given"),
     "evaluate data": Row("xo", printed, base="run=run", gives="evaluate/xo.json"),
     "evaluate lesion": Row("each", printed, base="run=run", gives="pool2"),
     "evaluate lesion_by": Row("zero", printed, base="run=run lesion=[conv1:0]"),
     "export run": Row("other", printed, base="run=run"),
+    "export model": Row("softmax", refusal, base=GIVEN, gives="no layer of that run"),
+    "export init_from": Row("other", printed, base=GIVEN),
+    "export output_dir": Row("elsewhere", files, base=GIVEN, gives="elsewhere/given"),
     "export output": Row("there", files, base="run=run", gives="there/xo_cnn.onnx"),
     "inspect run": Row("other", page, base=LOOK),
+    "inspect model": Row("softmax", refusal, base=f"callbacks=none {GIVEN}", gives="no layer of that run"),
+    "inspect init_from": Row("other", printed, base=f"callbacks=none {GIVEN}"),
+    "inspect output_dir": Row("elsewhere", files, base=f"callbacks=none {GIVEN}", gives="elsewhere/given"),
     "inspect images": Row("pictures/train/a", page, base=LOOK),
     "inspect callbacks": Row("inspect", page, base="run=run callbacks=none"),
     "predict run": Row("other", printed, base="run=run images=pictures"),
+    "predict model": Row("softmax", refusal, base=f"images=pictures {GIVEN}", gives="no layer of that run"),
+    "predict init_from": Row("other", printed, base=f"images=pictures {GIVEN}"),
+    "predict output_dir": Row("elsewhere", files, base=f"images=pictures {GIVEN}", gives="elsewhere/given"),
     "predict images": Row("more", printed, base="run=run images=pictures"),
     "predict output": Row("there.csv", files, base="run=run images=pictures", gives="there.csv"),
     "report study": Row("again", printed, base="study=study", gives="report +again/report.html"),
@@ -471,6 +485,11 @@ ELSEWHERE = {
     "evaluate data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     "export data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     "inspect data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    **{
+        f"{command} data": "test_given.py::test_the_datas_classes_name_those_of_weights_for_as_many"
+        for command in ("export", "inspect", "predict")  # of which the first stands for all, see Run.given
+    },
+    "predict data_dir": "test_given.py::test_data_of_other_channels_or_classes_are_refused",
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it
     "summary data_dir": "test_commands.py::test_summary_as_json_is_only_json",

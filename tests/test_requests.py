@@ -70,7 +70,7 @@ def test_so_does_one_that_is_composed_and_checked_as_the_command_does(here, tmp_
 
 def test_a_line_is_the_same_under_a_debugger(command, monkeypatch):
     monkeypatch.setenv("OC_CAUSE", "1")  # what OmegaConf takes a debugger, or coverage, for
-    assert command("evaluate").stderr == "cnnlab: run=... has to be given\n"
+    assert command("robustness").stderr == "cnnlab: run=... has to be given\n"
     assert "model.activatoin" in command("train", "model.activatoin=relu").stderr
 
 

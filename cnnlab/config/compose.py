@@ -6,10 +6,11 @@ import re
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
@@ -111,10 +112,15 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | Path | Non
     from hydra import initialize_config_dir
 
     _run_id.cache_clear()
+    hydra = GlobalHydra.instance()
+    running, hydra.hydra = hydra.hydra, None  # of a command that composes the config of another
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
-        config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
-        return config, Path(config.hydra.run.dir)
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
+            config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
+            return config, Path(config.hydra.run.dir)
+    finally:
+        hydra.hydra = running
 
 
 def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
@@ -164,6 +170,20 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 
+def write_config(config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
+    """Leave in a directory what `write_composed` leaves there, of a config as plain containers."""
+    write_composed(OmegaConf.create(_escaped(config)), directory, [_escaped(o) for o in overrides])
+
+
+def _escaped(value: Any) -> Any:
+    """Return plain containers whose text OmegaConf reads as it is, "${" too, which a path may hold."""
+    if isinstance(value, Mapping):
+        return {k: _escaped(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_escaped(v) for v in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
+
+
 def load_config(directory: Path) -> dict[str, Any]:
     """Return the config of a run directory as plain containers.
 
@@ -190,6 +210,23 @@ def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
         except YAMLError as error:
             raise ValueError(f"{override}: the value is not written as YAML has it") from error
     return plain(config)
+
+
+def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config with the layers of the file that ships it, whatever was changed, removed or inserted.
+
+    Choices for all units, such as `norm`, stay. Of a network that no file ships, only what was removed and inserted is
+    undone.
+
+    Args:
+        model: as plain containers.
+    """
+    file = conf_dir() / f"model/{safe(model['name'])}.yaml"
+    layers = {k: v for k, v in model["layers"].items() if not (isinstance(v, Mapping) and "after" in v)}
+    if "arch" not in model and file.is_file():
+        composed = OmegaConf.create({"model": {**model, "layers": OmegaConf.load(file).layers}})
+        layers = _resolved(composed)["model"]["layers"]
+    return {**model, "layers": layers, "remove": [], "repair": False, "width": 1}
 
 
 def _read_config(directory: Path) -> DictConfig:

@@ -20,7 +20,7 @@ MOVED = {
 # keys that earlier versions did not have; at these values they change nothing, and no hash
 LATER: dict[str, dict[str, Any]] = {
     "model": {"repair": False, "freeze": []},
-    "data": {"channels": None},
+    "data": {"channels": None, "crop": None},
     "study": {"leave_out_blocks": False},
 }
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")

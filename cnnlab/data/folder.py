@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import SUFFIXES, find_images, read_image, resize
+from cnnlab.data.images import SUFFIXES, find_images, middle, read_image, resize
 
 SPLITS = ("train", "val", "test")
 
@@ -94,13 +94,15 @@ def find(path: str) -> tuple[list[str], dict[str, tuple[list[Path], Tensor]]]:
     return classes, splits
 
 
-def read(path: Path, channels: int, size: int) -> Tensor:
-    """A picture as images (1, channels, size, size).
+def read(path: Path, channels: int, size: int, whole: bool = True) -> Tensor:
+    """A picture as images (1, channels, size, size): all of it, or with its proportions what is in the middle.
 
     Raises:
         ValueError: names the file, which is no picture.
     """
     try:
-        return resize(read_image(path, channels)[None], size)
+        if whole:
+            return resize(read_image(path, channels)[None], size)
+        return middle(read_image(path, channels, size)[None], (size, size))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.absolute()}: {error}") from error

@@ -22,10 +22,11 @@ def find_images(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
-def read_image(path: Path, channels: int) -> Tensor:
-    """A picture of any size and mode as bytes (channels, height, width).
+def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
+    """A picture of any size and mode as bytes (channels, height, width), its short side scaled to `short` pixels.
 
-    Grey, RGB, palette and 16-bit pictures keep their meaning; what is transparent shows white, as on a page.
+    Grey, RGB, palette and 16-bit pictures keep their meaning; what is transparent shows white, as on a page. Pillow
+    scales, as for torchvision's transforms of a picture that Pillow has opened: the bytes are the same.
 
     Raises:
         OSError, ValueError: not a picture, cut short, or so large that it looks like a decompression bomb.
@@ -42,13 +43,23 @@ def read_image(path: Path, channels: int) -> Tensor:
                 if "A" in picture.getbands() or "transparency" in picture.info:
                     picture = picture.convert("RGBA")
                     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                array = np.array(picture.convert({1: "L", 3: "RGB"}[channels]))
+                picture = picture.convert({1: "L", 3: "RGB"}[channels])
+                array = np.array(picture if short is None else _scaled(picture, short))
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise ValueError(f"too large to be opened safely: {error}") from error
         except (SyntaxError, EOFError, struct_error) as error:  # what Pillow raises for some broken files
             raise ValueError(f"broken image: {error}") from error
     tensor = torch.from_numpy(array)
     return tensor.unsqueeze(0) if channels == 1 else tensor.permute(2, 0, 1).contiguous()
+
+
+def _scaled(picture: "Image.Image", short: int) -> "Image.Image":
+    from PIL import Image
+
+    width, height = (short * side // min(picture.size) for side in picture.size)
+    if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise ValueError(f"too long to be scaled to a short side of {short}: {picture.width}x{picture.height}")
+    return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
@@ -75,8 +86,36 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     return torch.cat(parts)
 
 
+def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut what is in the middle out of images (N, C, H, W); where it does not come out even, as torchvision does.
+
+    Raises:
+        ValueError: the images are smaller.
+    """
+    (height, width), (rows, columns) = images.shape[2:], size
+    if rows > height or columns > width:
+        raise ValueError(f"data.crop takes {rows}x{columns} pixels out of an image of {height}x{width}")
+    top, left = round((height - rows) / 2), round((width - columns) / 2)
+    return images[:, :, top : top + rows, left : left + columns]
+
+
+def read_input(path: Path, channels: int, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
+    """A picture file as a network gets it, (1, channels, *size).
+
+    Args:
+        path: of the file.
+        channels, size: that the network takes.
+        config: the data config that the network was trained with.
+
+    Raises:
+        OSError, ValueError: as `read_image`.
+    """
+    short = config.get("resize") if config.get("crop") else None
+    return to_input(read_image(path, channels, short)[None], size, config)
+
+
 def to_input(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
-    """Images (N, C, any height and width) as a network gets them, (N, C, *size): scaled, trimmed, permuted.
+    """Images (N, C, any height and width) as a network gets them, (N, C, *size): scaled, cropped, trimmed, permuted.
 
     Args:
         images: bytes.
@@ -85,8 +124,18 @@ def to_input(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -
     """
     trim = config.get("trim", 0)
     height, width = size
-    images = resize(images, (height + 2 * trim, width + 2 * trim))[:, :, trim : trim + height, trim : trim + width]
+    uncut = (height + 2 * trim, width + 2 * trim)
+    if config.get("crop"):
+        images = middle(_resize_short(images, config.get("resize")), uncut)
+    else:
+        images = resize(images, uncut)
+    images = images[:, :, trim : trim + height, trim : trim + width]
     return permute_pixels(images) if config.get("permute_pixels") else images
+
+
+def _resize_short(images: Tensor, short: int | None) -> Tensor:
+    sides = images.shape[2:]
+    return images if short is None else resize(images, (short * sides[0] // min(sides), short * sides[1] // min(sides)))
 
 
 def permute_pixels(images: Tensor) -> Tensor:

@@ -75,6 +75,12 @@ def load(config: Config) -> Splits:
     return splits if wanted == own else splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
 
 
+def class_names_of(config: Config) -> list[str]:
+    """Return the class names of a data config, in label order; where folders name them, no images are read."""
+    names = source(config).classes
+    return load(config).classes if names is None else names(config)
+
+
 def facts(config: Config) -> tuple[tuple[int, int, int], int]:
     """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
     size = config.get("resize")
@@ -90,6 +96,11 @@ def facts(config: Config) -> tuple[tuple[int, int, int], int]:
             )
         channels = wanted
     height, width = (size or height), (size or width)
+    crop = config.get("crop")
+    if crop is not None:
+        if not isinstance(crop, int) or not 1 <= crop <= min(height, width):
+            raise ValueError(f"data.crop={crop!r} is cut out of {height}x{width} images; raise data.resize")
+        height = width = crop
     trim = config.get("trim", 0)
     if not isinstance(trim, int) or not 0 <= 2 * trim < min(height, width):
         raise ValueError(f"data.trim={trim!r} cuts that many pixels off each edge of {height}x{width} images")

@@ -86,6 +86,7 @@ class Source:
     facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
     # changes with the files, where people change them between two runs of a process
     fingerprint: Callable[[Config], str | None] = lambda config: None
+    classes: Callable[[Config], list[str]] | None = None  # their names, where no images have to be read for them
 
 
 def _mnist(config: Config, name: str) -> Splits:
@@ -214,7 +215,8 @@ def _xo_facts(config: Config) -> tuple[tuple[int, int, int], int]:
 def _folder(config: Config) -> Splits:
     _folder_facts(config)  # refuses what load would trip over
     classes, found = folder.find(config["path"])
-    read, workers = partial(folder.read, channels=config["channels"], size=config["resize"]), config["stream"]
+    whole, workers = config.get("crop") is None, config["stream"]
+    read = partial(folder.read, channels=config["channels"], size=config["resize"], whole=whole)
     files = {split: Files(*part, read, workers or 0) for split, part in found.items()}
     parts = {
         split: Images(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
@@ -240,7 +242,9 @@ SOURCES: dict[str, Source] = {
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": XO,
     "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
-    "image_folder": Source(_folder, _folder_facts, lambda c: folder.fingerprint(c["path"])),
+    "image_folder": Source(
+        _folder, _folder_facts, lambda c: folder.fingerprint(c["path"]), lambda c: folder.classes_in(c["path"])
+    ),
 }
 
 

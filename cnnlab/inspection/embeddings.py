@@ -1,7 +1,7 @@
-"""Where the last layer before the classifier puts the images, for TensorBoard's projector."""
+"""Where what the classifier reads puts the images, for TensorBoard's projector."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, picture
@@ -12,7 +12,9 @@ from cnnlab.training.datamodule import DataModule
 
 
 class Embeddings(Look):
-    """Show the penultimate layer's vectors with labels and pictures, and their first two principal components.
+    """Show the vectors that the classifier reads with labels and pictures, and their first two principal components.
+
+    A classifier that is a convolution reads maps: their mean over all positions is shown.
 
     Args:
         images: number of validation images, the first ones.
@@ -31,7 +33,13 @@ class Embeddings(Look):
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)
         last = {name: classifier.network.get_submodule(name)}
-        with watch(last, lambda name, inputs, output: vectors.append(inputs[0].detach().flatten(1))):
+        slides = any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in last[name].children())
+
+        def keep(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            read = inputs[0].detach()
+            vectors.append(read.flatten(2).mean(2) if slides else read.flatten(1))
+
+        with watch(last, keep):
             classifier.walk(images)
         embedded = torch.cat(vectors).float().cpu()
         names = [classifier.classes[i] for i in labels.tolist()]

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.inspection.filters import main_weight
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import tiles
 from cnnlab.models.hooks import watch
@@ -38,7 +39,9 @@ class Features(Look):
         assert data.val is not None
         found = Findings()
         images = data.val.images[: self.images]
-        layers = [r.name for r in classifier.network.table if len(r.output_shape) == 3 and r.params]
+        layers = [
+            r.name for r in classifier.network.table if len(r.output_shape) == 3 and has_filters(classifier, r.name)
+        ]
         for name, (values, places) in strongest(classifier, images, layers).items():
             channels = values[:TOP].mean(0).argsort(descending=True)[: self.channels]
             patches, causes = [], []
@@ -54,6 +57,11 @@ class Features(Look):
             best = maximise(classifier, name, channels, self.steps)
             found.pictures[f"features/{name}/maximised"] = tiles(best, columns=len(best), each=True)
         return found
+
+
+def has_filters(classifier: Classifier, layer: str) -> bool:
+    """Return whether a layer has weights that make its channels what they are; a norm or a sum only passes them on."""
+    return main_weight(classifier.network.get_submodule(layer)) is not None
 
 
 def strongest(classifier: Classifier, images: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -105,15 +113,11 @@ def maximise(classifier: Classifier, layer: str, channels: Tensor, steps: int) -
     shape = (len(channels), *classifier.hparams["input_shape"])
     images = (0.5 + 0.1 * torch.randn(shape, generator=generator)).to(classifier.device).requires_grad_()
     optimizer = torch.optim.Adam([images], lr=0.05)
-    outputs: list[Tensor] = []
-    watched = {layer: classifier.network.get_submodule(layer)}
-    with watch(watched, lambda name, inputs, output: outputs.append(output)):
-        for _ in range(steps):
-            outputs.clear()
-            classifier.network(images)
-            excited = outputs[0][torch.arange(len(channels)), channels].flatten(1).mean(1)
-            loss = -excited.sum() + 0.1 * (images - 0.5).square().sum()
-            (images.grad,) = torch.autograd.grad(loss, [images])
-            optimizer.step()
-            images.data.clamp_(0, 1)
+    for _ in range(steps):
+        output = next(output for name, _, output in classifier.network.walk(images) if name == layer)
+        excited = output[torch.arange(len(channels)), channels].flatten(1).mean(1)
+        loss = -excited.sum() + 0.1 * (images - 0.5).square().sum()
+        (images.grad,) = torch.autograd.grad(loss, [images])
+        optimizer.step()
+        images.data.clamp_(0, 1)
     return images.detach()

@@ -1,5 +1,7 @@
 """The ConvNetJS panel (Karpathy 2014): every layer's activations, weights and their gradients, as pictures."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,9 +48,10 @@ def panel(classifier: Classifier, images: Tensor, labels: Tensor | None = None) 
     of_outputs = dict(zip(outputs_trained, gradients, strict=False))
     of_weights = dict(zip(weights_trained, gradients[len(outputs_trained) :], strict=True))
     found = Findings()
-    for row in network.table:
+    for before, row in zip(["input", *layers], network.table, strict=False):
         name = row.name
-        found.texts[f"filters/{name}"] = describe(network.get_submodule(name), row.output_shape, row.params)
+        reads = () if row.sources == (before,) else row.sources
+        found.texts[f"filters/{name}"] = describe(network.get_submodule(name), row.output_shape, row.params, reads)
         for what, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
             if values is None:
                 continue
@@ -61,14 +64,14 @@ def panel(classifier: Classifier, images: Tensor, labels: Tensor | None = None) 
     return found
 
 
-def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int) -> str:
-    """A layer in a line: 6x28x28, filters 5x5, stride 1, 156 parameters."""
+def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int, reads: Sequence[str] = ()) -> str:
+    """A layer in a line: 6x28x28, filters 5x5, stride 1, 156 parameters; reads stem."""
     parts = ["x".join(map(str, shape))]
     for module in unit.children():
         if hasattr(module, "kernel_size"):
             for what, size in (("filter", module.kernel_size), ("stride", getattr(module, "stride", 1))):
                 parts.append(f"{what} {size if isinstance(size, int) else 'x'.join(map(str, size))}")  # type: ignore[arg-type]
-    return ", ".join([*parts, f"{params:,} parameters"])
+    return ", ".join([*parts, f"{params:,} parameters"]) + (f"; reads {' and '.join(reads)}" if reads else "")
 
 
 def main_weight(unit: torch.nn.Module) -> Tensor | None:

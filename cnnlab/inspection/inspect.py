@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
-from cnnlab.data.images import read_image, to_input
+from cnnlab.data.images import read_input
+from cnnlab.data.sources import Images
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Look, looked
@@ -19,6 +20,7 @@ from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import show
 from cnnlab.runs.record import Record
+from cnnlab.trained.load import labels_of_run
 from cnnlab.trained.predict import files_of
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
@@ -41,6 +43,10 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     classifier = load_trained(run).to(best_device())
     data = DataModule(run.config["data"])
     data.setup()
+    if data.classes != classifier.classes:  # the network was not trained on these data
+        assert data.val is not None
+        labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
+        data.val, data.classes = Images(data.val.images, labels), classifier.classes
     looks = {name: target(options, Look, trusted)().look for name, options in lookers.items() if options is not None}
     if images:
         pictures = read_images(run, files_of(images))
@@ -87,8 +93,8 @@ def read_images(run: Record, files: list[Path]) -> Tensor:
     prepared = []
     for file in files:
         try:
-            prepared.append(to_input(read_image(file, channels)[None], (height, width), run.config["data"]))
-        except OSError as error:
+            prepared.append(read_input(file, channels, (height, width), run.config["data"]))
+        except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.reporting.study import Study
@@ -95,6 +96,28 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
     return _svg(figure, "robustness")
+
+
+def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Accuracy against the number of blocks that are deleted from trained networks, a line for each; bars are an sd.
+
+    Args:
+        tables: by name of the network, rows of `blocks`, `test/acc` (a mean over draws) and `sd`, as
+            `Run.evaluate(lesion="blocks:4")` returns them.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(5.4, 3.4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for (name, rows), colour in zip(tables.items(), cycle(PALETTE), strict=False):
+        points = [(r["blocks"], 100 * r["test/acc"], 100 * (r["sd"] or 0)) for r in rows if r["test/acc"] is not None]
+        numbers, values, spread = zip(*points, strict=True)
+        axes.errorbar(numbers, values, spread, color=colour, label=name, marker=".", capsize=3)
+    axes.set_xlabel("deleted blocks")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_ylim(0, 100)
+    axes.legend(frameon=False)
+    return _svg(figure, "blocks")
 
 
 def _logarithmic(axes: "Axes") -> None:

@@ -92,7 +92,7 @@ def assemble(
     for variant_name, run in finished:
         if variant_name in curves and (curve := _curve(run.directory)):
             curves[variant_name].append(curve)
-    _add_lesions(others, [run for v, run in finished if v == baseline])
+    _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
     versions = finished[0][1].info["versions"] if finished else {}
     invalid = [v for v in variants if v.reason]
     return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions)
@@ -151,16 +151,21 @@ def _curve(directory: Path) -> list[tuple[float, float]]:
     return []
 
 
-def _add_lesions(comparisons: Sequence[Comparison], baseline: Sequence[Record]) -> None:
+def _add_lesions(comparisons: Sequence[Comparison], gone: Sequence[str], baseline: Sequence[Record]) -> None:
     """Add the change where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`).
 
     A damaged file of answers counts as none.
+
+    Args:
+        comparisons: of the variants.
+        gone: the layers that the baseline does without.
+        baseline: its runs.
     """
     for comparison in comparisons:
         changes = []
         for run in baseline:
             path = run.directory / "evaluate" / f"lesions-{run.config['data']['name']}-mean.json"
-            key = "+".join(comparison.variant.removed)
+            key = "+".join(name for name in comparison.variant.removed if name not in gone)
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 known: Mapping[str, float] = read_json(path) if path.is_file() else {}
                 if key and key in known:

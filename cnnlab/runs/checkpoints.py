@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from struct import error as StructError
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
@@ -42,6 +45,17 @@ class WholeFiles(TorchCheckpointIO):
         return read(Path(path))
 
 
+def save_classifier(path: Path, state_dict: Mapping[str, torch.Tensor], hyper_parameters: Mapping[str, Any]) -> None:
+    """Write what a checkpoint needs to be used, of a classifier that no Trainer has trained.
+
+    Raises:
+        OSError: the disk is full, or cannot be written; names the file.
+    """
+    progress = {"epoch": 0, "global_step": 0, "pytorch-lightning_version": lightning.__version__}
+    content = {"state_dict": dict(state_dict), "hyper_parameters": dict(hyper_parameters)}
+    WholeFiles().save_checkpoint(progress | content, path)
+
+
 def read(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
 
@@ -66,6 +80,48 @@ def read(path: Path) -> dict[str, Any]:
 # what zipfile and torch raise for files that are not what they should be
 READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, ValueError,
                RuntimeError, TypeError, AttributeError, NotImplementedError, zlib.error)  # fmt: skip
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """What a file with a state dict of torch holds, on the CPU, in its order; nothing in the file is executed.
+
+    Args:
+        path: of the file, in which the state dict may stand alone, or under "state_dict" or "model".
+
+    Raises:
+        ValueError: the file is damaged, holds other things than tensors, or would take more memory than it is large.
+    """
+    size = path.stat().st_size
+    try:
+        if zipfile.is_zipfile(path):  # files of older versions of torch are none
+            with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > size:
+                    raise zipfile.BadZipFile("unpacked it would be larger than the file")
+                if altered := archive.testzip():
+                    raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(content, dict) and "hyper_parameters" in content:
+            raise ValueError("it is a checkpoint; init_from=RUN_DIR names the run directory that it lies in")
+        for wrapper in ("state_dict", "model"):
+            if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+                content = content[wrapper]
+        if not isinstance(content, dict) or not content:
+            raise ValueError("it holds no state dict")
+        for key, value in content.items():
+            if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+                raise ValueError(f"its entry {str(key)[:80]!r} is no tensor")  # a whole pickled network, perhaps
+            if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+                raise ValueError(f"its entry {key[:80]!r} is no ordinary tensor")
+            if value.numel() * value.element_size() > size:
+                raise ValueError(f"its entry {key[:80]!r} is larger than the file")
+    except pickle.UnpicklingError as error:  # torch's message ends in a way to execute it all the same
+        raise ValueError(f"{path} is damaged, or holds more than tensors, and is not executed") from error
+    except (*READ_ERRORS, OSError, LookupError, ArithmeticError, MemoryError, AssertionError, StructError) as error:
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path} is no file with a state dict of torch, or a damaged one: {cause}") from error
+    return dict(content)
 
 
 def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -> None:

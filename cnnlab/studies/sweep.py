@@ -272,8 +272,9 @@ def _some(names: Sequence[str], shown: int = 8) -> str:
 
 def silence_baselines(plan: Plan, directory: Path) -> None:
     """Ask the trained baselines the question of each removal without training again, for the report to show both."""
-    removals = [v.removed for v in plan.variants if v.removed and not v.reason]
+    gone = next(v.removed for v in plan.variants if v.name == plan.baseline)
+    removals = [[name for name in v.removed if name not in gone] for v in plan.variants if not v.reason]
     for job, run in runs_of(plan, directory):
         if job.variant == plan.baseline and run is not None and run.status == "completed":
             layers = set(run.config["model"]["layers"])
-            lesion(run, [removed for removed in removals if layers.issuperset(removed)])
+            lesion(run, [removed for removed in removals if removed and layers.issuperset(removed)])

@@ -11,9 +11,8 @@ from cnnlab.models.losses import LOSSES
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import make_metrics
 from cnnlab.runs.record import Record, write_json
-from cnnlab.trained.lesions import expand, lesion
+from cnnlab.trained.lesions import answer
 from cnnlab.trained.load import load_test
-from cnnlab.training.load import load_trained
 
 
 def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def as_asked(run: Record, config: Mapping[str, Any]) -> dict[str, Any] | Table:
     """Evaluate a run as a config of the command asks: its metrics, or a table of lesions."""
     run = run.reading(config["data_dir"])
     if config["lesion"]:
-        return lesion(run, expand(load_trained(run).network, config["lesion"]), config["lesion_by"], config.get("data"))
+        return answer(run, config["lesion"], config["lesion_by"], config.get("data"))
     if config["lesion_by"] != "mean":
         raise ValueError(f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences")
     return evaluate(run, config.get("data"))

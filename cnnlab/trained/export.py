@@ -10,6 +10,7 @@ from torch import Tensor
 from cnnlab.models.network import Network
 from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
+from cnnlab.trained.given import without_images
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
@@ -64,7 +65,10 @@ def write(
 
 
 def real_images(run: Record) -> Tensor:
-    """Some validation images of the run, (N, C, H, W), floats from 0 to 1."""
+    """Some validation images of the run, (N, C, H, W), floats from 0 to 1; noise where it has no data."""
+    if without_images(run.config["data"]):
+        shape = load_trained(run).hparams["input_shape"]
+        return torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     data = DataModule(run.config["data"])
     data.setup()
     assert data.val is not None

@@ -1,29 +1,62 @@
-"""What a trained layer is worth without training again: silence it, or some of its channels, and test.
+"""What trained layers are worth without training again: silence them, or some of their channels, and test.
 
-The method of lesions, as Meyes et al. (2019) use it on networks; replacing by the mean keeps the next layer's input at
-its usual level, where zero does not.
+The method of lesions, as Meyes et al. (2019) use it on networks, and Veit et al. (2016) on the blocks of residual
+networks. Replacing an output by its mean keeps the next layer's input at its usual level, where zero does not.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import comb
 from pathlib import Path
+from random import Random
+from statistics import mean, stdev
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from cnnlab.models.hooks import watch
+from cnnlab.models.arrangement import blocks_of
 from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import pick
+from cnnlab.reporting.plots import deleted_blocks
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record, read_json, write_json
 from cnnlab.trained.load import load_test
+from cnnlab.trained.silence import (
+    MisfitError,
+    Targets,
+    channels_of,
+    parse,
+    refuse_unknown,
+    silenced,
+    validation_means,
+    without,
+)
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.datamodule import DataModule
+from cnnlab.training.load import load_trained
 
-BY = ("mean", "zero", "pass")
+DRAWS = 10  # sets of so many blocks
+
+
+def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapping[str, Any] | None = None) -> Table:
+    """Answer what `lesion=` asks of a run.
+
+    Args:
+        run: a finished run.
+        asked: layers, globs of layers, or channels as "conv3:17", which are silenced together; "each" layer by itself,
+            "each:conv3" (every channel of that layer), "each_block"; or "blocks:4", one to four blocks drawn at random.
+        by: what replaces an output, see `lesion`.
+        data: a data config as a plain mapping; the run's own if not given.
+
+    Returns rows as `lesion` does; for "blocks:4" as `lesion_blocks` does.
+
+    Raises:
+        ValueError: an unknown layer, channel or replacement, or a single lesion that cannot be.
+    """
+    classifier = load_trained(run)
+    if isinstance(asked, str) and asked.startswith("blocks:"):
+        return lesion_blocks(run, blocks(classifier, by), asked.partition(":")[2], by, data)
+    return lesion(run, expand(classifier, asked, by), by, data)
 
 
 def lesion(
@@ -33,37 +66,104 @@ def lesion(
 
     Args:
         run: a finished run.
-        lesions: each a list of what is silenced together: layers, or channels as "conv3:17".
-        by: what replaces an output: its mean over the validation images (for each channel), zero, or, with "pass", what
-            came into the layer, where that has the same shape.
+        lesions: each a list of what is silenced together: layers, globs of layers, or channels as "conv3:17".
+        by: what replaces an output: its mean over the validation images (for each channel), or zero. With "pass" layers
+            are removed as `model.remove` does, and the others keep their trained weights; a channel is replaced by what
+            came into the layer.
         data: a data config as a plain mapping; the run's own if not given.
 
-    Returns rows of `lesion`, `test/acc` and `change`. Keeps all it found in `evaluate/lesions-<data>-<by>.json`, and
-    computes nothing twice.
+    Returns rows of `lesion`, `test/acc` and `change`, the last two None where several lesions were asked for and what
+    this one leaves does not fit. Keeps all it found in `evaluate/lesions-<data>-<by>.json`, and computes nothing twice.
 
     Raises:
-        ValueError: an unknown layer, channel or replacement, or "pass" where shapes differ.
+        ValueError: an unknown layer, channel or replacement, or a single lesion by "pass" after which nothing fits.
     """
-    if by not in BY:
-        raise ValueError(f"lesion_by={by}: known are {', '.join(BY)}")
+    refuse_unknown(by)
     config = dict(data or run.config["data"])
     path = run.directory / "evaluate" / f"lesions-{config['name']}-{by}.json"
     known = _kept(path, run.directory / "checkpoints/best.ckpt")
-    keys = ["", *("+".join(targets) for targets in lesions)]
-    if not all(key in known for key in keys):
+    classifier = load_trained(run)
+    targets = [parse(classifier.network, asked) for asked in ((), *lesions)]
+    keys = [_key(own) for own in targets]
+    asked_for = {key: own for key, own in zip(keys, targets, strict=True) if key not in known}
+    if asked_for:
         classifier, images, labels = load_test(run, config)
-        targets = {key: parse(classifier.network, key) for key in keys}
-        with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(keys) + 1) as step:
+        with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(asked_for) + 1) as step:
             step("means of the outputs")
             means = validation_means(run, classifier) if by == "mean" else {}
-            for key in keys:
+            for key, own in asked_for.items():
                 step(key or "none")
-                with silenced(classifier.network, targets[key], by, means):
-                    hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == labels
-                known[key] = float(hits.double().mean())
+                try:
+                    with silenced(classifier, own, by, means):
+                        hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == labels
+                except MisfitError:
+                    if len(lesions) == 1:
+                        raise
+                else:
+                    known[key] = float(hits.double().mean())
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
-    return Table({"lesion": k or "none", "test/acc": known[k], "change": known[k] - known[""]} for k in keys)
+    return Table(
+        {
+            "lesion": "+".join(asked) or "none",
+            "test/acc": known.get(key),
+            "change": known[key] - known[""] if key in known else None,
+        }
+        for asked, key in zip(((), *lesions), keys, strict=True)
+    )
+
+
+def lesion_blocks(
+    run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None = None
+) -> Table:
+    """Test accuracy of a run without one, two, ... blocks drawn at random, a row for each number (Veit et al. 2016).
+
+    Args:
+        run: a finished run.
+        lesions: the layers of each block.
+        most: the largest number of blocks.
+        by, data: as of `lesion`; blocks that cannot be silenced by themselves are not drawn.
+
+    Returns rows of `blocks` (0 for the intact network), `draws`, `test/acc` (their mean), `sd` over them, and `change`.
+    Single blocks are all silenced; of more there are ten draws, or all sets where these are fewer. Writes a plot to
+    `evaluate/blocks-<data>-<by>.svg`.
+
+    Raises:
+        ValueError: `most` is no number from 1 to the number of blocks.
+    """
+    intact, *singles = lesion(run, list(lesions.values()), by, data)
+    able = [name for name, row in zip(lesions, singles, strict=True) if row["test/acc"] is not None]
+    if not most.isdigit() or not 1 <= int(most) <= len(able):
+        raise ValueError(f"lesion=blocks:{most}: take a number from 1 to {len(able)}, the blocks that can be silenced")
+    numbers = range(1, int(most) + 1)
+    drawn = [(n, [layer for name in names for layer in lesions[name]]) for n in numbers for names in draws(able, n)]
+    found = [row["test/acc"] for row in lesion(run, [layers for _, layers in drawn], by, data)[1:]]
+    rows = Table([{"blocks": 0, "draws": 1, "test/acc": intact["test/acc"], "sd": None, "change": 0.0}])
+    for number in numbers:
+        values = [value for (n, _), value in zip(drawn, found, strict=True) if n == number and value is not None]
+        rows.append(
+            {
+                "blocks": number,
+                "draws": len(values),
+                "test/acc": mean(values) if values else None,
+                "sd": stdev(values) if len(values) > 1 else None,
+                "change": mean(values) - intact["test/acc"] if values else None,
+            }
+        )
+    plot = run.directory / "evaluate" / f"blocks-{(data or run.config['data'])['name']}-{by}.svg"
+    plot.write_text(deleted_blocks({run.config["model"]["name"]: rows}), encoding="utf-8")
+    return rows
+
+
+def draws(blocks: Sequence[str], number: int) -> list[tuple[str, ...]]:
+    """Return each block by itself, or ten different sets of so many, the same ones every time, or all where no more."""
+    if number == 1 or comb(len(blocks), number) <= DRAWS:
+        return list(combinations(blocks, number))
+    chance, found = Random(number), dict[tuple[str, ...], None]()
+    while len(found) < DRAWS:
+        some = chance.sample(blocks, number)
+        found[tuple(block for block in blocks if block in some)] = None
+    return list(found)
 
 
 def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
@@ -76,78 +176,69 @@ def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
     return {}
 
 
-def expand(network: Network, asked: str | Sequence[str]) -> list[list[str]]:
-    """The lesions that `lesion=` asks for: "each" layer by itself, "each:conv3", every channel, or one of all named."""
+def expand(classifier: Classifier, asked: str | Sequence[str], by: str = "mean") -> list[list[str]]:
+    """Return the lesions that `lesion=` asks for, see `answer`."""
+    network = classifier.network
     if asked == "each":
-        return [[name] for name in _channels(network)]
+        return [[name] for name in channels_of(network)]
+    if asked == "each_block":
+        return list(blocks(classifier, by).values())
     if isinstance(asked, str) and asked.startswith("each:"):
         name = asked.partition(":")[2]
-        return [[f"{name}:{channel}"] for channel in range(pick(_channels(network), name, "layer to silence"))]
+        return [[f"{name}:{channel}"] for channel in range(pick(channels_of(network), name, "layer to silence"))]
     return [[asked] if isinstance(asked, str) else list(asked)]
 
 
-def parse(network: Network, key: str) -> dict[str, list[int] | None]:
-    """What "conv2+conv3:17" silences: layers, and of each the channels, or None for all."""
-    channels, targets = _channels(network), dict[str, list[int] | None]()
-    for part in key.split("+") if key else []:
-        name, colon, channel = part.partition(":")
-        count = pick(channels, name, "layer to silence")
-        if not colon:
-            targets[name] = None
-        elif not channel.isdigit() or int(channel) >= count:
-            raise ValueError(f"lesion={part}: {name} has {count} channels, numbered from 0")
-        elif targets.get(name, []) is not None:
-            targets[name] = [*(targets.get(name) or []), int(channel)]
-    return targets
+def blocks(classifier: Classifier, by: str) -> dict[str, list[str]]:
+    """Return what silences each block of a network, without the block that holds the classifier.
+
+    By "pass" a block that changes the shape of the maps is left with its shortcut, where that fits.
+
+    Raises:
+        ValueError: there are no blocks.
+    """
+    refuse_unknown(by)
+    network, found = classifier.network, dict[str, list[str]]()
+    for prefix, layers in blocks_of(row.name for row in network.table).items():
+        if class_layer(network.table) in layers:
+            continue
+        found[prefix] = [f"{prefix}_*"] if parse(network, [f"{prefix}_*"]).keys() == set(layers) else layers
+        if by == "pass" and _fits(classifier, branch := _branch(network, layers)) and not _fits(classifier, layers):
+            found[prefix] = branch
+    if not found:
+        name = classifier.hparams["model"].get("name", "the network")
+        raise ValueError(
+            f"lesion: {name} has no blocks, layers that share what stands before the last underscore in their names; "
+            "take lesion=each"
+        )
+    return found
 
 
-def _channels(network: Network) -> dict[str, int]:
-    """Return how many channels each layer has, without the layer that gives the classes."""
-    answer = class_layer(network.table)
-    return {row.name: row.output_shape[0] for row in network.table if row.name != answer}
+def _branch(network: Network, layers: Sequence[str]) -> list[str]:
+    """Return those layers of a block that its sum reads by its first input, where its others hold layers as well."""
+    rows = {row.name: row for row in network.table if row.name in layers}
+
+    def behind(name: str) -> set[str]:
+        return {name}.union(*map(behind, rows[name].sources)) if name in rows else set()
+
+    total = next((row for row in reversed(rows.values()) if row.kind == "add"), None)
+    if total is None:
+        return []
+    first, *others = map(behind, total.sources)
+    return [name for name in rows if name in first.difference(*others)] if any(others) else []
 
 
-@contextlib.contextmanager
-def silenced(
-    network: Network, targets: Mapping[str, list[int] | None], by: str, means: Mapping[str, Tensor]
-) -> Iterator[None]:
-    """A network some of whose outputs are replaced, for a while."""
-
-    def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if by == "pass":
-            other = inputs[0]
-            if other.shape != output.shape:
-                raise ValueError(f"lesion_by=pass: {name} changes {_size(other)} to {_size(output)}")
-        elif by == "mean":
-            other = means[name].to(output.dtype).expand_as(output)
-        else:
-            other = torch.zeros_like(output)
-        if targets[name] is None:
-            return other
-        kept = output.clone()
-        kept[:, targets[name]] = other[:, targets[name]]
-        return kept
-
-    with watch({name: network.get_submodule(name) for name in targets}, replace):
-        yield
+def _fits(classifier: Classifier, layers: Sequence[str]) -> bool:
+    """Return whether there are layers whose removal leaves what the trained weights fit."""
+    try:
+        without(classifier, layers)
+    except MisfitError:
+        return False
+    return bool(layers)
 
 
-def _size(value: Tensor) -> str:
-    return "x".join(map(str, value.shape[1:]))
-
-
-def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
-    """Of every layer the mean output of each channel, shaped to be broadcast, over the run's validation images."""
-    data = DataModule(run.config["data"])
-    data.setup()
-    sums: dict[str, Any] = {}
-
-    def add(name: str, inputs: Any, output: Tensor) -> None:
-        axes = [0, *range(2, output.ndim)]
-        mean = output.double().mean(axes, keepdim=True)
-        sums[name] = sums.get(name, 0) + mean * len(output)
-
-    layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
-    with watch(layers, add):
-        classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
-    return {name: total / len(data.val) for name, total in sums.items()}
+def _key(targets: Targets) -> str:
+    """Return what an answer is kept under: "conv2+conv3:17"."""
+    return "+".join(
+        name if some is None else "+".join(f"{name}:{channel}" for channel in some) for name, some in targets.items()
+    )

@@ -1,6 +1,7 @@
 """Load what a run has trained, and the test images it is asked about."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
     """
     classifier = load_trained(run)
     channels, height, width = classifier.hparams["input_shape"]
+    if (crop := run.config["data"].get("crop")) is not None:  # picture files are read as the run's were
+        config = {**config, "resize": run.config["data"]["resize"], "crop": crop}
     splits = load(config)
     if splits.test is None:
         raise ValueError(f"data={config['name']} has no test images")
@@ -32,12 +35,12 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
             f"data={config['name']} has {splits.test.images.shape[1]} channels, and {run.directory} was trained on "
             f"{channels}"
         )
-    labels = _labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
+    labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
     return classifier.to(best_device()), to_input(splits.test.images, (height, width), theirs), labels
 
 
-def _labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
+def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
     """Labels renumbered as the run numbers its classes, by name.
 
     Raises:
@@ -45,8 +48,9 @@ def _labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str
     """
     unknown = [c for c in theirs if c not in ours]
     if unknown:
+        near = get_close_matches(unknown[0], ours, n=5) if len(ours) > 5 else []
         raise ValueError(
             f"data={name} has classes this run was not trained on: {', '.join(unknown[:5])}; "
-            f"it knows {', '.join(ours[:5])}"
+            f"it knows {', '.join(near or ours[:5])}"
         )
     return torch.tensor([ours.index(c) for c in theirs])[labels]

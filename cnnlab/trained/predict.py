@@ -7,22 +7,36 @@ from typing import Any
 
 import torch
 
-from cnnlab.data.images import find_images, read_image, to_input
+from cnnlab.data.images import find_images, read_input
 from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record
 from cnnlab.training.load import load_trained
 
+GUESSES = 5  # of the classes, the most probable
+
 
 def decide(logits: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Label and probability for each row of logits (N, classes)."""
-    probability, index = logits.softmax(1).max(1)
-    return [{"label": classes[i], "probability": p} for i, p in zip(index.tolist(), probability.tolist(), strict=True)]
+    """The most probable classes for each row of logits (N, classes).
+
+    `label` and `probability` are the first guess, `label2` and `probability2` the second, to the fifth if there are so
+    many classes.
+    """
+    probabilities, indices = logits.softmax(1).sort(dim=1, descending=True, stable=True)  # of equals the first class
+    ranks = ["", *map(str, range(2, GUESSES + 1))]
+    return [
+        {
+            key: value
+            for rank, i, p in zip(ranks, row, values, strict=False)
+            for key, value in ((f"label{rank}", classes[i]), (f"probability{rank}", p))
+        }
+        for row, values in zip(indices[:, :GUESSES].tolist(), probabilities[:, :GUESSES].tolist(), strict=True)
+    ]
 
 
 def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
-    """A row for each file: `file`, `label` (a class name), `probability`, `error`.
+    """A row for each file: `file`, `label` (a class name), `probability`, `error`, then what else `decide` gives.
 
     Pictures of any size and mode are scaled to the run's size, as its data were. A file that cannot be read has an
     error and no label; the others are not stopped.
@@ -34,8 +48,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
         pictures, readable = [], []
         for row in rows[start : start + batch_size]:
             try:
-                picture = read_image(Path(row["file"]), channels)[None]
-                pictures.append(to_input(picture, (height, width), run.config["data"]))
+                pictures.append(read_input(Path(row["file"]), channels, (height, width), run.config["data"]))
                 readable.append(row)
             except (OSError, ValueError) as error:
                 row["error"] = one_line(error)
@@ -47,7 +60,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
 
 
 def predict_images(run: Record, images: Any) -> Table:
-    """Answer for images in memory with a row of `label` and `probability` each.
+    """Answer for images in memory with a row each, as `decide` gives it.
 
     Args:
         run: a finished run.

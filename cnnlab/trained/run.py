@@ -1,8 +1,11 @@
 """A run with its trained network: the class behind `cnnlab.Run`."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+from cnnlab.config.compose import compose, plain
+from cnnlab.config.errors import value_errors
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record, read_history
 
@@ -17,6 +20,53 @@ class Run(Record):
     >>> run = Run.load("outputs/runs/...")     # doctest: +SKIP
     >>> run.metrics["test/acc"]                # doctest: +SKIP
     """
+
+    @classmethod
+    def chosen(cls, asked: Mapping[str, Any], needs_data: bool = False, other_data: bool = False) -> Self:
+        """The run that a command's config names with `run`, or describes with `model` and `init_from`.
+
+        Args:
+            asked: the config as plain containers.
+            needs_data: whether the command looks at images of a dataset.
+            other_data: whether it takes those of another dataset than a run's own.
+
+        Raises:
+            ValueError: both are given, or neither, or a part of the second is missing.
+        """
+        source, model, data = asked["init_from"], asked.get("model"), asked.get("data")
+        of_a_run = asked["run"] or ((Path(str(source)) / "run.json").is_file() and source)
+        if of_a_run and data and not other_data:
+            raise ValueError(f"data={data['name']}: {of_a_run} is a run, which has data of its own")
+        if asked["run"] is not None:
+            for key, value in {"init_from": source, "model": model and model.get("name")}.items():
+                if value is not None:
+                    raise ValueError(f"run= and {key}={value}: give either run=, or model= and init_from=")
+            return cls.load(asked["run"])
+        if source is None:
+            wanted = "run=... has to be given, or in its place model=NAME and init_from="
+            raise ValueError(f"{wanted}, the weights of a run, of a file or torchvision's" if model is None else wanted)
+        if model is None:
+            raise ValueError(f"init_from={source}: model=... has to be given too, the network that takes these weights")
+        if needs_data and not data and not of_a_run:
+            raise ValueError(f"init_from={source}: data=... has to be given too, the images to look at")
+        from cnnlab.trained.given import given
+
+        return cls(given(asked).directory)
+
+    @classmethod
+    def given(cls, overrides: Sequence[str]) -> Self:
+        """Make a run of a network with given weights, without training, as commands do with `init_from=` for `run=`.
+
+        >>> run = Run.given(["model=resnet18", "init_from=torchvision"])     # doctest: +SKIP
+
+        Args:
+            overrides: as on the command line: `model=`, `init_from=`, perhaps `data=` and more.
+
+        Raises:
+            ValueError: in one line, what the command would say.
+        """
+        with value_errors():
+            return cls.chosen(plain(compose("export", overrides)[0], "export"))
 
     def classifier(self, checkpoint: str = "best") -> "Classifier":
         """The trained classifier, on the CPU, in evaluation mode.
@@ -57,7 +107,8 @@ class Run(Record):
             images: a tensor or array (N, C, H, W), or one image (C, H, W), bytes or floats from 0 to 1; or an image
                 file of any size, a folder of them, or a list of files and folders.
 
-        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`.
+        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`. Behind these,
+        `label2` and `probability2` are the second guess, and so on to the fifth where there are so many classes.
 
         Raises:
             ValueError: there is no such file, or a tensor has another shape than the network takes.

@@ -25,7 +25,7 @@ from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import one_line
 from cnnlab.runs.checkpoints import WholeFiles, clear_parts
-from cnnlab.runs.record import Record, identity
+from cnnlab.runs.record import identity
 from cnnlab.training.callbacks.best import BestCheckpoint
 from cnnlab.training.callbacks.graph import Graph
 from cnnlab.training.callbacks.history import History
@@ -35,8 +35,8 @@ from cnnlab.training.callbacks.pruning import Pruning
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.lightning_internals import expect_evaluation_mode, keep_equal_values, remove_empty_hooks
-from cnnlab.training.load import load_trained
 from cnnlab.training.optim import optimizer_target
+from cnnlab.training.weights import described, read_weights, take
 
 # what libraries raise where a value is of the wrong kind
 REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError,
@@ -163,7 +163,7 @@ def strategy(config: Config, network: Network) -> Config:
 
 
 def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
-    """The classifier a config describes, for the data it describes, started from another run's weights where asked."""
+    """The classifier a config describes, for the data it describes, started from given weights where asked."""
     config = parts.config
     classifier = Classifier(
         config["model"],
@@ -183,27 +183,9 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     assert data.train is not None
     classifier.network.fit_to(sample(data.train)[:5000])
     if config["init_from"] is not None:
-        _init_from(classifier, config["init_from"])
+        weights = read_weights(config["init_from"], config["model"], data.shape)
+        print(described(config["init_from"], take(classifier.network, weights)))
     if config["compile"]:
         mode = None if config["compile"] is True else config["compile"]
         classifier.compiled = torch.compile(classifier.network.forward, mode=mode)
     return classifier
-
-
-def _init_from(classifier: Classifier, source: str) -> None:
-    """Take the weights of another run in every layer whose name and shapes agree.
-
-    Raises:
-        ValueError: no layer agrees.
-    """
-    theirs = load_trained(Record.load(source)).network.state_dict()
-    ours = classifier.network.state_dict()
-    agree = {k: k in theirs and theirs[k].shape == v.shape for k, v in ours.items()}
-    layers = [name for name, _ in classifier.network.named_children() if name != "input"]  # its numbers are this data's
-    taken = [name for name in layers if all(ok for k, ok in agree.items() if k.startswith(f"{name}."))]
-    weights = {k: v for k, v in theirs.items() if k in ours and k.partition(".")[0] in taken}
-    if not weights:
-        raise ValueError(f"init_from={source}: no layer of that run has the name and shape of one here")
-    classifier.network.load_state_dict(weights, strict=False)
-    afresh = [name for name in layers if name not in taken]
-    print(f"init_from: {source}" + (f"; started afresh: {', '.join(afresh)}" if afresh else ""))

@@ -172,6 +172,8 @@ def resume(directory: Path, overrides: Sequence[str]) -> None:
     run = Record.load(directory)
     with value_errors():
         config = resumed_config(directory, overrides)
+    if "given" in run.info:
+        raise ValueError(f"{directory} was not trained; init_from={directory} starts a training with its weights")
     epochs = config["trainer"]["max_epochs"]
     # what is no number is refused by `train`
     if run.status == "completed" and isinstance(epochs, int) and run.metrics.get("epochs", 0) >= epochs:

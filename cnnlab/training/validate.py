@@ -27,9 +27,9 @@ from cnnlab.distributed.world import device_count
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import METRICS
-from cnnlab.runs.record import Record
 from cnnlab.training.assemble import Parts, assemble, prefix_errors
 from cnnlab.training.optim import optimizer_of, schedule
+from cnnlab.training.weights import read_weights, shared_layers
 
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
 # of Lightning's Trainer, what the fit itself decides
@@ -59,7 +59,7 @@ def check(config: Config) -> Parts:
     views(torch.zeros(1, *shape), shift=config["test_shift"])
     _optimizer(parts)
     if config["init_from"] is not None:
-        Record.load(config["init_from"])
+        shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
     for name, callback in parts.callbacks.items():
         _watched(name, callback)
     _loggers(config)

@@ -14,12 +14,13 @@ from cnnlab.config.compose import conf_dir
 from cnnlab.config.targets import target
 from cnnlab.data.sources import Images
 from cnnlab.inspection.embeddings import Embeddings
-from cnnlab.inspection.features import Features, crops, strongest
+from cnnlab.inspection.features import Features, crops, guided, strongest
 from cnnlab.inspection.filters import Filters, panel
 from cnnlab.inspection.health import Health
 from cnnlab.inspection.look import looked
 from cnnlab.inspection.mistakes import Mistakes, mistakes
 from cnnlab.inspection.saliency import Saliency
+from cnnlab.training.callbacks.graph import drawn
 from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ def test_every_looker_looks_at_every_shipped_network(composed, model, looker):
         smaller = ["model.remove=[d1*, d2*]"]  # the third block is like the others
     classifier, data = untrained(composed, model, *smaller, classes=2 if model == "xo_cnn" else 10)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
-    options = {"channels": 2, "steps": 2} if looker is Features else {}  # two show the same as four
+    options = {"steps": 2, "channels": 2} if looker is Features else {}  # two show the same as four
     found = looked(looker(**options).look, classifier, data)
     assert all(sound(picture) for picture in found.pictures.values())
     assert all(picture.std() > 0 for tag, picture in found.pictures.items() if "gradient" not in tag), "blank"
@@ -99,6 +100,26 @@ def test_the_embedding_is_what_the_classifier_reads_though_a_layer_follows_it(co
     assert vectors.shape == (12, classifier.network.table[-3].output_shape[0])
 
 
+def test_a_classifier_that_is_a_convolution_embeds_the_mean_over_positions(composed):
+    classifier, data = untrained(composed, "all_cnn", "model.width=0.125")
+    (vectors, _, _) = looked(Embeddings().look, classifier, data).embeddings["embeddings"]
+    values = {name: value for name, _, value in classifier.network.eval().walk(data.val.images)}
+    (read,) = next(row.sources for row in classifier.network.table if row.kind == "conv_classifier")
+    assert torch.allclose(vectors, values[read].mean((2, 3)), atol=1e-5)
+
+
+def test_the_panel_shows_what_sums_give_and_where_a_layer_reads_another_than_the_one_before(composed):
+    classifier, data = untrained(composed, "resnet20", "model.width=0.25")
+    classifier.eval()
+    found = panel(classifier, data.val.images[:2], data.val.labels[:2])
+    assert found.texts["filters/s1b1_add"] == "4x32x32, 0 parameters; reads s1b1_conv2 and stem"
+    assert found.texts["filters/s2b1_proj"].endswith("; reads s1b3_add")
+    assert "reads" not in found.texts["filters/s2b1_conv1"]
+    values = {name: value for name, _, value in classifier.network.walk(data.val.images[:2])}
+    body, shortcut = (values[f"s2b1_{name}"] for name in ("conv2", "proj"))
+    assert found.scalars["filters/s2b1_add/activation max"] == pytest.approx((body + shortcut).max().item(), rel=1e-5)
+
+
 def test_dead_and_saturated_units_are_counted(composed):
     classifier, data = untrained(composed, "lenet5", "model.activation=relu")
     with torch.no_grad():
@@ -110,6 +131,13 @@ def test_dead_and_saturated_units_are_counted(composed):
         classifier.network.fc1.linear.bias.fill_(50)
     found = looked(Health().look, classifier, data)
     assert found.scalars["health/fc1/saturated"] == 1
+    classifier, data = untrained(composed, "resnet20", "model.width=0.25")
+    with torch.no_grad():
+        for name in ("s2b1_conv2", "s2b1_proj"):
+            classifier.network.get_submodule(name).norm.bias[:2] = -1e3
+    found = looked(Health().look, classifier, data)
+    assert found.scalars["health/s2b1_add/dead"] == 2 / 8
+    assert "health/s2b1_proj/dead" not in found.scalars
 
 
 def test_mistakes_are_counted_and_the_most_confident_come_first():
@@ -129,16 +157,17 @@ def test_mistakes_are_counted_and_the_most_confident_come_first():
     assert "mistakes/most confident" in found.pictures
 
 
-def test_a_patch_is_what_the_value_really_sees(composed):
-    classifier, data = untrained(composed, "lenet5")
-    classifier.eval()
-    images = data.val.images
-    values, places = strongest(classifier, images, ["conv2"])["conv2"]
-    reach = classifier.network.reaches["conv2"]
+@pytest.mark.parametrize(
+    ("model", "layer"), [("lenet5", "conv2"), ("resnet20", "s2b2_conv1"), ("inception_cifar", "i1b_conv3")]
+)
+def test_a_patch_is_what_the_value_really_sees(composed, model, layer):
+    classifier, data = untrained(composed, model)
+    network, images = classifier.network.eval(), data.val.images
+    values, places = strongest(classifier, images, [layer])[layer]
+    reach = network.reaches[layer]
     patch = crops(images[:1].float(), places[:1, 3], reach)[0, 0]
     inputs = (images[:1] / 255).requires_grad_()
-    out = classifier.network.pool1(classifier.network.conv1(classifier.network.input(inputs)))
-    out = classifier.network.conv2(out)
+    out = next(value for name, _, value in network.walk(inputs) if name == layer)
     row, column = places[0, 3].tolist()
     assert out[0, 3, row, column].item() == pytest.approx(values[0, 3].item(), rel=1e-4)
     (gradient,) = torch.autograd.grad(out[0, 3, row, column], inputs)
@@ -150,6 +179,49 @@ def test_a_patch_is_what_the_value_really_sees(composed):
     )
     assert patch.shape == reach.size
     assert torch.equal(patch[top : top + seen.shape[0], left : left + seen.shape[1]], seen)
+
+
+class GuidedReLU(torch.autograd.Function):
+    """Lets gradients through where input and gradient are above 0."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient.relu() * (x > 0)
+
+
+@pytest.mark.parametrize(("model", "layer"), [("resnet20", "s2b1_conv2"), ("inception_cifar", "i1b_conv3")])
+def test_guided_backpropagation_goes_through_sums_and_branches(composed, monkeypatch, model, layer):
+    classifier, data = untrained(composed, model, "model.width=0.25")
+    classifier.eval()
+    images, places = data.val.images[:3], torch.tensor([[2, 3], [4, 5], [0, 1]])
+    found = guided(classifier, layer, 1, places, images)
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda self, x: GuidedReLU.apply(x))
+    inputs = (images / 255).requires_grad_()
+    out = next(value for name, _, value in classifier.network.walk(inputs) if name == layer)
+    (expected,) = torch.autograd.grad(out[torch.arange(3), 1, places[:, 0], places[:, 1]].sum(), inputs)
+    assert expected.abs().max() > 0
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_tensorboards_graph_has_the_edges_of_a_graph(composed):
+    classifier, _ = untrained(composed, "inception_cifar", "model.width=0.25")
+    residual, _ = untrained(composed, "resnet20", "model.width=0.25")
+
+    def read(of: Classifier, layer: str) -> list[str]:
+        """The layers whose values reach a merge, as the protocol buffer has them."""
+        nodes = [node for node in drawn(of)[0].node if f"[{layer}]" in node.name]
+        inputs = [name for node in nodes for name in node.input if f"[{layer}]" not in name]
+        return [name.partition("[")[2].partition("]")[0] for name in inputs]
+
+    assert read(residual, "s1b2_add") == ["s1b2_conv2", "s1b1_add"]
+    assert read(residual, "s2b1_add") == ["s2b1_conv2", "s2b1_proj"]
+    assert read(classifier, "i1a_concat") == ["i1a_conv1", "i1a_conv3", "i1a_conv5", "i1a_project"]
 
 
 def test_each_can_be_switched_off_or_set_alone(composed):

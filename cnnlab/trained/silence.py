@@ -1,0 +1,158 @@
+"""Silence layers or channels of a trained network, or remove layers from it, for a while."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.models.arrangement import as_patterns, matching
+from cnnlab.models.hooks import watch
+from cnnlab.models.merges import show
+from cnnlab.models.network import Network
+from cnnlab.models.table import class_layer
+from cnnlab.registry import pick
+from cnnlab.runs.record import Record
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+
+BY = ("mean", "zero", "pass")
+
+
+class MisfitError(ValueError):
+    """What a lesion by "pass" leaves does not fit."""
+
+
+Targets = dict[str, list[int] | None]  # what is silenced: of each layer the channels, or None for all of it
+
+
+def refuse_unknown(by: str) -> None:
+    """Refuse a replacement that there is not.
+
+    Raises:
+        ValueError: names those that there are.
+    """
+    if by not in BY:
+        raise ValueError(f"lesion_by={by}: known are {', '.join(BY)}")
+
+
+def parse(network: Network, asked: Sequence[str]) -> Targets:
+    """Return what ["s1b2_*", "conv3:17"] silences, in the order of the network.
+
+    Raises:
+        ValueError: an unknown layer or channel.
+    """
+    channels, targets = channels_of(network), Targets()
+    for part in asked:
+        name, colon, channel = part.partition(":")
+        names = matching(channels, [name]) or [name]
+        count = pick(channels, names[0], "layer to silence")
+        if not colon:
+            targets |= dict.fromkeys(names)
+        elif not channel.isdigit() or int(channel) >= count or names != [name]:
+            raise ValueError(f"lesion={part}: {names[0]} has {count} channels, numbered from 0")
+        elif (known := targets.get(name, [])) is not None:
+            targets[name] = sorted({*known, int(channel)})
+    return {name: targets[name] for name in channels if name in targets}
+
+
+def channels_of(network: Network) -> dict[str, int]:
+    """Return how many channels each layer has, without the layer that gives the classes."""
+    answers = class_layer(network.table)
+    return {row.name: row.output_shape[0] for row in network.table if row.name != answers}
+
+
+def whole_layers(targets: Targets) -> list[str]:
+    """Return the layers that are silenced as a whole."""
+    return [name for name, channels in targets.items() if channels is None]
+
+
+@contextlib.contextmanager
+def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[str, Tensor]) -> Iterator[Network]:
+    """Replace outputs of a classifier's network for a while, or let it compute without some layers."""
+    whole, trained = whole_layers(targets), classifier.network
+
+    def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if by == "pass":
+            other = inputs[0]
+            if other.shape != output.shape:
+                sizes = " to ".join(show(value.shape[1:]) for value in (other, output))
+                raise MisfitError(f"lesion_by=pass: {name} changes {sizes}")
+        elif by == "mean":
+            other = means[name].to(output.dtype).expand_as(output)
+        else:
+            other = torch.zeros_like(output)
+        if targets[name] is None:
+            return other
+        kept = output.clone()
+        kept[:, targets[name]] = other[:, targets[name]]
+        return kept
+
+    if by == "pass" and whole:
+        classifier.network = without(classifier, whole)
+    layers, spared = dict(classifier.network.named_children()), _still_merging(trained, whole)
+    try:
+        with watch({name: layers[name] for name in targets if name in layers and name not in spared}, replace):
+            yield classifier.network
+    finally:
+        classifier.network = trained
+
+
+def _still_merging(network: Network, silent: Sequence[str]) -> list[str]:
+    """Return the merges that are named with some, not all, of what they read: the others, as a shortcut, go on."""
+    found, rest = [], set(silent)
+    for row in network.table:
+        silent_sources = rest.intersection(row.sources)
+        if row.name in rest and silent_sources and len(silent_sources) < len(row.sources):
+            found.append(row.name)
+            rest.remove(row.name)
+    return found
+
+
+def without(classifier: Classifier, layers: Sequence[str]) -> Network:
+    """Return a trained network without some layers, removed as `model.remove` does; the others share their weights.
+
+    Raises:
+        MisfitError: the trained weights do not fit what is left.
+    """
+    facts, trained = classifier.hparams, classifier.network.state_dict()
+    removed = as_patterns(facts["model"].get("remove") or [], "model.remove")
+    model = {**facts["model"], "freeze": [], "remove": [*removed, *layers]}
+    given, classes = {key: facts[key] for key in ("mean", "std")}, len(facts["classes"])
+    try:
+        with torch.device("meta"):
+            network = Network(model, facts["input_shape"], classes, **given)
+    except ValueError as error:
+        misfit = str(error).partition(";")[0]  # its remedies are for a network that is trained afterwards
+        raise MisfitError(
+            f"lesion_by=pass: without {', '.join(layers)}, {misfit}; keep a shortcut, or silence by mean or zero"
+        ) from error
+    state = network.state_dict()
+    for key, value in state.items():
+        if key not in trained or trained[key].shape != value.shape:
+            name = key.partition(".")[0]
+            row = next(row for row in network.table if row.name == name)
+            read = " and ".join(show(network.shapes[source]) for source in row.sources)
+            raise MisfitError(
+                f"lesion_by=pass: without {', '.join(layers)}, {name} reads {read}, for which it has no trained weights"
+            )
+    network.load_state_dict({key: trained[key] for key in state}, assign=True)
+    return network.eval()
+
+
+def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
+    """Return of every layer the mean output of each channel over the run's validation images, to be broadcast."""
+    data = DataModule(run.config["data"])
+    data.setup()
+    sums: dict[str, Any] = {}
+
+    def add(name: str, inputs: Any, output: Tensor) -> None:
+        axes = [0, *range(2, output.ndim)]
+        total = output.double().mean(axes, keepdim=True)
+        sums[name] = sums.get(name, 0) + total * len(output)
+
+    layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
+    with watch(layers, add):
+        classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
+    return {name: total / len(data.val) for name, total in sums.items()}
