@@ -210,7 +210,7 @@ def test_a_key_of_ones_own_is_taken_where_another_reads_it(composed):
     [
         ("activaton: relu", 'model.activaton: there is no such key; did you mean "activation"'),
         ("dropuot: 0.5", 'model.dropuot: there is no such key; did you mean "dropout"'),
-        ("freeze: [conv1]", "model.freeze: there is no such key"),
+        ("mute: [conv1]", "model.mute: there is no such key"),
     ],
 )
 def test_so_is_one_in_a_file_of_ones_own_by_every_command(command, tmp_path, content, message):
