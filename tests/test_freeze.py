@@ -184,6 +184,13 @@ def test_frozen_layers_start_as_the_run_that_init_from_names_has_them(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_frozen_layer_that_init_from_has_not_is_refused(digits_run):
+    with pytest.raises(ValueError, match=r"no weights of the name and shape of conv1, which model.freeze would") as e:
+        cnnlab.fit([*RECIPE, "model.norm=null", "model.layers.conv1.channels=8", f"init_from={digits_run.directory}"])
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.slow
 def test_summary_shows_what_is_frozen(tmp_path):
     done = forked("summary", "model.freeze=['conv*']", cwd=tmp_path)
     assert "params  frozen     macs" in done.stdout

@@ -99,7 +99,7 @@ def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[s
     """Return the layers of a network whose names and shapes are those of given weights, and the others.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a frozen layer is not among them.
     """
     theirs = weights.tensors
     ours = {k: v for k, v in network.state_dict().items() if k in theirs or not k.endswith(COUNTER)}
@@ -109,7 +109,13 @@ def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[s
     if not any(k.partition(".")[0] in shared for k in ours):
         whose = "that run" if weights.classifier else "those weights"
         raise ValueError(f"init_from={weights.source}: no layer of {whose} has the name and shape of one here")
-    return shared, [name for name in layers if name not in shared]
+    others = [name for name in layers if name not in shared]
+    if kept := [name for name in others if name in network.frozen]:
+        raise ValueError(
+            f"init_from={weights.source} has no weights of the name and shape of {kept[0]}, which model.freeze would "
+            "keep as it was drawn; take it out of model.freeze"
+        )
+    return shared, others
 
 
 def take(network: Network, weights: Weights) -> list[str]:
