@@ -277,4 +277,5 @@ def silence_baselines(plan: Plan, directory: Path) -> None:
     for job, run in runs_of(plan, directory):
         if job.variant == plan.baseline and run is not None and run.status == "completed":
             layers = set(run.config["model"]["layers"])
-            lesion(run, [removed for removed in removals if removed and layers.issuperset(removed)])
+            if asked := [removed for removed in removals if removed and layers.issuperset(removed)]:
+                lesion(run, asked)
