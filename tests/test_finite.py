@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 import cnnlab
+from cnnlab.models.network import Network
 from cnnlab.trained.run import Run
 from cnnlab.training.divergence import TrainStep, find_divergence
 
@@ -139,6 +140,25 @@ def test_a_layer_that_makes_it_by_itself_is_named_and_the_learning_rate_not_blam
     found = find_divergence(network, step, lambda logits, labels: logits.sum())
     assert found.startswith(f"root {said} that ")
     assert "change root, a lower optimizer.lr does not help" in found
+
+
+@pytest.mark.parametrize("layer", ["i1b_conv5", "i1b_pool", "i1b_concat"])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda value: value / 0, "gives values"),
+        (lambda value: value + 0 * (value - value.detach()).sqrt(), "gives a gradient"),
+    ],
+)
+def test_in_a_graph_the_branch_is_named(composed, layer, spoil, said):
+    """The square root has no gradient at 0."""
+    network = Network(composed("model=inception_cifar", "model.width=0.125")["model"], (1, 28, 28), 10)
+    network.get_submodule(layer).register_forward_hook(lambda module, args, output: spoil(output))
+    images, labels = torch.rand(8, 1, 28, 28), torch.arange(8)
+    loss = nn.functional.cross_entropy(network(images), labels)
+    loss.backward()
+    found = find_divergence(network, TrainStep(0, 0, images, labels, loss.detach()), nn.functional.cross_entropy)
+    assert found.startswith(f"{layer} {said} that ")
 
 
 def test_values_that_grew_too_large_are_a_matter_of_the_learning_rate():

@@ -208,7 +208,8 @@ def test_what_is_removed_leaves_the_others_their_weights(weights, given, tmp_pat
 
 
 def test_an_inserted_layer_starts_afresh(composed, weights):
-    config = composed("model=squeezenet", "+model.layers.mix={kind: conv, channels: 64, kernel_size: 1, after: conv1}")
+    mix = "+model.layers.mix={kind: conv, channels: 64, kernel_size: 1, after: conv1}"
+    config = composed("model=squeezenet", mix, "model.freeze=[mix]")
     network = Network(config["model"], (3, 64, 64), 1000)
     assert take(network, read_weights(weights, config["model"])) == ["mix"]
 
@@ -326,7 +327,7 @@ def test_the_datas_classes_name_those_of_weights_for_as_many(folder, tmp_path):
 
 def test_data_of_other_channels_or_classes_are_refused(command, weights, tmp_path):
     asked = ["model=squeezenet", f"init_from={weights}"]
-    assert "data=digits has images of 1 channel, and these weights expect 3" in command(
+    assert "1 channel, and these weights expect 3; data.channels=3 repeats it" in command(
         "evaluate", *asked, "data=digits").stderr  # fmt: skip
     draw(tmp_path / "own/train/henn/0.png", 90, 90)
     draw(tmp_path / "own/train/tench/0.png", 90, 90)

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from cnnlab.packing import members, pack
+from cnnlab.packing.stacked import structure
 from cnnlab.packing.together import PackedRun, kin, train_together, why_alone
 from cnnlab.runs.checkpoints import read
 from cnnlab.studies.execute import Task, packed
 from cnnlab.trained.run import Run
+from cnnlab.training.assemble import meta_network
 from cnnlab.training.run import train
 
 pytestmark = pytest.mark.slow
@@ -88,7 +90,14 @@ def test_neighbours_with_one_recipe_are_stepped_as_one(both, optimizer):
 
 
 @pytest.mark.parametrize(
-    "model", ["model=lenet5", "model=alexnet_cifar model.width=0.1 data.resize=32", "model=xo_cnn"]
+    "model",
+    [
+        "model=lenet5",
+        "model=alexnet_cifar model.width=0.1 data.resize=32",
+        "model=xo_cnn",
+        "model=resnet20 model.width=0.25 model.remove=['s*b3_*','s2*']",
+        "model=inception_cifar model.width=0.125 +model.layers.i1a_conv3.dropout=0.2 model.remove=['i2*','i3*']",
+    ],
 )
 def test_convolutions_computed_as_one(both, model):
     common = ("precision=64-true", "trainer.max_epochs=1", "optimizer=sgd", *model.split())
@@ -211,6 +220,12 @@ def test_only_kin_are_packed(composed, tmp_path):
         "label_smoothing=0.2",
     ):
         assert kin(composed(*short, same)) == base, same
+    residual = (*SHORT, "model=resnet20")
+    whole, shorter = (
+        meta_network(composed(*residual, *own)) for own in ((), ("model.layers.s1b3_add.from=[s1b3_conv2,s1b1_add]",))
+    )
+    assert whole.state_dict().keys() == shorter.state_dict().keys()
+    assert structure(whole) != structure(shorter)
     for other in ("model.layers.fc1.features=64", "data.batch_size=32", "precision=64-true", "model.activation=tanh"):
         assert kin(composed(*short, other)) != base, other
 

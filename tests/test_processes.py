@@ -16,19 +16,24 @@ from cnnlab.trained.run import Run
 pytestmark = pytest.mark.slow
 
 # a batch size that two processes do not share evenly at the end: 205 images in batches of 20
-XO = ["data=xo", "data.train_size=205", "data.test_size=55", "data.batch_size=20", "model=mlp", "model.dropout=null"]
-COMMON = [*XO, "optimizer=sgd", "trainer.max_epochs=2", "precision=64-true", "callbacks=none"]
+XO = ["data=xo", "data.train_size=205", "data.test_size=55", "data.batch_size=20"]
+MLP = ["model=mlp", "model.dropout=null"]
+GRAPH = ["model=inception_cifar", "model.width=0.125", "model.norm=null", "model.remove=[drop]"]
+COMMON = ["optimizer=sgd", "trainer.max_epochs=2", "precision=64-true", "callbacks=none"]
 
 
-def test_two_processes_agree_with_one_on_the_same_global_batch(tmp_path):
-    runs = [cnnlab.fit([*COMMON, f"trainer={t}", f"output_dir={tmp_path}/{t}"]) for t in ("cpu", "ddp_cpu")]
+@pytest.mark.parametrize("model", [MLP, GRAPH], ids=["chain", "graph"])
+def test_two_processes_agree_with_one_on_the_same_global_batch(tmp_path, model):
+    runs = [
+        cnnlab.fit([*XO, *model, *COMMON, f"trainer={t}", f"output_dir={tmp_path}/{t}"]) for t in ("cpu", "ddp_cpu")
+    ]
     one, two = runs
     assert (one.info["world_size"], two.info["world_size"]) == (1, 2)
     assert two.status == "completed"
     states = [torch.load(r.directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in runs]
     for name, weight in states[0].items():
         assert torch.allclose(weight, states[1][name], rtol=0, atol=1e-10), name
-    assert states[0]["network.fc1.linear.weight"].dtype == torch.float64
+    assert {weight.dtype for weight in states[0].values() if weight.is_floating_point()} == {torch.float64}
     for name in ("train/loss", "val/loss", "val/acc", "test/loss", "test/acc"):
         assert one.metrics[name] == pytest.approx(two.metrics[name], abs=1e-6), name
     assert one.info["config_hash"] == two.info["config_hash"]

@@ -104,6 +104,11 @@ def test_so_does_one_with_lookahead_stopped_between_its_averages(tmp_path, step)
     same(what_counts(fitted(tmp_path / "stopped", *recipe, stops=(step,))), what_counts(fitted(tmp_path, *recipe)))
 
 
+def test_so_does_a_graph(tmp_path):
+    graph = ("model=resnet20", "model.remove=['s*b3_*']", "model.width=0.125", "model.dropout=0")
+    same(what_counts(fitted(tmp_path / "stopped", *graph, stops=(STEPS + 2,))), what_counts(fitted(tmp_path, *graph)))
+
+
 def test_the_comparison_would_notice(uninterrupted, tmp_path):
     with pytest.raises(AssertionError, match="state_dict"):
         same(what_counts(fitted(tmp_path, "seed=1")), uninterrupted)

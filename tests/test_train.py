@@ -199,8 +199,13 @@ def test_clipping_limits_the_norm_and_stops_where_it_is_not_finite(tmp_path):
     assert "not finite" in Run.load(failed).info["cause"]
 
 
-def test_label_smoothing_and_bf16_train(tmp_path):
-    assert fit(tmp_path, "label_smoothing=0.1", "precision=bf16-mixed").metrics["train/loss"] > 0
+@pytest.mark.parametrize("model", ["mlp", "resnet20", "inception_cifar", "densenet40"])
+def test_label_smoothing_and_bf16_train(tmp_path, model):
+    narrow = [] if model == "mlp" else ["model.width=0.25", "trainer.max_epochs=1", "+trainer.limit_train_batches=2"]
+    assert (
+        fit(tmp_path, f"model={model}", *narrow, "label_smoothing=0.1", "precision=bf16-mixed").metrics["train/loss"]
+        > 0
+    )
 
 
 def test_a_run_is_repeatable_and_its_hash_ignores_where_it_ran(tmp_path, composed):
@@ -272,9 +277,17 @@ def test_alexnet_learns_cifar10_from_a_tenth_of_an_epoch(tmp_path, real_data_dir
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
-def test_a_compiled_network_learns_the_same_and_is_looked_at_uncompiled(tmp_path):
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["model.dropout=0"],
+        ["model=resnet20", "model.width=0.25", "model.remove=['s*b2_*','s*b3_*','s3*']"],
+    ],
+    ids=["chain", "graph"],
+)
+def test_a_compiled_network_learns_the_same_and_is_looked_at_uncompiled(tmp_path, model):
     common = ("trainer=cpu", "optimizer=sgd", "trainer.max_epochs=1", "data.val_size=0.7", "data.batch_size=64")
-    common = (*common, "callbacks=inspect", "model.dropout=0", "test_flip=true")
+    common = (*common, *model, "callbacks=inspect", "test_flip=true")
     plain, compiled = (cnnlab.fit([*common, f"compile={c}", f"output_dir={tmp_path}/{c}"]) for c in ("false", "true"))
     for name in ("train/loss", "val/loss", "test/loss"):
         assert compiled.metrics[name] == pytest.approx(plain.metrics[name], rel=1e-3), name

@@ -226,7 +226,7 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
     if "arch" not in model and file.is_file():
         composed = OmegaConf.create({"model": {**model, "layers": OmegaConf.load(file).layers}})
         layers = _resolved(composed)["model"]["layers"]
-    return {**model, "layers": layers, "remove": [], "repair": False, "freeze": [], "width": 1}
+    return {**model, "layers": layers, "remove": [], "freeze": [], "repair": False, "width": 1}
 
 
 def _read_config(directory: Path) -> DictConfig:

@@ -33,7 +33,7 @@ class Embeddings(Look):
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)
         last = {name: classifier.network.get_submodule(name)}
-        slides = any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in last[name].children())
+        slides = any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in last[name].modules())
 
         def keep(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             read = inputs[0].detach()

@@ -99,9 +99,10 @@ class Masked(nn.Module):
 
 
 def structure(network: nn.Module) -> str | None:
-    """What networks must have in common to be stacked: everything but the values of weights and the rates of dropout.
+    """What networks must have in common to be stacked: all but the values of weights and the rates of dropout.
 
-    None where a network draws by other chance than dropout, or has parts that torch.func is not known to take.
+    What each layer reads counts too. None where a network draws by other chance than dropout, or has parts that
+    torch.func is not known to take.
     """
     parts = []
     for name, part in network.named_modules():
@@ -111,4 +112,5 @@ def structure(network: nn.Module) -> str | None:
         options = "" if isinstance(part, DROPOUTS) or list(part.children()) else part.extra_repr()
         parts.append(f"{name}: {type(part).__name__}({options})")
     shapes = [f"{name}: {tuple(values.shape)}" for name, values in network.state_dict().items()]
-    return "\n".join(parts + shapes)
+    reads = [f"{row.name} reads {', '.join(row.sources)}" for row in getattr(network, "table", [])]
+    return "\n".join(parts + shapes + reads)

@@ -81,7 +81,10 @@ def _shape(data: Mapping[str, Any]) -> tuple[int, int, int]:
         return COLOURS, crop, crop
     shape, _ = facts(data)
     if shape[0] != COLOURS:
-        raise ValueError(f"data={data['name']} has images of {shape[0]} channel, and these weights expect {COLOURS}")
+        raise ValueError(
+            f"data={data['name']} has images of {shape[0]} channel, and these weights expect {COLOURS}; "
+            f"data.channels={COLOURS} repeats it"
+        )
     return shape
 
 

@@ -85,17 +85,18 @@ def lesion(
     classifier = load_trained(run)
     targets = [parse(classifier.network, asked) for asked in ((), *lesions)]
     keys = [_key(own) for own in targets]
-    asked_for = {key: own for key, own in zip(keys, targets, strict=True) if key not in known}
+    labels = ["+".join(asked) or "none" for asked in ((), *lesions)]
+    asked_for = {key: (own, label) for key, own, label in zip(keys, targets, labels, strict=True) if key not in known}
     if asked_for:
-        classifier, images, labels = load_test(run, config)
+        classifier, images, classes = load_test(run, config)
         with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(asked_for) + 1) as step:
             step("means of the outputs")
             means = validation_means(run, classifier) if by == "mean" else {}
-            for key, own in asked_for.items():
-                step(key or "none")
+            for key, (own, label) in asked_for.items():
+                step(label)
                 try:
                     with silenced(classifier, own, by, means):
-                        hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == labels
+                        hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == classes
                 except MisfitError:
                     if len(lesions) == 1:
                         raise
@@ -105,11 +106,11 @@ def lesion(
         write_json(path, known)
     return Table(
         {
-            "lesion": "+".join(asked) or "none",
+            "lesion": label,
             "test/acc": known.get(key),
             "change": known[key] - known[""] if key in known else None,
         }
-        for asked, key in zip(((), *lesions), keys, strict=True)
+        for label, key in zip(labels, keys, strict=True)
     )
 
 

@@ -128,10 +128,12 @@ class Run(Record):
         Args:
             data: a dataset, "mnist", or overrides as on the command line, ["data=image_folder", "data.path=..."], or a
                 data config as a plain mapping; the run's own data if not given.
-            lesion: what is silenced: a list of layers or channels together, or "each", or "each:conv3".
-            lesion_by: what replaces an output: "mean", which is the default, "zero" or "pass".
+            lesion: what is silenced: a list of layers, globs or channels together; or "each", "each:conv3",
+                "each_block", or "blocks:4", one to four blocks drawn at random.
+            lesion_by: what replaces an output: "mean", which is the default, or "zero"; "pass" removes the layers.
 
-        Returns `test/loss`, `test/acc`, `images`, `per_class`; with `lesion` a table of `lesion`, `test/acc`, `change`.
+        Returns `test/loss`, `test/acc`, `images`, `per_class`; with `lesion` a table of `lesion`, `test/acc`, `change`,
+        for "blocks:4" of `blocks`, `draws`, `test/acc`, `sd`, `change`.
 
         Raises:
             ValueError: in one line, what the command would say.

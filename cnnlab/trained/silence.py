@@ -124,9 +124,9 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
         with torch.device("meta"):
             network = Network(model, facts["input_shape"], classes, **given)
     except ValueError as error:
-        misfit = str(error).partition(";")[0]  # its remedies are for a network that is trained afterwards
+        gone, misfit = ", ".join(layers), str(error).partition(";")[0]  # its remedies are for a network to be trained
         raise MisfitError(
-            f"lesion_by=pass: without {', '.join(layers)}, {misfit}; keep a shortcut, or silence by mean or zero"
+            f"lesion_by=pass: what {gone} leave does not fit, {misfit}; keep a shortcut, or silence by mean"
         ) from error
     state = network.state_dict()
     for key, value in state.items():

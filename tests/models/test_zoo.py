@@ -44,6 +44,7 @@ def built(composed, shape, classes, *overrides, device="meta"):
         ("plain56", 853_018),
         ("densenet40", 1_019_722),
         ("all_cnn", 1_369_738),
+        ("inception_cifar", 185_094),
         # the counts that torchvision documents
         ("alexnet_torchvision", 61_100_840),
         ("vgg11", 132_863_336),
