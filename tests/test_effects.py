@@ -658,7 +658,7 @@ def documented() -> set[str]:
         else:
             prefix = f"{choice if group == 'common' else group}."
         found |= {f"{prefix}{leaf}" for leaf in leaves(content) if leaf and not leaf.endswith("_target_")}
-    return {re.sub(r"^model\.layers\..*", "model.layers", key) for key in found}
+    return {re.sub(r"^model\.(layers|norm)\..*", r"model.\1", key) for key in found}
 
 
 def test_every_key_of_the_shipped_files_has_a_row():
