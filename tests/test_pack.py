@@ -93,6 +93,7 @@ def test_neighbours_with_one_recipe_are_stepped_as_one(both, optimizer):
     "model",
     [
         "model=lenet5",
+        "model=lenet5 +model.layers.conv1.dropout=0.2 +model.layers.conv2.dropout=0.2",
         "model=alexnet_cifar model.width=0.1 data.resize=32",
         "model=xo_cnn",
         "model=resnet20 model.width=0.25 model.remove=['s*b3_*','s2*']",

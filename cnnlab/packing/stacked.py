@@ -42,7 +42,8 @@ class Stacked:
         self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
         for name in self._dropouts:
             self._template.set_submodule(name, Masked())
-        self._shapes: dict[torch.Size, dict[str, torch.Size]] = {}  # of what reaches dropouts, by that of the images
+        # of what reaches dropouts, by the shape of the images
+        self._reached: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
@@ -63,25 +64,33 @@ class Stacked:
 
     def _masks(self, images: Tensor) -> dict[str, Tensor]:
         """What each network's dropouts will multiply by, drawn in the order in which it would draw alone."""
-        shapes = self._reaching(images)
-        masks: dict[str, list[Tensor]] = {name: [] for name in shapes}
+        reached = self._reaching(images)
+        masks: dict[str, list[Tensor]] = {name: [] for name in reached}
         for m, network in enumerate(self.networks):
             self._reseed(m)
-            for name, shape in shapes.items():
-                masks[name].append(network.get_submodule(name)(torch.ones(shape, device=images.device)))
+            for name, (shape, strides) in reached.items():
+                ones = torch.empty_strided(shape, strides, device=images.device).fill_(1)
+                masks[name].append(network.get_submodule(name)(ones))
         return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
 
-    def _reaching(self, images: Tensor) -> dict[str, torch.Size]:
-        """The shape of what reaches each dropout of one network, in the order of its computation."""
-        shape = images.shape[1:]
-        if shape not in self._shapes:
-            found: dict[str, torch.Size] = {}
-            dropouts = {name: self._template.get_submodule(name) for name in self._dropouts}
-            with watch(dropouts, lambda name, inputs: found.update({name: inputs[0].shape}), before=True):
-                self._template.eval()(torch.empty(shape, device="meta"))
-            self._template.train()
-            self._shapes[shape] = found
-        return self._shapes[shape]
+    def _reaching(self, images: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
+        """Shape and strides of what reaches each dropout of one network, in the order of its computation.
+
+        Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
+        """
+        shape = images.shape[-4:]
+        if shape not in self._reached:
+            found: dict[str, tuple[torch.Size, tuple[int, ...]]] = {}
+            network = self.networks[0].eval()
+            dropouts = {name: network.get_submodule(name) for name in self._dropouts}
+            with (
+                torch.no_grad(),
+                watch(dropouts, lambda name, i: found.update({name: (i[0].shape, i[0].stride())}), before=True),
+            ):
+                network(torch.zeros(shape, dtype=torch.uint8, device=images.device))
+            network.train()
+            self._reached[shape] = found
+        return self._reached[shape]
 
 
 class Masked(nn.Module):
