@@ -192,6 +192,15 @@ def test_without_network_one_line_names_the_file_and_the_remedy(command, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_so_do_closed_networks(tmp_path, pictures):
+    theirs = filled("shufflenet_v2_x0_5")
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    closed = ["model=torchvision", "model.arch=shufflenet_v2_x0_5"]
+    run = Run.given([*closed, f"init_from={tmp_path / 'weights.pth'}", f"output_dir={tmp_path}"])
+    expected = answers(theirs, pictures).softmax(1).max(1).values
+    assert torch.tensor([row["probability"] for row in run.predict(pictures)]) == pytest.approx(expected, abs=1e-5)
+
+
 # --- what is changed of the network
 
 

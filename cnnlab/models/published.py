@@ -40,7 +40,7 @@ def architecture(model: Mapping[str, Any]) -> str:
     from torchvision import models
 
     name = str(model["name"])
-    found = ARCHITECTURES.get(name, name)
+    found = model.get("arch") or ARCHITECTURES.get(name, name)  # the former where it is one closed layer
     if name.startswith("vgg") and model.get("norm") == "batch":
         found = f"{name}_bn"
     if found is None or found not in models.list_models(module=models):
@@ -131,9 +131,11 @@ def by_our_names(theirs: Mapping[str, Tensor], ours: Network) -> tuple[dict[str,
     """
     given = [(k, v) for k, v in theirs.items() if not k.endswith(COUNTER) and not k.lower().startswith("aux")]
     wanted = [(k, v) for k, v in ours.state_dict().items() if not k.endswith(COUNTER) and not k.startswith("input.")]
-    head, classes = class_layer(ours.table), 0
+    head, classes = f"{class_layer(ours.table)}.", 0
+    if ours.table[-1].kind == "torchvision" and wanted:  # one closed layer, whose last module gives the classes
+        head = wanted[-1][0].rpartition(".")[0] + "."
     for (their_key, their), (our_key, our) in zip(given, wanted, strict=False):
-        fixed = 1 if our_key.startswith(f"{head}.") else 0  # the number of classes may be another
+        fixed = 1 if our_key.startswith(head) else 0  # the number of classes may be another
         alike = their_key.rpartition(".")[2] == our_key.rpartition(".")[2] and their.ndim == our.ndim
         if not alike or their.shape[fixed:] != our.shape[fixed:]:
             raise ValueError(f"{their_key} is {_size(their.shape)}, and here {our_key} {_size(our.shape)}")
@@ -145,7 +147,7 @@ def by_our_names(theirs: Mapping[str, Tensor], ours: Network) -> tuple[dict[str,
         more = (given if len(given) > len(wanted) else wanted)[min(len(given), len(wanted))][0]
         raise ValueError(f"it has {len(given)} tensors, and here are {len(wanted)}; the first too many is {more}")
     if not classes:
-        raise ValueError(f"{head} is for no classes")
+        raise ValueError(f"{head[:-1]} is for no classes")
     named = {our_key: their for (_, their), (our_key, _) in zip(given, wanted, strict=True)}
     return named, classes
 
