@@ -109,8 +109,17 @@ def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
     assert finite(Run.load(directory))
 
 
+class Chain(nn.Sequential):
+    """Layers that are walked through as those of a network are."""
+
+    def walk(self, images):
+        for name, layer in self.named_children():
+            read, images = images, layer(images)
+            yield name, [read], images
+
+
 def test_large_but_finite_gradients_are_no_reason_to_stop():
-    network = nn.Sequential()
+    network = Chain()
     network.add_module("fc", nn.Linear(3, 2))
     loss = (network(torch.ones(1, 3)) * 1e30).sum()
     loss.backward()
@@ -128,7 +137,7 @@ class Root(nn.Module):
 
 @pytest.mark.parametrize(("shift", "said"), [(-1.0, "gives values"), (0.0, "gives a gradient")])
 def test_a_layer_that_makes_it_by_itself_is_named_and_the_learning_rate_not_blamed(shift, said):
-    network = nn.Sequential()
+    network = Chain()
     network.add_module("fc1", nn.Linear(3, 2, bias=False))
     network.add_module("root", Root())
     network.add_module("fc2", nn.Linear(2, 2))
@@ -162,7 +171,7 @@ def test_in_a_graph_the_branch_is_named(composed, layer, spoil, said):
 
 
 def test_values_that_grew_too_large_are_a_matter_of_the_learning_rate():
-    network = nn.Sequential()
+    network = Chain()
     network.add_module("fc1", nn.Linear(3, 2))
     network.add_module("fc2", nn.Linear(2, 2))
     for parameter in network.parameters():

@@ -218,7 +218,7 @@ def test_what_is_removed_leaves_the_others_their_weights(weights, given, tmp_pat
 
 def test_an_inserted_layer_starts_afresh(composed, weights):
     mix = "+model.layers.mix={kind: conv, channels: 64, kernel_size: 1, after: conv1}"
-    config = composed("model=squeezenet", mix, "model.freeze=[mix]")
+    config = composed("model=squeezenet", mix)
     network = Network(config["model"], (3, 64, 64), 1000)
     assert take(network, read_weights(weights, config["model"])) == ["mix"]
 

@@ -130,6 +130,8 @@ def test_a_sweep_under_torchrun_is_refused(command, monkeypatch, tmp_path):
 
 def test_a_failing_process_group_leaves_its_cause_and_one_line(tmp_path):
     command = [
+        *XO,
+        *MLP,
         *COMMON,
         "trainer=ddp_cpu",
         "optimizer.lr=1e30",

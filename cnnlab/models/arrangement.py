@@ -40,8 +40,10 @@ def arrange(layers: Any) -> dict[str, Spec]:
         if "from" in specs[name]:
             order.insert(_place(order, anchor), name)
     for before, name in zip(["input", *order], order, strict=False):
-        sources = specs[name].setdefault("from", before)
-        specs[name]["from"] = list(sources) if isinstance(sources, (list, tuple)) else [sources]
+        given = specs[name].get("from", before)
+        specs[name]["from"] = sources = list(given) if isinstance(given, (list, tuple)) else [given]
+        if not all(isinstance(source, str) for source in sources):
+            raise ValueError(f"{name}: from is the name of a layer, or a list of names, not {given!r}")
     for name, anchor in behind:
         if "from" not in specs[name]:
             for reader in order:
