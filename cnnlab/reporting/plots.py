@@ -21,7 +21,7 @@ def differences(study: Study) -> str:
     for y, comparison in enumerate(reversed(shown)):
         difference = comparison.difference
         assert difference is not None
-        colour = COLOURS.get(comparison.verdict, NEUTRAL)
+        colour = COLOURS.get(comparison.judgement.verdict if comparison.judgement else "", NEUTRAL)
         if difference.low is not None and difference.high is not None:
             axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2)
         axes.plot([100 * difference.mean], [y], "o", color=colour)

@@ -74,6 +74,6 @@ TERMINAL = (
     "sd",
     "difference",
     "95 % interval",
-    "p (Holm)",
+    "p (max-T)",
     "verdict",
 )

@@ -115,6 +115,15 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
     return judgements
 
 
+def needed(difference: Difference, judgement: Judgement, margin: float | None = None) -> int:
+    """Seeds at which a difference would get a verdict, if its mean and deviation stay as they are."""
+    assert judgement.low is not None
+    assert judgement.high is not None
+    reach, mean = (judgement.high - judgement.low) / 2, abs(difference.mean)
+    room = max(mean, margin - mean if margin is not None else 0.0)
+    return ceil(difference.seeds * (reach / room) ** 2) + 1 if reach < 100 * room else 10**6
+
+
 def _t(flips: Array, differences: Array, count: int) -> Array:
     """Magnitudes of the t statistic under each flip; differences that are missing are 0."""
     sums, squares = flips @ differences, max(float(differences @ differences), 1e-300)
@@ -148,7 +157,9 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
     ends = []
     for sign in (-1, 1):
         inside, outside = 0.0, step
-        while (kept := _p_of(mean + sign * outside, flips, differences, present, others) >= LEVEL) and outside < 1e6 * step:
+        while (
+            kept := _p_of(mean + sign * outside, flips, differences, present, others) >= LEVEL
+        ) and outside < 1e6 * step:
             inside, outside = outside, 2 * outside
         for _ in range(HALVINGS if not kept else 0):
             middle = (inside + outside) / 2
