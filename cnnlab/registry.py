@@ -45,6 +45,18 @@ def pick(table: Mapping[str, Value], name: Any, what: str) -> Value:
     return table[name]
 
 
+def kind_and_options(choice: Any, what: str) -> tuple[Any, dict[str, Any]]:
+    """Split a choice, which is a kind or a mapping of `kind` and options, such as {kind: batch, eps: 0.001}.
+
+    Raises:
+        ValueError: a mapping without kind.
+    """
+    options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
+    if "kind" not in options:
+        raise ValueError(f"{what} has options and no kind: {choice}")
+    return options.pop("kind"), options
+
+
 def one_line(error: object) -> str:
     """Return the text of an error, or whatever else, in one line."""
     return " ".join(str(error).split())

@@ -64,16 +64,27 @@ def keys(group: str) -> list[Row]:
     """Return a group's keys: what conf/common/ has, what the default choice has, what others have beside."""
     first = next(value.strip("`") for key, value, _ in read("train")[1] if key == f"/{group}")
     common = read(f"common/{group}")[1] if group in choices("common") else []
-    found = {key: (value, comment) for key, value, comment in common}
-    fixed = {key for key, *_ in read(f"{group}/{first}")[1]} - set(found)
+    meanings = {key: comment for key, _, comment in common}
+    values: dict[str, dict[str, list[str]]] = {key: {value: []} for key, value, _ in common}  # each with its choices
+    fixed = {key for key, *_ in read(f"{group}/{first}")[1]} - set(values)
     for choice in sorted(choices(group), key=lambda choice: choice != first):
         for key, value, comment in read(f"{group}/{choice}")[1]:
-            default, meaning = found.get(key, ("", ""))
-            if value and key[0] != "/":
-                there = value if key in fixed else f"{value} in {choice}"
-                differs = not default or (key not in fixed and value != default.partition(" in ")[0])
-                found[key] = f"{default}, {there}".removeprefix(", ") if differs else default, meaning or comment
-    return [(f"{group}.{key}", *rest) for key, rest in found.items()]
+            if not value or key[0] == "/" or key.rpartition(".")[0] in values:  # the last is an option of a value
+                continue
+            meanings[key] = meanings.get(key) or comment
+            there = values.setdefault(key, {})
+            if key in fixed and not there:
+                there[value] = []
+            elif key not in fixed and there.get(value) != []:
+                there.setdefault(value, []).append(choice)
+    told = {key: ", ".join(_where(*item) for item in there.items()) for key, there in values.items()}
+    return [(f"{group}.{key}", told[key], meanings[key]) for key in told]
+
+
+def _where(value: str, those: list[str]) -> str:
+    """Return a value with the choices that have it, or with their number where they are many."""
+    names = " and ".join(those) if len(those) < 4 else f"{len(those)} choices"
+    return f"{value} in {names}" if those else value
 
 
 def first_line(thing: Any) -> str:

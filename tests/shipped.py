@@ -4,8 +4,8 @@ from cnnlab.config.compose import conf_dir
 
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
 MNIST, CIFAR, ILSVRC = ((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 224, 224), 1000)
-_SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "plain20", "plain56", "resnet20", "resnet56",
-          "torchvision", "vgg_cifar")  # fmt: skip
+_SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "inception_cifar", "plain20", "plain56", "resnet20",
+          "resnet56", "torchvision", "vgg_cifar")  # fmt: skip
 _LARGE = ("alexnet_torchvision", "googlenet", "resnet18", "resnet34", "resnet50", "squeezenet", "vgg11", "vgg16",
           "vgg19", "zfnet")  # fmt: skip
 INPUTS = {
@@ -16,6 +16,8 @@ INPUTS = {
     "xo_cnn": ((1, 9, 9), 2),
 }
 LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
+# without those that are made of the blocks of another: for tests that take long for each layer
+DISTINCT = [m for m in MODELS if m not in ("plain20", "plain56", "resnet34", "resnet56", "vgg16", "vgg19")]
 
 
 def usual_input(model: str) -> tuple[tuple[int, int, int], int]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from shipped import LARGE, MODELS, usual_input
+from shipped import DISTINCT, LARGE, usual_input
 
 from cnnlab.trained.export import OnnxNetwork, export, write
 from cnnlab.training.classifier import Classifier
@@ -11,7 +11,7 @@ from cnnlab.training.classifier import Classifier
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", DISTINCT)
 def test_every_shipped_model_exports_with_any_batch_size(composed, model, tmp_path):
     shape, classes = usual_input(model)
     narrow = ["model.width=0.125"] if model in LARGE else []

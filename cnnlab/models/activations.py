@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.registry import pick
+from cnnlab.registry import kind_and_options, pick
 
 
 class ScaledTanh(nn.Module):
@@ -138,8 +138,7 @@ def activation(choice: str | Mapping[str, Any], channels: int) -> nn.Module:
     Raises:
         ValueError: an unknown name or option, with the nearest known one.
     """
-    options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
-    kind = options.pop("kind", None)
+    kind, options = kind_and_options(choice, "activation")
     make = pick(ACTIVATIONS, kind, "activation")
     try:
         return make(channels, **options)

@@ -13,7 +13,7 @@ from cnnlab.models.arrangement import Spec
 from cnnlab.models.initialisation import initialise
 from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import MergeUnit, Shape, merged
-from cnnlab.registry import check_options, pick
+from cnnlab.registry import check_options, kind_and_options, pick
 
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
 SIZES_OF_WIDTH = ("channels", "features")  # what model.width multiplies
@@ -73,9 +73,8 @@ def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
     channels = getattr(module, "out_channels", getattr(module, "out_features", shape[0]))
     initialise(unit, spec.get("init"))
     if norm := spec.get("norm"):
-        options = dict(norm) if isinstance(norm, Mapping) else {"kind": norm}
-        name = pick(NORMS, options.pop("kind", None), "norm")
-        unit.add_module("norm", make_layer(name, (channels, *shape[1:]), options))
+        choice, options = kind_and_options(norm, "norm")
+        unit.add_module("norm", make_layer(pick(NORMS, choice, "norm"), (channels, *shape[1:]), options))
     if spec.get("activation"):
         unit.add_module("activation", activation(spec["activation"], channels))
     if isinstance(spec.get("dropout"), str):

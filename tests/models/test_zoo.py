@@ -6,9 +6,11 @@ from functools import cache
 import pytest
 import torch
 from shipped import CIFAR, LARGE, MNIST, MODELS, usual_input
+from torch import nn
 
 from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
 from cnnlab.models.network import Network
+from cnnlab.models.table import Reach
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +79,28 @@ def test_what_the_ablations_of_the_lectures_drop(composed):
     assert whole - alexnet("model.remove=[conv3,conv4]").params == 1_696_512
     less = alexnet("model.groups=1", "model.remove=[conv3,conv4]").params
     assert 62_378_344 - less == 2_507_520
+
+
+@pytest.mark.parametrize(
+    ("model", "block"),
+    [("resnet20", "s1b2"), ("resnet50", "s4b3"), ("googlenet", "i4b"), ("squeezenet", "fire3"), ("densenet40", "d2l5"),
+     ("vgg16", "conv4")],
+)  # fmt: skip
+def test_a_glob_takes_a_block(composed, model, block):
+    whole = built(composed, *usual_input(model), f"model={model}").table
+    less = built(composed, *usual_input(model), f"model={model}", f"model.remove=['{block}_*']").table
+    assert [row.name for row in less] == [row.name for row in whole if row.name.rpartition("_")[0] != block]
+    assert len(less) < len(whole)
+
+
+@pytest.mark.parametrize("model", ["all_cnn", "googlenet", "resnet20", "resnet50", "squeezenet", "vgg16"])
+def test_the_activation_of_all_units_is_that_of_sums_too(composed, model):
+    kinds = {type(module) for module in built(composed, *usual_input(model), f"model={model}").modules()}
+    others = {
+        type(module)
+        for module in built(composed, *usual_input(model), f"model={model}", "model.activation=elu").modules()
+    }
+    assert others == kinds - {nn.ReLU} | {nn.ELU}
 
 
 def test_lenet5_1998_layer_by_layer(composed):
@@ -149,12 +173,11 @@ def test_the_table_agrees_with_the_built_module(composed, model):
     shape, classes = usual_input(model)
     device = "meta" if model in LARGE else "cpu"
     network = built(composed, shape, classes, f"model={model}", device=device).eval()
-    value = torch.rand(1, *shape, device=device)
+    image = torch.rand(1, *shape, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for row, layer in zip(network.table, network, strict=True):
-            value = layer(value)
-            assert tuple(value.shape[1:]) == row.output_shape
-            assert sum(p.numel() for p in layer.parameters() if p.requires_grad) == row.params
+        for row, (name, _, value) in zip(network.table, network.walk(image), strict=True):
+            assert (name, tuple(value.shape[1:])) == (row.name, row.output_shape)
+            assert sum(p.numel() for p in getattr(network, name).parameters() if p.requires_grad) == row.params
     assert counter.get_total_flops() // 2 == network.macs
 
 
@@ -167,11 +190,8 @@ def sees(network: Network, image: torch.Tensor) -> list[int]:
         """Whether the middle value of each layer is spoilt when these rows are."""
         value = image.clone()
         value[:, :, first:end] = torch.nan
-        spoilt = []
-        for layer in network:
-            value = layer(value)
-            spoilt.append(bool((value[0, :, value.shape[2] // 2] if value.dim() == 4 else value[0]).isnan().any()))
-        return spoilt
+        middles = (v[0, :, v.shape[2] // 2] if v.dim() == 4 else v[0] for _, _, v in network.walk(value))
+        return [bool(middle.isnan().any()) for middle in middles]
 
     def extent(layer: int) -> int:
         ends = range(1, height + 1)
@@ -184,12 +204,20 @@ def sees(network: Network, image: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model):
-    (channels, height, _), classes = usual_input(model)
-    convolutional = any(s["kind"] == "conv" for s in composed(f"model={model}")["model"]["layers"].values())
-    # twice or three times as large where that is possible, so that the border cuts off nothing the table counts
-    size = height + (224 if height > 100 else 2 * height) if convolutional else height
-    shape = (channels, size, size)
-    narrow = ["model.width=0.25"] if height > 100 else []  # what a value sees does not depend on the width
-    network = built(composed, shape, classes, f"model={model}", *narrow, device="cpu").eval()
-    assert sees(network, torch.rand(1, *shape)) == [row.receptive_field for row in network.table]
+def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model, monkeypatch):
+    (channels, size, _), classes = usual_input(model)
+    if model not in LARGE and any(s["kind"] == "conv" for s in composed(f"model={model}")["model"]["layers"].values()):
+        size *= 2  # so that less of what deep layers see is cut off by the border
+    size += model == "squeezenet"  # whose first convolution leaves out the last row of 224
+    narrow = ["model.width=0.125"] if model in LARGE else []  # what a value sees does not depend on the width
+    network = built(composed, (channels, size, size), classes, f"model={model}", *narrow, device="cpu").eval()
+    endless = Reach((10**9,) * 2, (0, 0), (1, 1), (1, 1))
+    monkeypatch.setattr(Reach, "start", lambda shape: endless)
+    uncut = built(composed, (channels, size, size), classes, f"model={model}", *narrow).reaches
+    assert [row.receptive_field for row in network.table] == [min(uncut[r.name].size[0], size) for r in network.table]
+    seen = []
+    for row in network.table:
+        reach, middle = uncut[row.name], row.output_shape[1] // 2 if len(row.output_shape) > 1 else 0
+        first = reach.first[0] + middle * reach.step[0]
+        seen.append(min(first + reach.size[0], size) - max(first, 0))
+    assert sees(network, torch.rand(1, channels, size, size)) == seen
