@@ -24,7 +24,7 @@ from cnnlab.models.network import Network
 CASES: dict[str, tuple[list[str], tuple[int, int, int], Callable[[], nn.Module], int, int]] = {
     "resnet20": (["model=resnet20"], (3, 32, 32), networks.resnet20, 128, 5),
     "resnet18": (
-        ["model=resnet18", "model.layers.stem={kind: conv, channels: 64, kernel_size: 3, padding: 1, bias: false}",
+        ["model=resnet18", "model.layers.stem={kernel_size: 3, stride: 1, padding: 1}",
          "model.remove=[maxpool]"],
         (3, 32, 32), networks.resnet18, 32, 2,
     ),

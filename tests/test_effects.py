@@ -232,6 +232,11 @@ def plan(seen: Seen) -> Any:
     return content["baseline"], variants, sorted({job["seed"] for job in content["jobs"]})
 
 
+def margin(seen: Seen) -> float | None:
+    (written,) = seen.folder.glob("outputs/studies/*/plan.json")
+    return json.loads(written.read_text())["margin"]
+
+
 def runs(seen: Seen) -> int:
     return len(list(seen.folder.glob("outputs/studies/*/*/run.json")))
 
@@ -300,6 +305,7 @@ EFFECTS: dict[str, Row] = {
                                   gives=r"no_s1b1.*s1b1_conv1,s1b1_conv2,s1b1_add\]"),
     "study.seeds": Row("[3,4]", plan, base=PLAN, by="train", gives=r"\[3, 4\]"),
     "study.baseline": Row("softmax", plan, base=PLAN, by="train", gives=r"^\('softmax'"),
+    "study.margin": Row("0.2", margin, base=PLAN, by="train", gives=r"^0\.002$"),
     "study.match": Row("params", plan, base=f"{DRAFT} model=mlp model.layers.fc1.features=128,64", by="train"),
     "study.skip_invalid": Row("true", refusal, base=f"{PLAN} model=mlp,lenet5", by="train", gives="^$"),
     "study.pack": Row("2", packed, base=STUDY, by="train", gives=r"^\[1, 1\]$"),

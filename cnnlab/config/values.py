@@ -16,6 +16,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "test_shift": (int, 0, inf),
     "checkpoint_every?": (int, 1, inf),
     "study.pack": (int, 1, inf),
+    "study.margin?": (float, 0, 100),
     "data.batch_size": (int, 1, inf),
     "data.eval_batch_size": (int, 1, inf),
     "data.stream?": (int, 1, inf),

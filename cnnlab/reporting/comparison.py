@@ -1,10 +1,14 @@
 """A study's comparison as rows, and the sentences that go with it; the same for terminal, Markdown and HTML."""
 
+import shlex
 from collections.abc import Sequence
 
+from cnnlab.reporting.statistics import needed, seeds_needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table, show
 from cnnlab.runs.metrics import METRICS
+
+MANY = 100  # seeds
 
 
 def table(study: Study) -> Table:
@@ -33,8 +37,12 @@ def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[st
     if difference and difference.low is not None and difference.high is not None:
         row["95 % interval"] = f"{_points(difference.low)} to {_points(difference.high)}"
     row["p"] = difference.p if difference else None
-    row["p (Holm)"] = comparison.p
-    row["verdict"] = comparison.verdict or ("baseline" if comparison is reference else "no runs yet")
+    judgement = comparison.judgement
+    row["interval for all"] = None
+    if judgement and judgement.low is not None and judgement.high is not None:
+        row["interval for all"] = f"{_points(judgement.low)} to {_points(judgement.high)}"
+    row["p (max-T)"] = judgement.p if judgement else None
+    row["verdict"] = judgement.verdict if judgement else "baseline" if comparison is reference else "no runs yet"
     if any(c.lesion is not None for c in study.comparisons):
         row["lesion"] = _points(comparison.lesion) if comparison.lesion is not None else None
     seconds = [c.metrics.get("fit_seconds", (None, None))[0] for c in (comparison, reference)]
@@ -73,21 +81,29 @@ def _points(fraction: float) -> str:
 
 def remarks(study: Study) -> list[str]:
     """What a reader has to know to read the table."""
-    seeds = {len(c.runs) for c in study.comparisons}
-    others = len(study.comparisons) - 1
+    others = [c for c in study.comparisons if c.difference]
     images = "test" if study.metric == "test/acc" else "validation"
     lines = [
         f"Accuracy on {images} images, mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
-        f"validation images. Differences from {study.baseline} are paired by seed, in percentage points, with a 95 % "
-        f"BCa bootstrap interval, an exact sign-flip p and Holm's correction for {others} "
-        f"comparison{'s' * (others != 1)}."
+        f"validation images. Differences from {study.baseline} are paired by seed, in percentage points. The 95 % "
+        "interval and p are those of an exact sign-flip test of each variant by itself, inverted for the interval, so "
+        "that 0 lies in it exactly where p is at least 0.05. The interval for all and p (max-T) count all variants "
+        "together (step-down max-T, Westfall & Young 1993, on the same sign flips); the verdict is theirs. They assume "
+        "that where nothing differs the differences of all variants are jointly symmetric about 0: skewed differences "
+        "are covered less often than 95 %. The spread is that over seeds, on one validation split and one test set."
     ]
-    if others and min(seeds) < study.seeds_needed:
+    few = [c for c in others if c.difference and c.difference.seeds < seeds_needed()]
+    if few:
         lines.append(
-            f"Too few seeds for some or all verdicts: with {others} comparison{'s' * (others != 1)} it takes at least "
-            f"{study.seeds_needed} seeds, since even a difference of the same sign on every one of n seeds has "
-            "p = 2 / 2^n before correction."
+            f"Too few seeds for a verdict on {_names(few)}: below {seeds_needed()} seeds there is no 95 % interval, "
+            "since even differences of one sign on every one of n seeds have p = 2 / 2^n."
         )
+    if study.margin is not None:
+        lines.append(
+            f"Equivalent: the interval for all lies within {_points(study.margin)[1:]} points of 0. Negligible or "
+            "worse (better): it lies on one side of that margin, and not on the other."
+        )
+    lines += _seeds_to_decide(study, others)
     if any(c.lesion is not None for c in study.comparisons):
         lines.append(
             "Lesion: the change when the trained baseline has the same layers silenced (their output replaced by its "
@@ -97,6 +113,32 @@ def remarks(study: Study) -> list[str]:
     if study.unfinished:
         lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {_why(study.unfinished)}")
     return lines
+
+
+def _seeds_to_decide(study: Study, others: Sequence[Comparison]) -> list[str]:
+    """Say how many seeds would decide what is inconclusive, at the deviation seen, and how to add them."""
+    wanted = {}
+    for comparison in others:
+        difference, judgement = comparison.difference, comparison.judgement
+        if difference and judgement and judgement.verdict not in ("worse", "better", "equivalent", "too few seeds"):
+            wanted[comparison.variant.name] = needed(difference, judgement, study.margin)
+    if not wanted:
+        return []
+    some = ", ".join(f"{name} {n if n <= MANY else f'over {MANY}'}" for name, n in wanted.items())
+    line = f"Seeds that would decide, at the deviation seen: {some}."
+    reachable = [n for n in wanted.values() if n <= MANY]
+    if reachable and "cnnlab.train" in study.command:
+        seeds = sorted({int(row["seed"]) for row in study.rows})
+        every = seeds + [n for n in range(max(seeds) + max(reachable)) if n not in seeds][: max(reachable) - len(seeds)]
+        given = [part for part in study.command if not part.startswith(("seed=", "study.seeds="))]
+        command = shlex.join([*given, f"study.seeds=[{','.join(map(str, sorted(every)))}]"])
+        line += f" This adds them: {command}"
+    return [line]
+
+
+def _names(comparisons: Sequence[Comparison], shown: int = 5) -> str:
+    names = [c.variant.name for c in comparisons]
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def _why(rows: Sequence[dict[str, object]]) -> str:

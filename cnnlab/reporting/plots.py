@@ -16,20 +16,21 @@ PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e
 
 
 def differences(study: Study) -> str:
-    """Each variant's difference from the baseline with its interval."""
+    """Each variant's difference from the baseline, with the interval that holds for all of them together."""
     shown = [c for c in study.comparisons if c.difference]
     figure, axes = _figure(7, 1 + 0.35 * max(1, len(shown)))
     for y, comparison in enumerate(reversed(shown)):
-        difference = comparison.difference
+        difference, judgement = comparison.difference, comparison.judgement
         assert difference is not None
-        colour = COLOURS.get(comparison.verdict, NEUTRAL)
-        if difference.low is not None and difference.high is not None:
-            axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2)
+        assert judgement is not None
+        colour = COLOURS.get(judgement.verdict, NEUTRAL)
+        if judgement.low is not None and judgement.high is not None:
+            axes.plot([100 * judgement.low, 100 * judgement.high], [y, y], color=colour, linewidth=2)
         axes.plot([100 * difference.mean], [y], "o", color=colour)
     axes.axvline(0, color="#999999", linewidth=1)
     axes.set_yticks(range(len(shown)), [c.variant.name for c in reversed(shown)])
     axes.set_ylim(-0.6, max(1, len(shown)) - 0.4)
-    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % interval)")
+    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % intervals, for all together)")
     return _svg(figure, "differences")
 
 

@@ -73,7 +73,7 @@ TERMINAL = (
     "fit seconds",
     "sd",
     "difference",
-    "95 % interval",
-    "p (Holm)",
+    "interval for all",
+    "p (max-T)",
     "verdict",
 )

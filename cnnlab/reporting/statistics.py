@@ -1,14 +1,24 @@
-"""What a study may claim: paired differences over seeds, how sure they are, a verdict that counts all comparisons."""
+"""What a study may claim: paired differences over seeds, intervals, and verdicts that count all comparisons.
+
+All of it rests on one test. Where a variant is worth exactly `m` more than the baseline, its differences less `m` are
+as likely with their signs turned; a p value is the share of sign flips that give a statistic at least as large as the
+one seen (Fisher 1935). An interval holds the values that this test does not reject, so that it contains 0 exactly where
+p is at least 0.05. Several variants are tested together by the largest of their t statistics under common flips
+(step-down max-T; Westfall & Young 1993), which assumes that their differences are jointly symmetric.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from math import ceil, nextafter
 
 import numpy as np
 
 LEVEL = 0.05
-EXACT = 2**14  # sign flips that are all gone through; of more, as many are drawn
-RESAMPLES = 9999  # of a bootstrap
+EXACT = 14  # differences up to which all sign flips are gone through; of more, 2^13 are drawn
+HALVINGS = 30  # of a step, in the search for an interval's end
+NEAR = 1e-12  # relative difference up to which statistics count as equal
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -17,88 +27,163 @@ class Difference:
 
     seeds: int
     mean: float
-    low: float | None  # 95 % interval, BCa bootstrap (Efron 1987)
+    low: float | None  # 95 % interval of the mean; None below 6 seeds, where there is none
     high: float | None
-    p: float | None  # of a sign-flip test, exact up to 14 seeds
+    p: float | None  # of a sign-flip test, exact up to 14 seeds; uncorrected
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What may be said of one variant among several."""
+
+    p: float | None  # corrected for all comparisons
+    low: float | None  # 95 % interval that holds for all variants together
+    high: float | None
+    verdict: str  # worse, better, equivalent, negligible or worse, negligible or better, inconclusive, too few seeds
 
 
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """The mean of the differences, seed by seed; without an interval below three seeds, where there is none to find."""
+    """The mean of the differences, seed by seed, with its exact interval and p.
+
+    The ends of the interval are means of subsets of the differences: with S the differences whose signs are turned, the
+    flip is as extreme as what was seen exactly where the mean of S, or of the others, lies beyond the tested value.
+    """
     differences = np.subtract(variant, baseline)
     count, mean = len(differences), float(np.mean(differences))
     if count < 2:
         return Difference(count, mean, None, None, None)
-    p = sign_flip_p(differences)
-    if np.ptp(differences) == 0:
-        return Difference(count, mean, mean, mean, p)
-    low, high = bca_interval(differences) if count > 2 else (None, None)
-    return Difference(count, mean, low, high, p)
+    turned = sign_flips(count)[1:] < 0
+    sizes, sums = turned.sum(1), turned @ differences
+    means = _rounded(np.stack([sums / sizes, (differences.sum() - sums) / (count - sizes)]), differences)
+    lows, highs = np.sort(means.min(0)), np.sort(-means.max(0))
+    p = (1 + (np.sum(lows <= 0) if mean > 0 else np.sum(highs <= 0))) / (1 + len(lows))
+    outside = ceil(LEVEL * (1 + len(lows))) - 1  # so many subset means may lie beyond an end
+    if outside < 1:
+        return Difference(count, mean, None, None, float(p))
+    return Difference(count, mean, float(lows[outside - 1]), float(-highs[outside - 1]), float(p))
 
 
-# scipy.stats has both of these, but takes longer to import than a report may
+def sign_flips(count: int) -> Array:
+    """Signs (flips, count) of 1 and -1, the first row all 1: each way but for a common sign, or drawn ones."""
+    if count <= EXACT:
+        return 1 - 2 * (np.arange(2 ** (count - 1))[:, None] >> np.arange(count) & 1)
+    drawn = np.random.default_rng(0).choice([-1, 1], (2 ** (EXACT - 1), count))
+    drawn[:, -1] = 1
+    return np.concatenate([np.ones((1, count), int), drawn[(drawn < 0).any(1)]])
 
 
-def sign_flip_p(differences: np.ndarray) -> float:
-    """How often a mean as far from 0 comes about where each sign is a coin's; exact up to 14 differences."""
-    count = len(differences)
-    if 2**count <= EXACT:
-        signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-    else:
-        drawn = np.random.default_rng(0).choice([-1, 1], (EXACT, count))
-        signs = np.concatenate([drawn, np.ones((1, count))])  # what was seen is one of the ways
-    sums, seen = abs(signs @ differences), abs(differences.sum())
-    return float(np.mean(sums >= seen * (1 - 1e-12)))
+def _rounded(values: Array, scale: Array) -> Array:
+    """Values without the noise of floating-point sums, so that ties are ties."""
+    largest = float(np.abs(scale).max())
+    return np.round(values / largest, 12) * largest if largest else values
 
 
-def bca_interval(values: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """95 % interval of the mean: the bootstrap's percentiles, corrected for bias and skew (Efron 1987).
-
-    None where the correction cannot be had, of too few distinct values.
-    """
-    normal, count = NormalDist(), len(values)
-    means = np.random.default_rng(0).choice(values, (RESAMPLES, count)).mean(1)
-    below = float(np.mean(means < values.mean()) + np.mean(means <= values.mean())) / 2
-    left_out = (values.sum() - values) / (count - 1)
-    pull = left_out.mean() - left_out
-    spread = float(np.sum(pull**2))
-    if not 0 < below < 1 or spread == 0:
-        return None, None
-    bias, skew = normal.inv_cdf(below), float(np.sum(pull**3)) / (6 * spread**1.5)
-    ends = [bias + normal.inv_cdf(p) for p in (LEVEL / 2, 1 - LEVEL / 2)]
-    low, high = np.quantile(means, [normal.cdf(bias + z / (1 - skew * z)) for z in ends])
-    return float(low), float(high)
-
-
-def seeds_needed(comparisons: int) -> int:
-    """The fewest seeds at which a difference of the same sign on every seed gets a corrected p under 0.05."""
+def seeds_needed() -> int:
+    """The fewest seeds at which anything can be told: n differences of one sign have p = 2 / 2^n."""
     seeds = 1
-    while comparisons * 2 / 2**seeds >= LEVEL:
+    while 2 / 2**seeds >= LEVEL:
         seeds += 1
     return seeds
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """P values corrected for their number, step by step from the smallest (Holm 1979).
+def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
+    """Corrected p, simultaneous interval and verdict of each variant.
 
-    As slow to import: statsmodels, which has it too.
+    Args:
+        differences: (seeds, variants), NaN where a run is missing.
+        margin: a difference that is too small to matter.
     """
-    corrected, floor = [0.0] * len(ps), 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        floor = max(floor, min(1.0, ps[index] * (len(ps) - rank)))
-        corrected[index] = floor
+    seeds, variants = differences.shape
+    if not variants:
+        return []
+    flips, present = sign_flips(seeds), ~np.isnan(differences)
+    values = np.where(present, differences, 0.0)
+    statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in range(variants)], 1)
+    judgements = []
+    for variant, p in enumerate(_step_down(statistics)):
+        count = present[:, variant].sum()
+        if count < seeds_needed():
+            judgements.append(Judgement(None, None, None, "too few seeds"))
+            continue
+        others = np.delete(statistics, variant, 1).max(1, initial=0.0)
+        low, high = _interval(flips, values[:, variant], present[:, variant], others)
+        if p < LEVEL and low <= 0 <= high:  # the steps down tell more than an interval for all at once
+            low, high = (nextafter(0.0, 1.0), high) if low + high > 0 else (low, nextafter(0.0, -1.0))
+        elif p >= LEVEL:  # an end may be 0 itself, which the search meets only nearly
+            low, high = min(low, 0.0), max(high, 0.0)
+        judgements.append(Judgement(p, low, high, _verdict(p, low, high, margin)))
+    return judgements
+
+
+def needed(difference: Difference, judgement: Judgement, margin: float | None = None) -> int:
+    """Seeds at which a difference would get a verdict, if its mean and deviation stay as they are."""
+    assert judgement.low is not None
+    assert judgement.high is not None
+    reach, mean = (judgement.high - judgement.low) / 2, abs(difference.mean)
+    room = max(mean, margin - mean if margin is not None else 0.0)
+    return ceil(difference.seeds * (reach / room) ** 2) + 1 if reach < 100 * room else 10**6
+
+
+def _t(flips: Array, differences: Array, count: int) -> Array:
+    """Magnitudes of the t statistic under each flip; differences that are missing are 0."""
+    sums, squares = flips @ differences, max(float(differences @ differences), 1e-300)
+    share = np.minimum(sums**2 / (max(count, 2) * squares), 1 - NEAR)
+    t: Array = np.sqrt((max(count, 2) - 1) * share / (1 - share))
+    return t
+
+
+def _step_down(statistics: Array) -> list[float]:
+    """P of each variant: its statistic among the largest, under each flip, of its own and those with smaller ones."""
+    seen = statistics[0]
+    order, corrected, floor = np.argsort(-seen), [1.0] * len(seen), 0.0
+    for rank, variant in enumerate(order):
+        largest = statistics[:, order[rank:]].max(1)
+        floor = max(floor, float(np.mean(largest >= seen[variant] * (1 - NEAR))))
+        corrected[variant] = floor
     return corrected
 
 
-def verdicts(differences: Sequence[Difference]) -> list[tuple[float | None, str]]:
-    """Holm-corrected p and a verdict for each: worse or better where it is under 0.05."""
-    corrected = iter(holm([d.p for d in differences if d.p is not None]))
-    answers: list[tuple[float | None, str]] = []
-    for difference in differences:
-        p = next(corrected) if difference.p is not None else None
-        if difference.seeds < seeds_needed(len(differences)):
-            answers.append((p, "too few seeds"))
-        elif p is not None and p < LEVEL:
-            answers.append((p, "worse" if difference.mean < 0 else "better"))
-        else:
-            answers.append((p, "inconclusive"))
-    return answers
+def _interval(flips: Array, differences: Array, present: Array, others: Array) -> tuple[float, float]:
+    """The values that the test of all variants together does not reject for one of them.
+
+    Args:
+        flips: (flips, seeds).
+        differences, present: (seeds,) of the variant.
+        others: (flips,) the largest statistic of all other variants.
+    """
+    count = int(present.sum())
+    mean = float(differences.sum()) / count
+    step = float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR
+    ends = []
+    for sign in (-1, 1):
+        inside, outside = 0.0, step
+        while (
+            kept := _p_of(mean + sign * outside, flips, differences, present, others) >= LEVEL
+        ) and outside < 1e6 * step:
+            inside, outside = outside, 2 * outside
+        for _ in range(HALVINGS if not kept else 0):
+            middle = (inside + outside) / 2
+            if _p_of(mean + sign * middle, flips, differences, present, others) >= LEVEL:
+                inside = middle
+            else:
+                outside = middle
+        ends.append(mean + sign * inside if not kept else sign * float("inf"))
+    return ends[0], ends[1]
+
+
+def _p_of(value: float, flips: Array, differences: Array, present: Array, others: Array) -> float:
+    """P of the hypothesis that a variant's difference is `value`, the others' as they are."""
+    own = _t(flips, np.where(present, differences - value, 0.0), int(present.sum()))
+    largest = np.maximum(own, others)
+    largest[0] = own[0]
+    return float(np.mean(largest >= own[0] * (1 - NEAR)))
+
+
+def _verdict(p: float, low: float, high: float, margin: float | None) -> str:
+    if margin is not None and -margin < low and high < margin:
+        return "equivalent"
+    if p < LEVEL:
+        return "worse" if high < 0 else "better"
+    if margin is not None and (low > -margin or high < margin):
+        return "negligible or better" if low > -margin else "negligible or worse"
+    return "inconclusive"

@@ -7,7 +7,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cnnlab.reporting.statistics import Difference, paired_difference, seeds_needed, verdicts
+import numpy as np
+
+from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_difference
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.plan import Plan, Variant, runs_of
 from cnnlab.runs.record import Record, read_history, read_json
@@ -23,8 +25,7 @@ class Comparison:
     runs: list[ResultRow]  # the completed ones
     metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, standard deviation over seeds
     difference: Difference | None = None  # of accuracy; None for the baseline
-    p: float | None = None  # corrected
-    verdict: str = ""
+    judgement: Judgement | None = None  # of that difference among those of all variants
     lesion: float | None = None  # change of the baseline's accuracy when the same layers are silenced, not retrained
 
 
@@ -42,11 +43,7 @@ class Study:
     invalid: list[Variant]
     curves: dict[str, list[list[tuple[float, float]]]]  # variant: for each run (epoch, validation accuracy)
     versions: dict[str, Any]
-
-    @property
-    def seeds_needed(self) -> int:
-        """For any verdict."""
-        return seeds_needed(max(1, len(self.comparisons) - 1))
+    margin: float | None = None  # a difference that is too small to matter
 
     @property
     def unfinished(self) -> Table:
@@ -62,7 +59,7 @@ def read_study(directory: Path) -> Study:
     """
     plan = Plan.load(directory)
     pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
-    return assemble(plan.name, directory, plan.command, plan.baseline, plan.variants, pairs)
+    return assemble(plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin)
 
 
 def assemble(
@@ -72,6 +69,7 @@ def assemble(
     baseline: str,
     variants: Sequence[Variant],
     runs: Sequence[tuple[str, int, str, Record | None]],
+    margin: float | None = None,
 ) -> Study:
     """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it."""
     valid = [v for v in variants if not v.reason]
@@ -82,11 +80,7 @@ def assemble(
     comparisons = [_compare(v, rows, metric) for v in valid]
     reference = next(c for c in comparisons if c.variant.name == baseline)
     others = [c for c in comparisons if c is not reference]
-    for comparison in others:
-        comparison.difference = _difference(comparison.runs, reference.runs, metric)
-    judged = [c for c in others if c.difference]
-    for comparison, (p, verdict) in zip(judged, verdicts([c.difference for c in judged if c.difference]), strict=True):
-        comparison.p, comparison.verdict = p, verdict
+    _compare_with(reference, others, metric, margin)
     finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
     curves: dict[str, list[list[tuple[float, float]]]] = {v.name: [] for v in valid}
     for variant_name, run in finished:
@@ -95,7 +89,7 @@ def assemble(
     _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
     versions = finished[0][1].info["versions"] if finished else {}
     invalid = [v for v in variants if v.reason]
-    return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions)
+    return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin)
 
 
 def damage(run: Record) -> str | None:
@@ -138,10 +132,19 @@ def _compare(variant: Variant, rows: Sequence[ResultRow], metric: str) -> Compar
     return comparison
 
 
-def _difference(variant: Sequence[ResultRow], baseline: Sequence[ResultRow], metric: str) -> Difference | None:
-    theirs = {row["seed"]: row[metric] for row in baseline}
-    shared = [(row[metric], theirs[row["seed"]]) for row in variant if row["seed"] in theirs]
-    return paired_difference(*map(list, zip(*shared, strict=True))) if shared else None
+def _compare_with(reference: Comparison, others: Sequence[Comparison], metric: str, margin: float | None) -> None:
+    """Add to each variant its difference from the baseline, over the seeds that both have, and a judgement of it."""
+    theirs = {row["seed"]: row[metric] for row in reference.runs}
+    values = [{row["seed"]: row[metric] for row in other.runs if row["seed"] in theirs} for other in others]
+    seeds = sorted(set().union(*values))
+    for own, other in zip(values, others, strict=True):
+        if own:
+            other.difference = paired_difference(list(own.values()), [theirs[seed] for seed in own])
+    judged = [(own, other) for own, other in zip(values, others, strict=True) if own]
+    table = np.array([[own.get(seed, np.nan) - theirs[seed] for own, _ in judged] for seed in seeds])
+    judgements = judge(table.reshape(len(seeds), len(judged)), margin)
+    for (_, other), judgement in zip(judged, judgements, strict=True):
+        other.judgement = judgement
 
 
 def _curve(directory: Path) -> list[tuple[float, float]]:

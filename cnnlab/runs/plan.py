@@ -45,6 +45,7 @@ class Plan:
     varied: list[str]
     variants: list[Variant]
     jobs: list[Job]
+    margin: float | None = None  # a difference of accuracy that is too small to matter
     schema: int = SCHEMA
 
     @classmethod

@@ -139,7 +139,8 @@ class Expansion:
                 jobs.append(job_of(variant.name, plain(composed)))
         jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
-        return Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs), invalid
+        margin = None if study.margin is None else study.margin / 100
+        return Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs, margin), invalid
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()
