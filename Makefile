@@ -66,7 +66,7 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes more than an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@for part in floor memory evaluation startup beside looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
+	@for part in floor graph memory evaluation startup beside looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
