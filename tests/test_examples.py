@@ -66,7 +66,7 @@ def test_the_notebook_ends_in_a_comparison(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "without the coordinates: " in done.stdout
-    assert len(list(tmp_path.glob("outputs/runs/*/metrics.json"))) == 7
+    assert len(list(tmp_path.glob("outputs/runs/*/metrics.json"))) == 13
 
 
 def test_the_readme_names_every_file():
