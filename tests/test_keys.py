@@ -14,6 +14,7 @@ from shipped import usual_input
 import cnnlab
 from cnnlab.config.compose import compose, conf_dir, plain
 from cnnlab.config.errors import EXPECTED, explain
+from cnnlab.config.identity import LATER
 from cnnlab.models.network import Network
 from cnnlab.training.validate import check
 
@@ -193,6 +194,24 @@ def test_so_is_every_key_of_a_sweeper(conf, command, tmp_path, file, at):
     assert done.stderr.count("\n") == 1, done.stderr
     assert wrong in done.stderr or at[-1] in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# the keys that every run of version 0.1.0 has
+FORMER = {
+    "data": "batch_size eval_batch_size val_size split_seed resize trim permute_pixels epochs dir",
+    "study": "name variants leave_out seeds baseline match skip_invalid pack plan_only variant varied trial",
+    "": "data_dir output_dir seed run_name resume init_from checkpoint_every label_smoothing test_flip test_shift "
+    "augment precision compile deterministic study trusted_modules",
+}
+
+
+def test_a_run_of_an_earlier_version_lacks_no_key_that_is_needed():
+    """A key that came later has its default in LATER, or the run directories of before could not be read."""
+    root = yaml.safe_load((conf_dir() / "train.yaml").read_text())
+    data = yaml.safe_load((conf_dir() / "common/data.yaml").read_text())
+    for part, keys in {"": root, "study": root["study"], "data": data}.items():
+        later = {key: keys[key] for key in keys if key not in FORMER[part].split() and key != "defaults"}
+        assert later == LATER.get(part, {}), part
 
 
 def test_a_key_of_ones_own_is_taken_where_another_reads_it(composed):
