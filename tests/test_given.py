@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 from torchvision.transforms._presets import ImageClassification
+from zoo import filled
 
 import cnnlab
 from cnnlab.data.images import read_input
@@ -35,23 +36,6 @@ THEIRS = {
     "vgg16": "vgg16",
     "vgg16 model.norm=batch": "vgg16_bn",
 }
-
-
-def filled(arch: str, **options) -> nn.Module:
-    """A network of torchvision with random weights, biases and batch statistics."""
-    options |= {"init_weights": False} if arch == "googlenet" else {}
-    with torch.device("meta"):
-        network = models.get_model(arch, weights=None, **options)
-    network.to_empty(device="cpu")
-    torch.manual_seed(0)
-    for values in network.state_dict().values():
-        if values.ndim > 1:
-            values.uniform_(-1, 1).mul_((6 / values[0].numel()) ** 0.5)  # activations keep their size
-        elif values.is_floating_point():
-            values.uniform_(0.5, 1.5)
-        else:
-            values.zero_()
-    return network.eval()
 
 
 def draw(path: Path, width: int, height: int, seed: int = 0) -> Path:

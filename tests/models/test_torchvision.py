@@ -3,8 +3,8 @@
 import pytest
 import torch
 from shipped import usual_input
-from torch import nn
 from torchvision import models
+from zoo import filled
 
 from cnnlab.models.network import Network
 from cnnlab.models.zoo import from_torchvision
@@ -27,30 +27,13 @@ THEIRS = {
 }
 
 
-def filled(arch: str) -> nn.Module:
-    """A network of torchvision with random weights, biases and batch statistics."""
-    options = {"aux_logits": False, "transform_input": False, "init_weights": False} if arch == "googlenet" else {}
-    with torch.device("meta"):
-        network = models.get_model(arch, weights=None, **options)
-    network.to_empty(device="cpu")
-    torch.manual_seed(0)
-    for values in network.state_dict().values():
-        if values.ndim > 1:
-            values.uniform_(-1, 1).mul_((6 / values[0].numel()) ** 0.5)  # activations keep their size
-        elif values.is_floating_point():
-            values.uniform_(0.5, 1.5)
-        else:
-            values.zero_()
-    return network.eval()
-
-
 @pytest.mark.parametrize(("model", "arch"), THEIRS.items())
 def test_with_torchvisions_weights_copied_in_order_logits_are_torchvisions(composed, model, arch):
     name, *overrides = model.split()
     shape, classes = usual_input(name)
     with torch.device("meta"):
         ours = Network(composed(f"model={name}", *overrides)["model"], shape, classes).eval()
-    theirs = filled(arch)
+    theirs = filled(arch, **({"aux_logits": False, "transform_input": False} if arch == "googlenet" else {}))
     weights = theirs.state_dict()
     assert [v.shape for v in ours.state_dict().values()] == [v.shape for v in weights.values()]
     ours.load_state_dict(dict(zip(ours.state_dict(), weights.values(), strict=True)), assign=True)
