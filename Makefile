@@ -8,7 +8,7 @@ BIN := .venv/bin
 # where Python may not keep what it has compiled, every start of torch takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train test test-fast soak lint format reference tensorboard bench lock audit clean coverage
+.PHONY: help setup train test test-fast soak lint format reference tensorboard bench bench-gpu lock audit clean coverage
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes more than an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
 	@for part in floor graph memory evaluation startup beside looking pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
+
+bench-gpu: .venv/.ready  ## what a GPU makes of it: graphs, seeds trained together, the CIFAR-10 record; minutes
+	@$(BIN)/python benchmarks/graph.py && $(BIN)/python benchmarks/pack.py --members 8 32 && $(BIN)/python benchmarks/speedrun.py
 
 lock: .venv/.ready  ## requirements.lock anew, from pyproject's ranges
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

@@ -3,8 +3,9 @@
     python benchmarks/graph.py                      resnet20, resnet18 (32x32), alexnet_cifar, lenet5
     python benchmarks/graph.py resnet20 --rounds 9
 
-Both have the same weights, get the same images as floats, and take the same steps of SGD. Rounds are interleaved and
-change their order; the table shows medians of the rounds, and the median ratio of neighbours.
+Both have the same weights, get the same images as floats, and take the same steps of SGD, on a GPU where there is one.
+Rounds are interleaved and change their order; the table shows medians of the rounds, and the median ratio of
+neighbours.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from yardsticks import networks
 from cnnlab.config.compose import compose, plain
 from cnnlab.models.network import Network
 
+GPU = torch.cuda.is_available()
 # overrides, shape of an image, the network by hand, images of a step, steps of a round
 CASES: dict[str, tuple[list[str], tuple[int, int, int], Callable[[], nn.Module], int, int]] = {
     "resnet20": (["model=resnet20"], (3, 32, 32), networks.resnet20, 128, 5),
@@ -43,18 +45,23 @@ def pair(name: str) -> tuple[nn.Module, nn.Module, Tensor, int]:
     batch = torch.rand(images, *shape).to(memory_format=torch.channels_last)
     ours, theirs = (network.to(memory_format=torch.channels_last) for network in (ours, theirs))
     torch.testing.assert_close(ours.eval()(batch), theirs.eval()(batch))
-    return ours.train(), theirs.train(), batch, steps
+    device = torch.device("cuda" if GPU else "cpu")
+    return ours.to(device).train(), theirs.to(device).train(), batch.to(device), steps * (10 if GPU else 1)
 
 
 def seconds(network: nn.Module, images: Tensor, steps: int) -> float:
     """Of one training step, the mean over some."""
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
-    labels = torch.arange(len(images)) % 10
+    labels = torch.arange(len(images), device=images.device) % 10
+    if GPU:
+        torch.cuda.synchronize()
     started = perf_counter()
     for _ in range(steps):
         optimizer.zero_grad()
         F.cross_entropy(network(images), labels).backward()
         optimizer.step()
+    if GPU:
+        torch.cuda.synchronize()
     return (perf_counter() - started) / steps
 
 
@@ -63,7 +70,8 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--rounds", type=int, default=11)
     asked = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    place = torch.cuda.get_device_name() if GPU else f"{torch.get_num_threads()} threads"
+    print(f"{place}, torch {torch.__version__}\n")
     print("| network | images | described, ms | by hand, ms | ratio |\n|---|---|---|---|---|")
     for name in asked.cases:
         ours, theirs, images, steps = pair(name)

@@ -27,6 +27,9 @@ CASES = {
     "lenet5, batches of 128": ["data=mnist", "model=lenet5"],
     "lenet5, batches of 16": ["data=mnist", "model=lenet5", "data.batch_size=16", "+trainer.limit_train_batches=400"],
 }
+if torch.cuda.is_available():
+    CASES["resnet20, bfloat16"] = ["data=cifar10", "model=resnet20", "precision=auto",
+                                  "+trainer.limit_train_batches=100"]  # fmt: skip
 
 
 def configs(overrides: list[str], members: int) -> list[dict]:

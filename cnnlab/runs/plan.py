@@ -46,6 +46,7 @@ class Plan:
     variants: list[Variant]
     jobs: list[Job]
     margin: float | None = None  # a difference of accuracy that is too small to matter
+    one_split: str | None = None  # the baseline once more, all seeds on one validation split, where splits vary
     schema: int = SCHEMA
 
     @classmethod

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.config.identity import config_hash
+from cnnlab.data.splits import has_validation
 from cnnlab.distributed.world import joined
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
@@ -29,6 +30,7 @@ from cnnlab.studies.plan import MEASURES, blocks_to_leave_out, estimate, layers_
 from cnnlab.trained.lesions import lesion
 from cnnlab.training.validate import check
 
+ONE_SPLIT = "data.split_seed=0"  # of the baseline's runs that show the spread of seeds without that of splits
 Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
 
 
@@ -56,7 +58,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         )
     kinship = study.kinship(plan) if config.study.pack > 1 else {}
     tasks = [
-        Task(study.arguments(plan, job), study.directory / job.run_dir, kinship.get(job.variant)) for job in plan.jobs
+        Task(study.arguments(plan, job), study.directory / job.run_dir, study.kin_of(job, kinship)) for job in plan.jobs
     ]
     plan.write(study.directory)
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
@@ -99,6 +101,9 @@ class Expansion:
         self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
         if config.study.leave_out or config.study.leave_out_blocks:
             self.varied = sorted({*self.varied, "model.remove"})
+        self.split_varies = _split_varies(config, self.varied)
+        if self.split_varies:
+            self.varied = sorted({*self.varied, "data.split_seed"})
         self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied})
         with open_dict(config):
             chosen = config.hydra.runtime.choices.get("ablation")
@@ -128,6 +133,10 @@ class Expansion:
         variants.sort(key=lambda v: v.name != baseline)  # the baseline first, all else in its order
         if study.match and not variants[0].reason:
             variants += [self._examine(self._twin(v, variants[0])) for v in variants[1:] if not v.reason]
+        one_split = None
+        if self.split_varies:
+            one_split = f"{baseline}-one_split"
+            variants.append(replace(variants[0], name=one_split, overrides=[*variants[0].overrides, ONE_SPLIT]))
         valid, invalid = [v for v in variants if not v.reason], [v for v in variants if v.reason]
         if not valid:
             return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
@@ -136,11 +145,14 @@ class Expansion:
             composed = self.compose(variant.overrides)
             for seed in self.seeds:
                 composed.seed = seed
+                if self.split_varies and variant.name != one_split:
+                    composed.data.split_seed = seed
                 jobs.append(job_of(variant.name, plain(composed)))
         jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
         margin = None if study.margin is None else study.margin / 100
-        return Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs, margin), invalid
+        plan = Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs, margin, one_split)
+        return plan, invalid
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()
@@ -201,12 +213,36 @@ class Expansion:
             print(f"study.pack   one after the other because of {reason}: {_some(names)}", flush=True)
         return {name: kin(config) for name, config in configs.items()}
 
+    def kin_of(self, job: Job, kinship: Mapping[str, str | None]) -> str | None:
+        """What a job has in common with those that can be trained together with it: the same images, too."""
+        kin = kinship.get(job.variant)
+        return f"{kin}-{job.seed}" if kin and self.split_varies else kin
+
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""
         variant = next(v for v in plan.variants if v.name == job.variant)
+        split = [f"data.split_seed={job.seed}"] if self.split_varies else []
         own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
         own += [f"study.varied=[{','.join(self.varied)}]"]
-        return [*self.fixed, *variant.overrides, *own]
+        return [*self.fixed, *split, *variant.overrides, *own]
+
+
+def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
+    """Whether each seed has a validation split of its own.
+
+    Raises:
+        ValueError: `study.vary` names something else, or there is no split to draw.
+    """
+    vary = config.study.vary if isinstance(config.study.vary, str) else list(config.study.vary)
+    if vary not in (["seed"], ["seed", "split"]):
+        raise ValueError(f"study.vary={vary}: runs of a variant differ in [seed], or in [seed,split]")
+    if vary == ["seed"]:
+        return False
+    if "data.split_seed" in varied:
+        raise ValueError("study.vary=[seed,split] and data.split_seed swept: give one of the two")
+    if has_validation(plain(config)["data"]):
+        raise ValueError(f"study.vary=[seed,split]: data={config.data.name} has validation images of its own")
+    return True
 
 
 def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:

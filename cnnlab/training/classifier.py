@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torchmetrics import CatMetric
 
 from cnnlab.data.augment import views
 from cnnlab.data.loader import seed_of
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
+from cnnlab.training.answers import answer_rows
 from cnnlab.training.divergence import DeferredBool, TrainStep, infinite_weight, refuse_infinite, repeat_infinite
 from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import optimizer_of, schedule
@@ -76,6 +78,7 @@ class Classifier(LightningModule):
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name]) for s in ("val", "test")}
         self.metrics = nn.ModuleDict(self.stages)
+        self.answers = CatMetric()  # to test images, of all processes, rows as `answer_rows` makes them
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self._epoch_loss: list[Tensor] = []
         self._epoch_images: list[int] = []
@@ -256,9 +259,17 @@ class Classifier(LightningModule):
         """Log over all images of all processes."""
         self.log_dict(self.stages["val"].counted(self.global_step))
 
+    def on_test_start(self) -> None:
+        """Forget the answers of an earlier test."""
+        self.answers.reset()
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the batch."""
-        self.stages["test"].count(self(batch[0]), batch[1])
+        """Count the batch, and keep the answers."""
+        images, labels = batch
+        logits = self(images)
+        self.stages["test"].count(logits, labels)
+        mine = self.trainer.test_dataloaders.share(batch_idx, None)  # type: ignore[union-attr]
+        self.answers.update(answer_rows(logits, labels, mine.start))
 
     def on_test_epoch_end(self) -> None:
         """Log over all images of all processes."""

@@ -9,8 +9,10 @@ from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
 from cnnlab.device import for_run, most
+from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.record import EXACT_WITH, write_json
+from cnnlab.training.answers import answer_rows, as_answers
 from cnnlab.training.assemble import Fit, Parts, prepare
 from cnnlab.training.callbacks.history import History
 from cnnlab.training.callbacks.hparams import log_final, log_settings
@@ -81,11 +83,39 @@ def finish(fit: Fit) -> dict[str, float]:
     if fit.data.test is not None:
         tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
+    answers = _answers(fit)
     if trainer.is_global_zero:
+        write_answers(fit.directory, answers)
         log_final(trainer.loggers, metrics)
     for logger in trainer.loggers:
         logger.finalize("success")
     return metrics
+
+
+def _answers(fit: Fit) -> dict[str, Answers]:
+    """Return what the tested classifier answers, by stage: to test images as it was tested.
+
+    The first process alone answers validation images, one view of each, as they are validated.
+    """
+    answers = {}
+    if fit.trainer.is_global_zero:
+        answers["val"] = as_answers(_validated(fit))
+    if fit.data.test is not None:
+        answers["test"] = as_answers(fit.classifier.answers.compute())
+    return answers
+
+
+@torch.inference_mode()
+def _validated(fit: Fit) -> torch.Tensor:
+    """Return the rows of all validation images."""
+    device, size = fit.trainer.strategy.root_device, fit.config["data"]["eval_batch_size"]
+    classifier = fit.classifier.to(device).eval()
+    rows: list[torch.Tensor] = []
+    for images, labels in zip(fit.data.val.images.split(size), fit.data.val.labels.split(size), strict=True):
+        with fit.trainer.precision_plugin.val_step_context():
+            logits = classifier.logits_of(images.to(device))
+        rows.append(answer_rows(logits, labels.to(device), size * len(rows)))
+    return torch.cat(rows)
 
 
 def log_unfinished_fit(fit: Fit) -> None:
