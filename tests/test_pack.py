@@ -3,12 +3,14 @@
 import csv
 import os
 import signal
+import warnings
 
 import pytest
 import torch
 
+from cnnlab.models.network import Network
 from cnnlab.packing import members, pack
-from cnnlab.packing.stacked import structure
+from cnnlab.packing.stacked import Stacked, structure
 from cnnlab.packing.together import PackedRun, kin, train_together, why_alone
 from cnnlab.runs.checkpoints import read
 from cnnlab.studies.execute import Task, packed
@@ -104,6 +106,16 @@ def test_convolutions_computed_as_one(both, model):
     common = ("precision=64-true", "trainer.max_epochs=1", "optimizer=sgd", *model.split())
     for alone, together in both(common, ("seed=0",), ("seed=1", "label_smoothing=0.1")):
         assert_alike(alone, together, rtol=1e-6, atol=1e-8)
+
+
+def test_convolutions_stay_contiguous_which_batch_norm_on_a_gpu_asks_for(composed):
+    model = composed("model=resnet20")["model"]
+    networks = [Network(model, (3, 32, 32), 10, mean=[0.5] * 3, std=[0.5] * 3, seed=seed) for seed in (0, 1)]
+    stacked = Stacked([network.to(memory_format=torch.channels_last) for network in networks], lambda m: None)
+    images = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a pool of tensors with channels last has no rule of vmap's
+        assert stacked(images).shape == (2, 4, 10)
 
 
 def test_channels_dropped_as_one(both):

@@ -24,7 +24,7 @@ class Stacked:
     def __init__(self, networks: Sequence[nn.Module], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
         self.parameters = {
-            name: torch.stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
+            name: _stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
             for name, own in networks[0].named_parameters()
         }
         self._buffers = {
@@ -51,7 +51,7 @@ class Stacked:
         training = self.networks[0].training
         self._template.train(training)
         floats = self.networks[0].get_submodule("input")(images.flatten(0, 1) if own else images)
-        floats = floats.unflatten(0, images.shape[:2]) if own else floats
+        floats = (floats.unflatten(0, images.shape[:2]) if own else floats).contiguous()  # as in `_stack`
         state = self.parameters | self._buffers
         if training and self._dropouts:
             state |= self._masks(floats)
@@ -91,6 +91,11 @@ class Stacked:
             network.train()
             self._reached[shape] = found
         return self._reached[shape]
+
+
+def _stack(values: Sequence[Tensor]) -> Tensor:
+    """Stack with channels first: under vmap, batch norm on a GPU refuses what convolutions give with channels last."""
+    return torch.stack(list(values)).contiguous()
 
 
 class Masked(nn.Module):
