@@ -1,49 +1,32 @@
-"""A study as one HTML file that works offline."""
+"""Sections as one HTML file that works offline."""
 
 import re
-import shlex
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cnnlab.reporting import plots
-from cnnlab.reporting.comparison import remarks, table
-from cnnlab.reporting.study import Study
-from cnnlab.reporting.tables import Table, show
+from cnnlab.reporting.section import Section
+from cnnlab.reporting.tables import show
 
 
-def page(study: Study) -> str:
-    """The page: comparison, plots, runs, command and versions."""
+def page(title: str, sections: Sequence[Section]) -> str:
+    """`report.html`. Its content security policy lets it load nothing, and run no script but its own."""
     from jinja2 import Environment
-    from markupsafe import Markup
 
-    environment = Environment(autoescape=True, trim_blocks=True)
-    row = environment.from_string(
-        "<thead><tr>{% for c in columns %}<th>{{ c }}</th>{% endfor %}</tr></thead><tbody>"
-        "{% for row in rows %}<tr>{% for c in columns %}"
-        "<td data-value='{{ sortable(row[c]) }}'{% if c in ('verdict', 'status') %} class='{{ row[c] }}'{% endif %}>"
-        "{% if c == 'run_dir' %}<a href='{{ row[c] }}/'>{{ row[c] }}</a>{% else %}{{ show(row[c]) }}{% endif %}</td>"
-        "{% endfor %}</tr>\n{% endfor %}</tbody>"
-    )
-
-    def rows(of: Table) -> Markup:
-        return Markup(row.render(columns=of.columns, rows=of, show=show, sortable=_sortable))
-
-    template = environment.from_string((Path(__file__).with_name("page.html")).read_text(encoding="utf-8"))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     return template.render(
-        title=f"Study {study.name}",
-        remarks=remarks(study),
-        comparison=table(study),
-        runs=study.rows,
-        rows=rows,
-        baseline=study.baseline,
-        plots={
-            "differences": plots.differences(study),
-            "params": plots.against(study, "params", "parameters"),
-            "macs": plots.against(study, "macs", "multiply-adds per image"),
-            "curves": plots.learning_curves(study),
-        },
-        command=shlex.join(study.command),
-        versions=study.versions,
+        title=title,
+        sections=sections,
+        kind=lambda block: type(block).__name__,
+        show=show,
+        sortable=_sortable,
+        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
 
 

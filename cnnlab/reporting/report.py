@@ -1,13 +1,15 @@
-"""Write the report of a study, or of any runs side by side: `results.csv`, `report.md`, `report.html`."""
+"""Write the report of a study, or of any runs side by side: `results.csv`, `report.html`, `.md` and `.tex`."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from cnnlab.config.identity import config_hash, differing, flatten
 from cnnlab.reporting.comparison import remarks, table
+from cnnlab.reporting.latex import latex
+from cnnlab.reporting.markdown import markdown
 from cnnlab.reporting.page import page
+from cnnlab.reporting.sections import sections
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.plan import Variant
@@ -15,7 +17,7 @@ from cnnlab.runs.record import Record
 
 
 def report(directory: Path) -> str:
-    """Write `results.csv`, `report.md` and `report.html` into a study's directory; returns what to print.
+    """Write `results.csv`, `report.html`, `report.md` and `report.tex` into a study's directory; returns what to print.
 
     Raises:
         ValueError: the directory holds no study.
@@ -53,14 +55,14 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
 
 
 def write(study: Study, directory: Path) -> str:
-    """Write the three files; returns what to print."""
+    """Write the four files; returns what to print."""
     directory.mkdir(parents=True, exist_ok=True)
-    rows, lines = table(study), remarks(study)
+    title, parts = f"Study {study.name}", sections(study)
     (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
-    (directory / "report.html").write_text(page(study), encoding="utf-8")
-    versions = ", ".join(f"{k} {v}" for k, v in study.versions.items())
-    parts = [f"# Study {study.name}", *lines, rows.markdown(), f"    {shlex.join(study.command)}", versions]
-    (directory / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (directory / "report.html").write_text(page(title, parts), encoding="utf-8")
+    (directory / "report.md").write_text(markdown(title, parts), encoding="utf-8")
+    (directory / "report.tex").write_text(latex(title, study.name, parts), encoding="utf-8")
+    rows, lines = table(study), remarks(study)
     shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
     text = "\n".join([str(Table(shown)), "", *lines[1:]])
     return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"

@@ -1,0 +1,61 @@
+r"""Sections' tables as LaTeX, to be read by `\input` in a paper that uses the package booktabs."""
+
+import re
+from collections.abc import Sequence
+
+from cnnlab.reporting.section import Data, Section
+from cnnlab.reporting.tables import show
+
+SPECIAL = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+}
+
+
+def latex(title: str, label: str, sections: Sequence[Section]) -> str:
+    r"""`report.tex`: a `table` with caption and label for each table that is for papers.
+
+    Args:
+        title: what a comment at the top says.
+        label: the labels are `tab:<label>-<name of the table>`.
+        sections: of which the blocks `Data` with `paper` are taken.
+    """
+    tables = [block for section in sections for block in section.blocks if isinstance(block, Data) and block.paper]
+    head = rf"% {escape(title)}. Needs \usepackage{{booktabs}}; include it by \input{{report}}."
+    return "\n\n".join([head, *(_table(block, label) for block in tables)]) + "\n"
+
+
+def escape(text: str) -> str:
+    """A text with what LaTeX would take for commands escaped, and signs of numbers as minus signs."""
+    escaped = "".join(SPECIAL.get(c, c) for c in text)
+    return re.sub(r"(?<![\w-])([+-])(?=\d)", r"$\1$", escaped)
+
+
+def _table(block: Data, label: str) -> str:
+    columns = block.rows.columns
+    numeric = [all(isinstance(row.get(c), (int, float, type(None))) for row in block.rows) for c in columns]
+    rows = [[escape(show(row.get(c))) for c in columns] for row in block.rows]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(block.caption)}}}",
+            rf"\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', label)}-{block.name}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if n else 'l' for n in numeric)}}}",
+            r"\toprule",
+            " & ".join(escape(c) for c in columns) + r" \\",
+            r"\midrule",
+            *(" & ".join(row) + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
