@@ -1,50 +1,56 @@
-"""A study's comparison as rows, and the sentences that go with it; the same for terminal, Markdown and HTML."""
+"""A study's comparison as rows, and what a reader has to know to read them."""
 
-import shlex
 from collections.abc import Sequence
 
-from cnnlab.reporting.statistics import needed, seeds_needed
+from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.reporting.study import Comparison, Study
-from cnnlab.reporting.tables import Table, show
+from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import METRICS
 
-MANY = 100  # seeds
+COSTS = ("params", "params change", "macs", "macs change", "fit seconds", "fit seconds change")  # columns
+MARKS = {
+    "worse": "↓",
+    "better": "↑",
+    "equivalent": "≈",
+    "negligible or worse": "≲",
+    "negligible or better": "≳",
+}
 
 
 def table(study: Study) -> Table:
-    """A row for each variant; accuracies in percent, differences in points."""
+    """A row for each variant; values and differences as `measure` writes them, accuracies in percent and points."""
     reference = next(c for c in study.comparisons if c.variant.name == study.baseline)
-    return Table(_row(c, reference, study) for c in study.comparisons)
+    return Table(_row(c, reference, study, measure(study.metric)) for c in study.comparisons)
 
 
-def _row(comparison: Comparison, reference: Comparison, study: Study) -> dict[str, object]:
+def _row(comparison: Comparison, reference: Comparison, study: Study, written: Measure) -> dict[str, object]:
     variant, difference = comparison.variant, comparison.difference
     split = study.metric.partition("/")[0]
     accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
     row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
     row["seeds"] = len(comparison.runs)
-    row[f"{split} acc %"] = _percent(accuracy)
-    row["sd"] = _percent(deviation)
-    row["error %"] = None if accuracy is None else _percent(1 - accuracy)
+    row[written.column] = None if accuracy is None else round(written.factor * accuracy, written.digits + 1)
+    row["sd"] = None if deviation is None else round(written.factor * deviation, written.digits + 1)
     top5 = f"{split}/top5_acc"
     if any(top5 in c.metrics for c in study.comparisons):
         row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
     for name in _own_metrics(study, split):
         value = comparison.metrics.get(f"{split}/{name}", (None, None))[0]
         row[_column(name)] = None if value is None else round(value, 4)
-    row["difference"] = _points(difference.mean) if difference else None
+    row["difference"] = written.signed(difference.mean) if difference else None
     row["95 % interval"] = None
     if difference and difference.low is not None and difference.high is not None:
-        row["95 % interval"] = f"{_points(difference.low)} to {_points(difference.high)}"
+        row["95 % interval"] = written.between(difference.low, difference.high)
     row["p"] = difference.p if difference else None
     judgement = comparison.judgement
     row["interval for all"] = None
     if judgement and judgement.low is not None and judgement.high is not None:
-        row["interval for all"] = f"{_points(judgement.low)} to {_points(judgement.high)}"
+        row["interval for all"] = written.between(judgement.low, judgement.high)
     row["p (max-T)"] = judgement.p if judgement else None
     row["verdict"] = judgement.verdict if judgement else "baseline" if comparison is reference else "no runs yet"
     if any(c.lesion is not None for c in study.comparisons):
-        row["lesion"] = _points(comparison.lesion) if comparison.lesion is not None else None
+        row["lesion"] = written.signed(comparison.lesion) if comparison.lesion is not None else None
     seconds = [c.metrics.get("fit_seconds", (None, None))[0] for c in (comparison, reference)]
     costs: dict[str, Sequence[float | None]] = {
         "params": (variant.params, reference.variant.params),
@@ -75,24 +81,61 @@ def _percent(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 3)
 
 
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}"
+def paper_table(study: Study) -> tuple[Table, str]:
+    """The same in the columns that a paper has room for, and its caption."""
+    written = measure(study.metric)
+    counts = {len(c.runs) for c in study.comparisons}
+    capacities = {c.variant.params for c in study.comparisons}
+    rows = Table()
+    for comparison in study.comparisons:
+        value, deviation = comparison.metrics.get(study.metric, (None, None))
+        difference, judgement = comparison.difference, comparison.judgement
+        row: dict[str, object] = {"variant": comparison.variant.name}
+        if len(capacities) > 1:
+            row["parameters"] = comparison.variant.params
+        if len(counts) > 1:
+            row["seeds"] = len(comparison.runs)
+        spread = f" ± {written.number(deviation)}" if deviation is not None else ""
+        row[written.axis] = None if value is None else written.number(value) + spread
+        row[written.steps] = written.signed(difference.mean) if difference else None
+        row["95 % interval"] = None
+        if judgement and judgement.low is not None and judgement.high is not None:
+            row["95 % interval"] = written.between(judgement.low, judgement.high)
+        row["verdict"] = MARKS.get(judgement.verdict) if judgement else None
+        rows.append(row)
+    verdicts = {c.judgement.verdict for c in study.comparisons if c.judgement}
+    seeds = f" over {min(counts)} seeds" if len(counts) == 1 else ""
+    marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts]
+    if "inconclusive" in verdicts:
+        marks.append("no mark: inconclusive")
+    margin = f" (margin: {written.amount(study.margin)})" if study.margin is not None else ""
+    caption = (
+        f"{_capital(written.name)}: mean ± standard deviation{seeds}, and differences from "
+        f"{study.baseline}, paired by seed, with simultaneous 95 % intervals (step-down max-T over sign flips). "
+    )
+    return rows, caption + (f"{'; '.join(marks)}{margin}." if marks else "Too few seeds for verdicts.")
 
 
-def remarks(study: Study) -> list[str]:
-    """What a reader has to know to read the table."""
-    others = [c for c in study.comparisons if c.difference]
-    images = "test" if study.metric == "test/acc" else "validation"
-    lines = [
-        f"Accuracy on {images} images, mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
-        f"validation images. Differences from {study.baseline} are paired by seed, in percentage points. The 95 % "
-        "interval and p are those of an exact sign-flip test of each variant by itself, inverted for the interval, so "
-        "that 0 lies in it exactly where p is at least 0.05. The interval for all and p (max-T) count all variants "
-        "together (step-down max-T, Westfall & Young 1993, on the same sign flips); the verdict is theirs. They assume "
-        "that where nothing differs the differences of all variants are jointly symmetric about 0: skewed differences "
-        "are covered less often than 95 %. The spread is that over seeds, on one validation split and one test set."
+def method(study: Study) -> list[str]:
+    """How the numbers of the table came about, and what they assume."""
+    written = measure(study.metric)
+    points = ", in percentage points" if written.unit else ""
+    return [
+        f"{_capital(written.name)}: mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
+        f"validation images. Differences from {study.baseline} are paired by seed{points}. The spread is that over "
+        "seeds, on one validation split and one test set.",
+        "The 95 % interval and p are those of an exact sign-flip test of each variant by itself, inverted for the "
+        "interval, so that 0 lies in it exactly where p is at least 0.05. The interval for all and p (max-T) count "
+        "all variants together (step-down max-T, Westfall & Young 1993, on the same sign flips); the verdict is "
+        "theirs. They assume that where nothing differs the differences of all variants are jointly symmetric about "
+        "0: skewed differences are covered less often than 95 %.",
     ]
-    few = [c for c in others if c.difference and c.difference.seeds < seeds_needed()]
+
+
+def notes(study: Study) -> list[str]:
+    """What else a reader has to know about this study's table."""
+    lines = []
+    few = [c for c in study.comparisons if c.difference and c.difference.seeds < seeds_needed()]
     if few:
         lines.append(
             f"Too few seeds for a verdict on {_names(few)}: below {seeds_needed()} seeds there is no 95 % interval, "
@@ -100,40 +143,15 @@ def remarks(study: Study) -> list[str]:
         )
     if study.margin is not None:
         lines.append(
-            f"Equivalent: the interval for all lies within {_points(study.margin)[1:]} points of 0. Negligible or "
-            "worse (better): it lies on one side of that margin, and not on the other."
+            f"Equivalent: the interval for all lies within {measure(study.metric).amount(study.margin)} of 0. "
+            "Negligible or worse (better): it lies on one side of that margin, and not on the other."
         )
-    lines += _seeds_to_decide(study, others)
     if any(c.lesion is not None for c in study.comparisons):
         lines.append(
             "Lesion: the change when the trained baseline has the same layers silenced (their output replaced by its "
             "mean over validation images) and nothing is trained again."
         )
-    lines += [f"Left out: {v.name} cannot be: {v.reason}" for v in study.invalid]
-    if study.unfinished:
-        lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {_why(study.unfinished)}")
     return lines
-
-
-def _seeds_to_decide(study: Study, others: Sequence[Comparison]) -> list[str]:
-    """Say how many seeds would decide what is inconclusive, at the deviation seen, and how to add them."""
-    wanted = {}
-    for comparison in others:
-        difference, judgement = comparison.difference, comparison.judgement
-        if difference and judgement and judgement.verdict not in ("worse", "better", "equivalent", "too few seeds"):
-            wanted[comparison.variant.name] = needed(difference, judgement, study.margin)
-    if not wanted:
-        return []
-    some = ", ".join(f"{name} {n if n <= MANY else f'over {MANY}'}" for name, n in wanted.items())
-    line = f"Seeds that would decide, at the deviation seen: {some}."
-    reachable = [n for n in wanted.values() if n <= MANY]
-    if reachable and "cnnlab.train" in study.command:
-        seeds = sorted({int(row["seed"]) for row in study.rows})
-        every = seeds + [n for n in range(max(seeds) + max(reachable)) if n not in seeds][: max(reachable) - len(seeds)]
-        given = [part for part in study.command if not part.startswith(("seed=", "study.seeds="))]
-        command = shlex.join([*given, f"study.seeds=[{','.join(map(str, sorted(every)))}]"])
-        line += f" This adds them: {command}"
-    return [line]
 
 
 def _names(comparisons: Sequence[Comparison], shown: int = 5) -> str:
@@ -141,8 +159,5 @@ def _names(comparisons: Sequence[Comparison], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
-def _why(rows: Sequence[dict[str, object]]) -> str:
-    return "; ".join(
-        f"{row['variant']} s{show(row['seed'])} {row['status']}" + (f" ({row['cause']})" if row["cause"] else "")
-        for row in rows
-    )
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from cnnlab.reporting.section import Data, Section
-from cnnlab.reporting.tables import show
+from cnnlab.reporting.tables import numeric, show
 
 SPECIAL = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -15,8 +15,11 @@ SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
-    "▲": r"$\blacktriangle$",
-    "▼": r"$\blacktriangledown$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "≈": r"$\approx$",
+    "≲": r"$\preceq$",
+    "≳": r"$\succeq$",
 }
 
 
@@ -26,9 +29,11 @@ def latex(title: str, label: str, sections: Sequence[Section]) -> str:
     Args:
         title: what a comment at the top says.
         label: the labels are `tab:<label>-<name of the table>`.
-        sections: of which the blocks `Data` with `paper` are taken.
+        sections: of which the tables with `tex` among their media are taken.
     """
-    tables = [block for section in sections for block in section.blocks if isinstance(block, Data) and block.paper]
+    tables = [
+        block for section in sections for block in section.blocks if isinstance(block, Data) and "tex" in block.media
+    ]
     head = rf"% {escape(title)}. Needs \usepackage{{booktabs}}; include it by \input{{report}}."
     return "\n\n".join([head, *(_table(block, label) for block in tables)]) + "\n"
 
@@ -41,7 +46,6 @@ def escape(text: str) -> str:
 
 def _table(block: Data, label: str) -> str:
     columns = block.rows.columns
-    numeric = [all(isinstance(row.get(c), (int, float, type(None))) for row in block.rows) for c in columns]
     rows = [[escape(show(row.get(c))) for c in columns] for row in block.rows]
     return "\n".join(
         [
@@ -49,7 +53,7 @@ def _table(block: Data, label: str) -> str:
             r"\centering",
             rf"\caption{{{escape(block.caption)}}}",
             rf"\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', label)}-{block.name}}}",
-            rf"\begin{{tabular}}{{{''.join('r' if n else 'l' for n in numeric)}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if numeric(block.rows, c) else 'l' for c in columns)}}}",
             r"\toprule",
             " & ".join(escape(c) for c in columns) + r" \\",
             r"\midrule",

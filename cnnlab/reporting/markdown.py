@@ -6,7 +6,7 @@ from cnnlab.reporting.section import Block, Bullets, Code, Data, Figure, Section
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """`report.md`: all but the plots."""
+    """`report.md`: all but the figures that have no file."""
     parts = [f"# {title}"]
     for section in sections:
         blocks = [text for block in section.blocks if (text := _block(block))]
@@ -24,6 +24,6 @@ def _block(block: Block) -> str:
         case Code():
             return "\n".join(f"    {line}" for line in block.text.splitlines())
         case Data():
-            return block.rows.markdown() if block.page else ""
+            return block.rows.markdown() if "md" in block.media else ""
         case Figure():
-            return ""
+            return f"![{block.caption}]({block.name}.svg)" if block.file else ""

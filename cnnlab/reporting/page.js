@@ -5,7 +5,7 @@ for (const table of document.querySelectorAll("table")) {
     const up = head.getAttribute("aria-sort") !== "ascending";
     heads.forEach(h => h.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
-    const key = row => row.cells[column].dataset.value;
+    const key = row => row.cells[column].dataset.key;
     const number = text => text === "" ? NaN : Number(text);
     const rows = [...table.tBodies[0].rows].sort((a, b) => {
       const x = number(key(a)), y = number(key(b));

@@ -1,14 +1,13 @@
 """Sections as one HTML file that works offline."""
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from cnnlab.reporting.forest import style
 from cnnlab.reporting.section import Section
-from cnnlab.reporting.tables import show
+from cnnlab.reporting.tables import numeric, show, sort_key
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
@@ -23,18 +22,9 @@ def page(title: str, sections: Sequence[Section]) -> str:
         sections=sections,
         kind=lambda block: type(block).__name__,
         show=show,
-        sortable=_sortable,
-        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        key=sort_key,
+        numeric=numeric,
+        style=style() + Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
-
-
-def _sortable(value: Any) -> str:
-    """What a cell is sorted by: its number, where it has one."""
-    if value is None:
-        return ""
-    number = re.match(r"[+-]?\d+(\.\d+)?", str(value)) if isinstance(value, str) else None
-    if number and re.match(r"[+-]|\d+(\.\d+)?$", str(value)):
-        return number[0]
-    return str(value)

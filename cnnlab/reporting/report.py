@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnlab.config.identity import config_hash, differing, flatten
-from cnnlab.reporting.comparison import remarks, table
+from cnnlab.reporting.comparison import notes, table
 from cnnlab.reporting.latex import latex
 from cnnlab.reporting.markdown import markdown
+from cnnlab.reporting.measure import measure
 from cnnlab.reporting.page import page
+from cnnlab.reporting.section import Figure
 from cnnlab.reporting.sections import sections
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
+from cnnlab.reporting.verdicts import missing, seeds_to_decide
 from cnnlab.runs.plan import Variant
 from cnnlab.runs.record import Record
 
@@ -55,16 +58,20 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
 
 
 def write(study: Study, directory: Path) -> str:
-    """Write the four files; returns what to print."""
+    """Write the four files, and the figures that `report.md` shows; returns what to print."""
     directory.mkdir(parents=True, exist_ok=True)
     title, parts = f"Study {study.name}", sections(study)
     (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
     (directory / "report.html").write_text(page(title, parts), encoding="utf-8")
     (directory / "report.md").write_text(markdown(title, parts), encoding="utf-8")
     (directory / "report.tex").write_text(latex(title, study.name, parts), encoding="utf-8")
-    rows, lines = table(study), remarks(study)
-    shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
-    text = "\n".join([str(Table(shown)), "", *lines[1:]])
+    for figure in (block for part in parts for block in part.blocks if isinstance(block, Figure) and block.file):
+        (directory / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
+    column = measure(study.metric).column
+    shown = [{k: v for k, v in row.items() if k in TERMINAL or k == column} for row in table(study)]
+    decide, command = seeds_to_decide(study) or ("", None)
+    lines = [*notes(study), *filter(None, [f"{decide} This adds them: {command}" if command else decide])]
+    text = "\n".join([str(Table(shown)), "", *lines, *missing(study)])
     return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
 
 

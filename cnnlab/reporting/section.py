@@ -10,9 +10,15 @@ from cnnlab.reporting.tables import Table
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences, one below the other."""
+    """Sentences, one below the other.
+
+    Args:
+        lines: the sentences.
+        kinds: of each the verdict, whose colour its bullet has in the page.
+    """
 
     lines: list[str]
+    kinds: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -30,28 +36,30 @@ class Data:
         name: its id in the page, and the end of its label in LaTeX; letters, digits and `-`.
         rows: its rows; a page sorts them by number where a cell is one or begins with a sign.
         caption: what LaTeX writes above it, and the page for those who cannot see.
-        page: whether it stands in `report.html` and `report.md`.
-        paper: whether it stands in `report.tex`, which has no other blocks.
+        media: the files in which it stands; `tex` has no other blocks.
     """
 
     name: str
     rows: Table
     caption: str
-    page: bool = True
-    paper: bool = False
+    media: tuple[str, ...] = ("html", "md")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot or pictures, in the page alone.
+    """A plot or pictures.
 
     Args:
         name: its id in the page.
         html: markup that loads nothing: an svg element, or img elements whose sources are `data:` addresses.
+        caption: what it shows, below it.
+        file: an SVG file of the same, `<name>.svg`, which `report.md` shows; without it the figure is in the page only.
     """
 
     name: str
     html: str
+    caption: str = ""
+    file: str = ""
 
 
 Block = str | Bullets | Code | Data | Figure  # a str is a paragraph

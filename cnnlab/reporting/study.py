@@ -44,6 +44,8 @@ class Study:
     curves: dict[str, list[list[tuple[float, float]]]]  # variant: for each run (epoch, validation accuracy)
     versions: dict[str, Any]
     margin: float | None = None  # a difference that is too small to matter
+    began: str = ""  # of the first completed run, minutes of UTC
+    ended: str = ""  # of the last one
 
     @property
     def unfinished(self) -> Table:
@@ -87,9 +89,28 @@ def assemble(
         if variant_name in curves and (curve := _curve(run.directory)):
             curves[variant_name].append(curve)
     _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
-    versions = finished[0][1].info["versions"] if finished else {}
+    versions = _versions(finished[0][1]) if finished else {}
     invalid = [v for v in variants if v.reason]
-    return Study(name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin)
+    began, ended = _times([run for _, run in finished])
+    return Study(
+        name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin, began, ended
+    )
+
+
+def _versions(run: Record) -> dict[str, Any]:
+    """Return the versions that a run has noted, and the commit of the checkout it was started from."""
+    git = run.info.get("git") or {}
+    commit = {"commit": git["commit"][:10] + (" with changes" if git.get("dirty") else "")} if git.get("commit") else {}
+    return {**run.info["versions"], **commit}
+
+
+def _times(runs: Sequence[Record]) -> tuple[str, str]:
+    """Return when the first run began and the last one ended, in UTC to the minute; nothing where none has."""
+    began = [str(run.info["started"]) for run in runs if run.info.get("started")]
+    ended = [str(run.info["ended"]) for run in runs if run.info.get("ended")]
+    if not began or not ended:
+        return "", ""
+    return min(began)[:16].replace("T", " "), max(ended)[:16].replace("T", " ")
 
 
 def damage(run: Record) -> str | None:

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
+
+NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf))(?: ?%| ± .*| to .*| \(.*\))?")
 
 
 class Bytes(int):
@@ -68,6 +71,20 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(dict(value))
     return str(value)
+
+
+def sort_key(value: Any) -> float | str:
+    """What a cell is sorted by: its number, where it has one, as `0.2`, `+0.3 to +0.4` and `99.1 ± 0.2` do."""
+    if isinstance(value, str):
+        number = NUMBER.fullmatch(value)
+        return float(number[1]) if number else value
+    return "" if value is None else value if isinstance(value, (int, float)) else show(value)
+
+
+def numeric(rows: Table, column: str) -> bool:
+    """Whether a column has numbers and nothing else, so that it stands flush right."""
+    keys = [sort_key(row.get(column)) for row in rows]
+    return any(key != "" for key in keys) and all(key == "" or not isinstance(key, str) for key in keys)
 
 
 def _sized(count: int) -> str:

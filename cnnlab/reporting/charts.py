@@ -1,0 +1,164 @@
+"""Plots of a page: curves over epochs, and points with names, as svg elements in the colours of `plots.css`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import log
+from typing import NamedTuple
+
+from cnnlab.reporting.axis import engineering, logarithmic_ticks, number, ticks
+
+LETTER = 6.6  # width of a character of 12 px
+DOTS = 15  # epochs up to which each has a dot
+
+Curve = Sequence[tuple[float, float]]  # epoch, value
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The area of a plot, and where values lie in it.
+
+    Args:
+        width, height: of the svg element, in pixels; it is scaled, but not below its size.
+        x, y: lowest and highest value of each axis.
+        left: room for the numbers of the vertical axis.
+        warp: what makes the horizontal axis even, a logarithm or nothing.
+    """
+
+    width: int
+    height: int
+    x: tuple[float, float]
+    y: tuple[float, float]
+    left: int = 44
+    warp: Callable[[float], float] = float
+
+    def across(self, value: float) -> float:
+        """Pixels from the left."""
+        low, high = map(self.warp, self.x)
+        return self.left + (self.width - self.left - 8) * (self.warp(value) - low) / ((high - low) or 1)
+
+    def down(self, value: float) -> float:
+        """Pixels from the top."""
+        low, high = self.y
+        return 24 + (self.height - 64) * (high - value) / ((high - low) or 1)
+
+    def svg(self, x_label: str, y_label: str, marks: Sequence[str], x_ticks: Sequence[float]) -> str:
+        """The svg element: grid, numbers and labels of both axes, then marks."""
+        bottom, right = self.height - 40, self.width - 8
+        parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
+        for value in ticks(*self.y, most=4):
+            y = self.down(value)
+            parts.append(f'<line class="grid" x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text x="{self.left - 5}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
+        for value in x_ticks:
+            x = self.across(value)
+            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
+            anchor = "end" if x > right - 12 else "middle"
+            label = engineering(value)
+            parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 17}" text-anchor="{anchor}">{label}</text>')
+        parts.append(f'<text class="soft" x="{right}" y="{bottom + 33}" text-anchor="end">{escape(x_label)}</text>')
+        size = f'viewBox="0 0 {self.width} {self.height}"'
+        return f'<svg class="plot" role="img" aria-label="{escape(y_label)}" {size}>{"".join([*parts, *marks])}</svg>'
+
+
+def curves(by_variant: Mapping[str, Sequence[Curve]], baseline: str, y_label: str, factor: float = 1) -> str:
+    """A panel for each variant on common axes: mean over seeds, the band from lowest to highest, the baseline in grey.
+
+    Args:
+        by_variant: for each variant the curves of its runs.
+        baseline: the variant that stands in all panels.
+        y_label: what the values are.
+        factor: what they are multiplied by.
+    """
+    bands = {name: _band(runs, factor) for name, runs in by_variant.items()}
+    points = [point for band in bands.values() for point in band]
+    if not points:
+        return ""
+    epochs = min(p.epoch for p in points), max(p.epoch for p in points)
+    frame = Frame(240, 180, epochs, (min(p.low for p in points), max(p.high for p in points)))
+    whole = sorted({round(tick) for tick in ticks(*epochs, most=5)})
+    reference, panels = bands.get(baseline, []), []
+    for name, band in bands.items():
+        if band:
+            own = _drawn(frame, band, "variant") if name != baseline else ""
+            svg = frame.svg("epoch", y_label, [_drawn(frame, reference, ""), own], whole)
+            panels.append(f"<div><b>{escape(name)}</b>{svg}</div>")
+    return f'<div class="panels">{"".join(panels)}</div>'
+
+
+class Point(NamedTuple):
+    """What runs have at one epoch."""
+
+    epoch: float
+    low: float
+    mean: float
+    high: float
+
+
+def _band(runs: Sequence[Curve], factor: float) -> list[Point]:
+    by_epoch: dict[float, list[float]] = {}
+    for curve in runs:
+        for epoch, value in curve:
+            by_epoch.setdefault(epoch, []).append(factor * value)
+    return [Point(epoch, min(v), sum(v) / len(v), max(v)) for epoch, v in sorted(by_epoch.items())]
+
+
+def _drawn(frame: Frame, band: Sequence[Point], kind: str) -> str:
+    def line(values: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{frame.across(x):.1f},{frame.down(y):.1f}" for x, y in values)
+
+    there, back = [(p.epoch, p.high) for p in band], [(p.epoch, p.low) for p in reversed(band)]
+    means = [(p.epoch, p.mean) for p in band]
+    dots = [f'<circle class="dot" cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="1.8"/>' for x, y in means]
+    return (
+        f'<g class="{kind}"><polygon class="spread" points="{line(there + back)}"/>'
+        f'<polyline class="curve" points="{line(means)}"/>{"".join(dots if len(dots) <= DOTS else [])}</g>'
+    )
+
+
+class Dot(NamedTuple):
+    """A variant in a plot of points."""
+
+    name: str
+    kind: str  # a class of `plots.css`
+    x: float
+    y: float
+    spread: float
+
+
+def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
+    """Points with bars of a standard deviation and, where there is room, names; the horizontal axis is logarithmic."""
+    if not dots:
+        return ""
+    low, high = min(d.x for d in dots), max(d.x for d in dots)
+    margin = max(1.15, (high / low) ** 0.12)
+    bottom, top = min(d.y - d.spread for d in dots), max(d.y + d.spread for d in dots)
+    room = 0.06 * (top - bottom) or 0.5
+    frame = Frame(360, 300, (low / margin, high * margin), (bottom - room, top + room), warp=log)
+    bars, names = [], []
+    taken = [
+        (frame.across(d.x) - 4, frame.down(d.y + d.spread) - 4, frame.across(d.x) + 4, frame.down(d.y - d.spread) + 4)
+        for d in dots
+    ]
+    for dot in dots:
+        x, y, half = frame.across(dot.x), frame.down(dot.y), frame.down(0) - frame.down(dot.spread)
+        ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{y - half:.1f}" y2="{y + half:.1f}"'
+        about = escape(f"{dot.name}: {dot.y:.4g}, {x_label} {dot.x:,.0f}")
+        bars.append(
+            f'<g class="{dot.kind}"><title>{about}</title><line class="interval" {ends}/>'
+            f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/></g>'
+        )
+        width = LETTER * len(dot.name)
+        above, below = y - half - 7, y + half + 16
+        for left, base in ((x + 8, y + 4), (x - 8 - width, y + 4), (x - width / 2, above), (x - width / 2, below)):
+            box = (left, base - 11, left + width, base + 3)
+            inside = box[0] >= frame.left and box[2] <= frame.width and box[1] >= 16 and box[3] <= frame.height - 40
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                names.append(f'<text x="{left:.1f}" y="{base:.1f}">{escape(dot.name)}</text>')
+                break
+    return frame.svg(x_label, y_label, bars + names, logarithmic_ticks(*frame.x))
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,0 +1,149 @@
+"""A forest plot: the difference of each variant with its interval, on one scale.
+
+A row's plot is an svg element whose coordinates across are in percent, so that it takes any width while text and lines
+keep their size. In a page the rows are a grid that stacks on a narrow screen; as a picture they stand in one svg.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+from pathlib import Path
+
+from cnnlab.reporting.axis import number, ticks
+
+TICKS = 8  # at most
+ROOM = 0.04  # of the width, at both ends
+HEIGHT, NAMES, PLOT, NUMBERS = 26, 7.2, 400, 190  # of a picture, in pixels; of names, a character's
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant; differences are in the units of the axis."""
+
+    name: str
+    verdict: str
+    mean: float
+    low: float | None
+    high: float | None
+    text: str  # the numbers, written beside the plot
+    other: float | None = None  # a second difference, drawn as a diamond
+    other_text: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """What the rows have in common.
+
+    Args:
+        rows: the variants, from the top.
+        label: of the axis.
+        other: what the second differences are, if there are any.
+        margin: half the width of the band of differences that do not matter.
+    """
+
+    rows: Sequence[Row]
+    label: str
+    other: str = ""
+    margin: float | None = None
+
+    def html(self) -> str:
+        """The plot for a page, with its axis."""
+        low, high = self._range()
+        columns = " others" if self.other else ""
+        lines = [f'<div class="forest{columns}">']
+        for row in self.rows:
+            second = f'<span class="other">{escape(row.other_text)}</span>' if self.other else ""
+            lines.append(
+                f'<div class="{_class(row.verdict)}"><b>{escape(row.name)}</b><span>{escape(row.text)}</span>{second}'
+                f'<svg class="plot" aria-hidden="true" width="100%" height="{HEIGHT}">'
+                f"{self._marks(row, low, high)}</svg></div>"
+            )
+        lines.append(f'<div><svg class="plot" width="100%" height="40">{self._axis(low, high)}</svg></div></div>')
+        return "\n".join(lines)
+
+    def picture(self) -> str:
+        """The plot as an SVG file of its own, which is light or dark as its reader wishes."""
+        low, high = self._range()
+        left = 16 + NAMES * max((len(row.name) for row in self.rows), default=0)
+        height = HEIGHT * len(self.rows) + 44
+        parts = []
+        for place, row in enumerate(self.rows):
+            top = HEIGHT * place
+            parts.append(
+                f'<g class="{_class(row.verdict)}"><text x="{left - 8:.0f}" y="{top + 17}" text-anchor="end">'
+                f'{escape(row.name)}</text><svg x="{left:.0f}" y="{top}" width="{PLOT}" height="{HEIGHT}">'
+                f'{self._marks(row, low, high)}</svg><text x="{left + PLOT + 8:.0f}" y="{top + 17}">'
+                f"{escape(row.text)}</text></g>"
+            )
+        axis = f'<svg x="{left:.0f}" y="{HEIGHT * len(self.rows)}" width="{PLOT}" height="44">'
+        return (
+            f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + PLOT + NUMBERS:.0f} {height}" '
+            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{style()}</style>\n'
+            + "\n".join([*parts, f"{axis}{self._axis(low, high)}</svg>"])
+            + "\n</svg>\n"
+        )
+
+    def _range(self) -> tuple[float, float]:
+        """The ends of the axis: all that is finite, and the second differences where they do not flatten the rest."""
+        values = [0.0, *(v for r in self.rows for v in (r.mean, r.low, r.high) if v is not None and isfinite(v))]
+        low, high = min(values), max(values)
+        span = high - low or 1.0
+        for margin in (-self.margin, self.margin) if self.margin else ():
+            low, high = min(low, max(margin, low - span)), max(high, min(margin, high + span))
+        others = [r.other for r in self.rows if r.other is not None]
+        low = min([low, *(v for v in others if v >= low - span)])
+        high = max([high, *(v for v in others if v <= high + span)])
+        room = ROOM * (high - low or 1.0)
+        return low - room, high + room
+
+    def _marks(self, row: Row, low: float, high: float) -> str:
+        def x(value: float) -> float:
+            return 100 * (min(max(value, low), high) - low) / (high - low)
+
+        parts = []
+        if self.margin:
+            left, right = x(-self.margin), x(self.margin)
+            parts.append(f'<rect class="band" x="{left:.2f}%" width="{right - left:.2f}%" height="100%"/>')
+        parts += [
+            f'<line class="{"zero" if tick == 0 else "grid"}" x1="{x(tick):.2f}%" x2="{x(tick):.2f}%" y2="100%"/>'
+            for tick in ticks(low, high, TICKS)
+        ]
+        if row.low is not None and row.high is not None:
+            ends = f'x1="{x(row.low):.2f}%" x2="{x(row.high):.2f}%"'
+            parts.append(f'<line class="interval" {ends} y1="50%" y2="50%"/>')
+        hollow = "" if row.low is not None else " hollow"
+        parts.append(f'<circle class="dot{hollow}" cx="{x(row.mean):.2f}%" cy="50%" r="4.5"/>')
+        if row.other is not None:
+            beyond = "0,-5 0,5 -8,0" if row.other < low else "0,-5 0,5 8,0" if row.other > high else "0,-6 6,0 0,6 -6,0"
+            shift = 9 if row.other < low else -9 if row.other > high else 0
+            parts.append(
+                f'<svg x="{x(row.other):.2f}%" y="50%" overflow="visible">'
+                f'<polygon class="second" transform="translate({shift})" points="{beyond}"/></svg>'
+            )
+        return "".join(parts)
+
+    def _axis(self, low: float, high: float) -> str:
+        marks = [
+            f'<text x="{100 * (tick - low) / (high - low):.2f}%" y="13" text-anchor="middle">{number(tick)}</text>'
+            for tick in ticks(low, high, TICKS)
+        ]
+        return "".join([*marks, f'<text x="50%" y="32" text-anchor="middle">{escape(self.label)}</text>'])
+
+    def legend(self) -> str:
+        """What the marks mean."""
+        parts = ["● mean over seeds; ○ too few seeds; line: 95 % interval for all together"]
+        if self.other:
+            parts.append(f"◇ {self.other} (◁ ▷ beyond the axis)")
+        if self.margin:
+            parts.append("band: the margin of differences that do not matter")
+        return "; ".join(parts)
+
+
+def _class(verdict: str) -> str:
+    return verdict if verdict in ("worse", "better", "equivalent") else "open"
+
+
+def style() -> str:
+    """The colours and marks of plots, as CSS."""
+    return Path(__file__).with_name("plots.css").read_text(encoding="utf-8")

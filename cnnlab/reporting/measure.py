@@ -1,0 +1,71 @@
+"""How a metric is written: the one place that knows its name, its unit and its digits."""
+
+from dataclasses import dataclass
+
+SPLITS = {"val": "validation"}
+ACCURACIES = {"acc": "accuracy", "top5_acc": "top-5 accuracy"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How values of one metric are written.
+
+    Args:
+        metric: its key in `metrics.json`.
+        name: in sentences and on axes.
+        column: the head of a table's column.
+        factor: what a value is multiplied by.
+        unit: of a value, as it follows the number.
+        points: of a difference, with a word between.
+        digits: of a difference.
+    """
+
+    metric: str
+    name: str
+    column: str
+    factor: float
+    unit: str
+    points: str
+    digits: int
+
+    @property
+    def axis(self) -> str:
+        """The label of an axis of values."""
+        return f"{self.name}, %" if self.unit else self.name
+
+    @property
+    def steps(self) -> str:
+        """The label of an axis of differences, or the head of a column of them."""
+        return f"difference, {self.points}" if self.unit else "difference"
+
+    def value(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{self.factor * value:.{self.digits}f}{self.unit}"
+
+    def number(self, value: float) -> str:
+        """A value or the size of a difference without unit."""
+        return f"{self.factor * value:.{self.digits}f}"
+
+    def signed(self, difference: float) -> str:
+        """A difference with its sign, without unit."""
+        return f"{self.factor * difference:+.{self.digits}f}"
+
+    def amount(self, difference: float) -> str:
+        """The size of a difference with its unit."""
+        return f"{self.number(abs(difference))} {self.points}"
+
+    def between(self, low: float, high: float) -> str:
+        """An interval of differences, without unit."""
+        return f"{self.signed(low)} to {self.signed(high)}"
+
+
+def measure(metric: str) -> Measure:
+    """How a metric such as `test/acc` is written: accuracies in percent and points, any other as it is."""
+    split, _, name = metric.partition("/")
+    images = SPLITS.get(split, split)
+    if name in ACCURACIES:
+        return Measure(
+            metric, f"{images} {ACCURACIES[name]}", f"{split} {name.replace('_', ' ')} %", 100, " %", "points", 2
+        )
+    spoken = f"{images} {name.replace('_', ' ')}"
+    return Measure(metric, spoken, f"{split} {name}", 1, "", f"in {spoken}", 4)
