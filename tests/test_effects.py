@@ -305,6 +305,7 @@ EFFECTS: dict[str, Row] = {
                                   gives=r"no_s1b1.*s1b1_conv1,s1b1_conv2,s1b1_add\]"),
     "study.seeds": Row("[3,4]", plan, base=PLAN, by="train", gives=r"\[3, 4\]"),
     "study.baseline": Row("softmax", plan, base=PLAN, by="train", gives=r"^\('softmax'"),
+    "study.vary": Row("[seed,split]", plan, base=f"{PLAN} data=digits", by="train", gives="one_split"),
     "study.margin": Row("0.2", margin, base=PLAN, by="train", gives=r"^0\.002$"),
     "study.match": Row("params", plan, base=f"{DRAFT} model=mlp model.layers.fc1.features=128,64", by="train"),
     "study.skip_invalid": Row("true", refusal, base=f"{PLAN} model=mlp,lenet5", by="train", gives="^$"),

@@ -5,8 +5,10 @@ import shlex
 from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
 from cnnlab.reporting.forest import Forest, Row
+from cnnlab.reporting.images import images
 from cnnlab.reporting.measure import measure
 from cnnlab.reporting.section import Bullets, Code, Data, Figure, Section
+from cnnlab.reporting.spread import spread
 from cnnlab.reporting.study import Study
 from cnnlab.reporting.tables import Table
 from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
@@ -14,7 +16,10 @@ from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
 
 def sections(study: Study) -> list[Section]:
     """The sections in order; one that has nothing to show is left out."""
-    parts = [verdict(study), comparison(study), costs(study), curves(study), runs(study), made(study)]
+    parts = [
+        verdict(study), comparison(study), costs(study), curves(study), spread(study), images(study), runs(study),
+        made(study),
+    ]  # fmt: skip
     return [section for section in parts if section.blocks]
 
 

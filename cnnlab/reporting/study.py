@@ -44,6 +44,7 @@ class Study:
     curves: dict[str, list[list[tuple[float, float]]]]  # variant: for each run (epoch, validation accuracy)
     versions: dict[str, Any]
     margin: float | None = None  # a difference that is too small to matter
+    one_split: str | None = None  # a variant that is no comparison: the baseline's runs on one validation split
     began: str = ""  # of the first completed run, minutes of UTC
     ended: str = ""  # of the last one
 
@@ -61,7 +62,9 @@ def read_study(directory: Path) -> Study:
     """
     plan = Plan.load(directory)
     pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
-    return assemble(plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin)
+    return assemble(
+        plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin, plan.one_split
+    )
 
 
 def assemble(
@@ -72,6 +75,7 @@ def assemble(
     variants: Sequence[Variant],
     runs: Sequence[tuple[str, int, str, Record | None]],
     margin: float | None = None,
+    one_split: str | None = None,
 ) -> Study:
     """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it."""
     valid = [v for v in variants if not v.reason]
@@ -79,7 +83,7 @@ def assemble(
     rows = Table(_row(by_name[v], seed, place, run) for v, seed, place, run in runs if v in by_name)
     rows.sort(key=lambda row: (list(by_name).index(row["variant"]), row["seed"]))
     metric = "test/acc" if any(row.get("test/acc") is not None for row in rows) else "val/acc"
-    comparisons = [_compare(v, rows, metric) for v in valid]
+    comparisons = [_compare(v, rows, metric) for v in valid if v.name != one_split]
     reference = next(c for c in comparisons if c.variant.name == baseline)
     others = [c for c in comparisons if c is not reference]
     _compare_with(reference, others, metric, margin)
@@ -93,8 +97,9 @@ def assemble(
     invalid = [v for v in variants if v.reason]
     began, ended = _times([run for _, run in finished])
     return Study(
-        name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin, began, ended
-    )
+        name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin, one_split,
+        began, ended,
+    )  # fmt: skip
 
 
 def _versions(run: Record) -> dict[str, Any]:

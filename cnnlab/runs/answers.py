@@ -1,16 +1,19 @@
 """What a run answered to each validation and test image: `answers.npz` in its run directory."""
 
 import os
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 NAME = "answers.npz"
 STAGES = ("val", "test")
+FIELDS = {"label": np.int16, "guess": np.int16, "probability": np.float16}
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,15 @@ class Answers:
         return hits
 
 
-def write_answers(directory: Path, answers: Mapping[str, Answers]) -> None:
-    """Write the answers of a run, by stage (`val`, `test`), whole or not at all.
+def write_answers(directory: Path, answers: Mapping[str, Answers], classes: Sequence[str]) -> None:
+    """Write the answers of a run, by stage (`val`, `test`), and the names of the classes, whole or not at all.
 
     The file is a zip archive, whose members carry checksums, as numpy writes it.
     """
-    arrays = {f"{stage}_{f.name}": getattr(own, f.name) for stage, own in answers.items() for f in fields(Answers)}
+    arrays = {f"{stage}_{name}": getattr(own, name) for stage, own in answers.items() for name in FIELDS}
     temporary = directory / f".{NAME}.{os.getpid()}"
     with temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, allow_pickle=False, classes=np.array(classes), **arrays)
     temporary.replace(directory / NAME)
 
 
@@ -52,19 +55,35 @@ def read_answers(directory: Path) -> dict[str, Answers]:
     Raises:
         ValueError: the file is damaged.
     """
+    arrays, answers = _read(directory), {}
+    for stage in STAGES:
+        own = {name: arrays[f"{stage}_{name}"] for name in FIELDS if f"{stage}_{name}" in arrays}
+        kinds = {name: values.dtype for name, values in own.items() if values.ndim == 1}
+        if own and (kinds != FIELDS or len({len(values) for values in own.values()}) > 1):
+            raise ValueError(f"{directory / NAME} is damaged: the answers to {stage} images are incomplete")
+        if own:
+            answers[stage] = Answers(**own)
+    return answers
+
+
+def read_classes(directory: Path) -> list[str]:
+    """Read the names of the classes, in label order; none where there are no answers.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return [str(name) for name in _read(directory).get("classes", [])]
+
+
+def _read(directory: Path) -> dict[str, NDArray[Any]]:
     path = directory / NAME
     if not path.is_file():
         return {}
     try:
+        with ZipFile(path) as archive:  # numpy does not look at checksums
+            if spoilt := archive.testzip():
+                raise ValueError(f"the checksum of {spoilt} is wrong")
         with np.load(path, allow_pickle=False) as arrays:
-            found = {
-                stage: Answers(*(arrays[f"{stage}_{f.name}"] for f in fields(Answers)))
-                for stage in STAGES
-                if f"{stage}_label" in arrays
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    for own in found.values():
-        if len({getattr(own, f.name).shape for f in fields(Answers)}) > 1 or own.label.ndim != 1:
-            raise ValueError(f"{path} is damaged: it has not as many answers as labels")
-    return found

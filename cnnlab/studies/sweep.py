@@ -58,7 +58,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         )
     kinship = study.kinship(plan) if config.study.pack > 1 else {}
     tasks = [
-        Task(study.arguments(plan, job), study.directory / job.run_dir, study.kin_of(job, kinship)) for job in plan.jobs
+        Task(study.arguments(plan, job), study.directory / job.run_dir, study.kin_of(plan, job, kinship))
+        for job in plan.jobs
     ]
     plan.write(study.directory)
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
@@ -213,10 +214,11 @@ class Expansion:
             print(f"study.pack   one after the other because of {reason}: {_some(names)}", flush=True)
         return {name: kin(config) for name, config in configs.items()}
 
-    def kin_of(self, job: Job, kinship: Mapping[str, str | None]) -> str | None:
+    def kin_of(self, plan: Plan, job: Job, kinship: Mapping[str, str | None]) -> str | None:
         """What a job has in common with those that can be trained together with it: the same images, too."""
         kin = kinship.get(job.variant)
-        return f"{kin}-{job.seed}" if kin and self.split_varies else kin
+        split = job.seed if self.split_varies and job.variant != plan.one_split else ""
+        return kin and f"{kin} {split}"
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""

@@ -85,7 +85,7 @@ def finish(fit: Fit) -> dict[str, float]:
         metrics |= {k: float(v) for k, v in tested.items()}
     answers = _answers(fit)
     if trainer.is_global_zero:
-        write_answers(fit.directory, answers)
+        write_answers(fit.directory, answers, fit.classifier.classes)
         log_final(trainer.loggers, metrics)
     for logger in trainer.loggers:
         logger.finalize("success")

@@ -1,0 +1,56 @@
+"""Which images each run of a study got right, from the answers that runs keep."""
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnlab.reporting.study import Study
+from cnnlab.runs.answers import read_answers, read_classes
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Of the runs of a variant that have kept their answers, on the same N images in the same order.
+
+    Args:
+        seeds: of each run.
+        right: (runs, N), whether its answer is.
+        labels: (N,), the class of each image.
+    """
+
+    seeds: list[int]
+    right: NDArray[np.bool_]
+    labels: NDArray[np.int16]
+
+
+def hits(study: Study, variant: str) -> Hits | None:
+    """Read what a variant's completed runs answered to test images, or to validation images where there are no others.
+
+    Returns None where fewer than two runs have answers, or their images differ, as validation splits do.
+    """
+    stage = study.metric.partition("/")[0]
+    seeds, right, labels = list[int](), [], None
+    for row in study.rows:
+        if row["variant"] != variant or row["status"] != "completed":
+            continue
+        with contextlib.suppress(ValueError):  # a damaged file counts as none
+            answers = read_answers(study.directory / row["run_dir"]).get(stage)
+            if answers is None:
+                continue
+            if labels is not None and not np.array_equal(labels, answers.label):
+                return None
+            labels = answers.label
+            seeds.append(row["seed"])
+            right.append(answers.hits)
+    return Hits(seeds, np.stack(right), labels) if labels is not None and len(right) > 1 else None
+
+
+def class_names(study: Study) -> list[str]:
+    """Return the names of the classes, from the first run that keeps them; none where no run does."""
+    for row in study.rows:
+        with contextlib.suppress(ValueError):
+            if names := read_classes(study.directory / row["run_dir"]):
+                return names
+    return []

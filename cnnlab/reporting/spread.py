@@ -1,0 +1,73 @@
+"""The section on where the spread comes from, and the intervals that take the test images as a sample, too."""
+
+from cnnlab.reporting.hits import Hits, hits
+from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.section import Data, Section
+from cnnlab.reporting.study import Comparison, Study
+from cnnlab.reporting.tables import Table
+from cnnlab.reporting.variance import Sources, images_error, sources, with_images
+
+
+def spread(study: Study) -> Section:
+    """Split the baseline's spread into its sources; nothing where its runs have not kept their answers."""
+    section, base = Section("Where the spread comes from"), hits(study, study.baseline)
+    if base is None or study.metric.partition("/")[2] != "acc":
+        return section
+    one_split = hits(study, study.one_split) if study.one_split else None
+    found = sources(base.right, one_split.right if one_split else None)
+    written, images = measure(study.metric), base.right.shape[1]
+    section.blocks += [
+        f"The accuracy of {study.baseline} over {len(base.seeds)} runs, and what moves it. The verdicts above count "
+        f"the first row only: they hold for these {images:,} images.",
+        Data("sources", _sources(found, written, images), "Sources of the spread, standard deviations"),
+    ]
+    rows = Table(filter(None, (_both(c, base, study, written) for c in study.comparisons)))
+    if rows:
+        section.blocks += [
+            "Differences of each variant by itself, with the 95 % interval over runs, and with one that takes the "
+            "images as a sample, too: what to expect on other images of the same kind. The squares of the two "
+            "half-widths, that over runs and that of the images, are added.",
+            Data("images-sampled", rows, "Differences with intervals over runs, and over runs and images"),
+        ]
+    return section
+
+
+def _sources(found: Sources, written: Measure, images: int) -> Table:
+    """A row for each source."""
+
+    def row(what: str, deviation: float | None, meaning: str) -> dict[str, object] | None:
+        sd = None if deviation is None else written.number(deviation)
+        return None if sd is None else {"source": what, f"sd, {written.points}": sd, "what it is": meaning}
+
+    together = "seeds and validation splits" if found.seeds is not None else "seeds"
+    seeds = "initial weights, order and augmentation; runs on one validation split"
+    split = "what a validation split of its own adds: the variance of the first row less that of the second"
+    finite = f"the part of the first row that is chance on {images:,} images, and falls as 1/N with their number"
+    choice = f"of the mean accuracy, had other {images:,} images been drawn; more runs do not lessen it"
+    rows = [
+        row(together, found.runs, "over runs, as seen"),
+        row("seeds", found.seeds, seeds),
+        row("validation split", found.split, split),
+        row("finite images", found.finite, finite),
+        row("choice of images", found.images, choice),
+    ]
+    return Table(filter(None, rows))
+
+
+def _both(comparison: Comparison, base: Hits, study: Study, written: Measure) -> dict[str, object] | None:
+    """The two intervals of a variant's difference; None where there is nothing to compare."""
+    own, difference = hits(study, comparison.variant.name), comparison.difference
+    if own is None or difference is None or own.right.shape[1] != base.right.shape[1]:
+        return None
+    both = [(own.seeds.index(seed), base.seeds.index(seed)) for seed in own.seeds if seed in base.seeds]
+    if len(both) < 2:
+        return None
+    mine, theirs = (list(side) for side in zip(*both, strict=True))
+    error = images_error(own.right[mine].astype("int8") - base.right[theirs])
+    wide = with_images(difference, error)
+    return {
+        "variant": comparison.variant.name,
+        "difference": written.signed(difference.mean),
+        "95 % over runs": None if wide is None else written.between(difference.low or 0.0, difference.high or 0.0),
+        "95 % over runs and images": None if wide is None else written.between(*wide),
+    }
