@@ -305,6 +305,8 @@ EFFECTS: dict[str, Row] = {
                                   gives=r"no_s1b1.*s1b1_conv1,s1b1_conv2,s1b1_add\]"),
     "study.seeds": Row("[3,4]", plan, base=PLAN, by="train", gives=r"\[3, 4\]"),
     "study.baseline": Row("softmax", plan, base=PLAN, by="train", gives=r"^\('softmax'"),
+    "study.factorial": Row("[[conv1],[pool2]]", plan, base=DRAFT, by="train", gives="no_conv1_pool2"),
+    "study.pairs": Row("[conv1,pool*]", plan, base=DRAFT, by="train", gives="no_conv1_pool2"),
     "study.vary": Row("[seed,split]", plan, base=f"{PLAN} data=digits", by="train", gives="one_split"),
     "study.margin": Row("0.2", margin, base=PLAN, by="train", gives=r"^0\.002$"),
     "study.match": Row("params", plan, base=f"{DRAFT} model=mlp model.layers.fc1.features=128,64", by="train"),
@@ -508,6 +510,8 @@ ELSEWHERE = {
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind
     "study.variant": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",
     "study.varied": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",
+    "study.tune": "test_tune.py::test_variants_are_tuned_by_themselves_and_test_images_have_no_part",
+    "study.tuning": "test_tune.py::test_variants_are_tuned_by_themselves_and_test_images_have_no_part",
     "study.trial": "test_sweep.py::test_a_search_prunes_resumes_and_survives_failing_trials",
     "logger": "test_effects.py::test_every_target_is_made_of_all_its_options",  # there is one choice, with rows above
 }

@@ -21,7 +21,15 @@ MOVED = {
 LATER: dict[str, dict[str, Any]] = {
     "model": {"repair": False, "freeze": []},
     "data": {"channels": None, "crop": None},
-    "study": {"leave_out_blocks": False, "margin": None, "vary": ["seed"]},
+    "study": {
+        "leave_out_blocks": False,
+        "margin": None,
+        "factorial": None,
+        "pairs": None,
+        "tune": None,
+        "tuning": False,
+        "vary": ["seed"],
+    },
 }
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 

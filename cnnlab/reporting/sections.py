@@ -6,6 +6,7 @@ from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
 from cnnlab.reporting.forest import Forest, Row
 from cnnlab.reporting.images import images
+from cnnlab.reporting.interactions import interactions
 from cnnlab.reporting.measure import measure
 from cnnlab.reporting.section import Bullets, Code, Data, Figure, Section
 from cnnlab.reporting.spread import spread
@@ -17,8 +18,8 @@ from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
 def sections(study: Study) -> list[Section]:
     """The sections in order; one that has nothing to show is left out."""
     parts = [
-        verdict(study), comparison(study), costs(study), curves(study), spread(study), images(study), runs(study),
-        made(study),
+        verdict(study), comparison(study), interactions(study), costs(study), curves(study), spread(study),
+        images(study), tuning(study), runs(study), made(study),
     ]  # fmt: skip
     return [section for section in parts if section.blocks]
 
@@ -104,6 +105,29 @@ def curves(study: Study) -> Section:
 def runs(study: Study) -> Section:
     """List the runs, as in `results.csv`."""
     return Section("Runs", [Data("runs", study.rows, "Runs", media=("html",))])
+
+
+def tuning(study: Study) -> Section:
+    """Say how many trials each variant had, and what was chosen."""
+    section = Section("Tuning")
+    if not study.tuned:
+        return section
+    budget = len([row for row in study.tuned if row["variant"] == study.tuned[0]["variant"]])
+    rows = Table(
+        {
+            "variant": row["variant"],
+            "tried": " ".join(row["overrides"]),
+            "val acc %": None if row["val/acc"] is None else round(100 * row["val/acc"], 2),
+            "chosen": "chosen" if row["chosen"] else "failed" if row["val/acc"] is None else "",
+        }
+        for row in study.tuned
+    )
+    text = (
+        f"Each variant, the baseline too, had {budget} trials with one seed of their own. The best by validation "
+        "accuracy was run with the seeds of the study; test images had no part in the choice."
+    )
+    section.blocks += [text, Data("tuning", rows, "Trials before the study")]
+    return section
 
 
 def made(study: Study) -> Section:

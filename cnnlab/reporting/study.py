@@ -47,6 +47,8 @@ class Study:
     one_split: str | None = None  # a variant that is no comparison: the baseline's runs on one validation split
     began: str = ""  # of the first completed run, minutes of UTC
     ended: str = ""  # of the last one
+    tuned: list[dict[str, Any]] = field(default_factory=list)  # the trials of each variant, as `Plan` has them
+    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
 
     @property
     def unfinished(self) -> Table:
@@ -62,9 +64,11 @@ def read_study(directory: Path) -> Study:
     """
     plan = Plan.load(directory)
     pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
-    return assemble(
+    study = assemble(
         plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin, plan.one_split
     )
+    study.factors, study.tuned = plan.factors, plan.tuned
+    return study
 
 
 def assemble(

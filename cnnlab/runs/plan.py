@@ -47,6 +47,8 @@ class Plan:
     jobs: list[Job]
     margin: float | None = None  # a difference of accuracy that is too small to matter
     one_split: str | None = None  # the baseline once more, all seeds on one validation split, where splits vary
+    tuned: list[dict[str, Any]] = field(default_factory=list)  # trials: variant, overrides, val/acc, chosen
+    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
     schema: int = SCHEMA
 
     @classmethod

@@ -80,7 +80,7 @@ def finish(fit: Fit) -> dict[str, float]:
     metrics = _fit_metrics(fit.classifier, fit.history)
     if Path(fit.best.best_model_path).is_file():
         fit.classifier.load_state_dict(read(Path(fit.best.best_model_path))["state_dict"])
-    if fit.data.test is not None:
+    if fit.data.test is not None and not fit.config["study"].get("tuning"):
         tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
     answers = _answers(fit)
@@ -100,7 +100,7 @@ def _answers(fit: Fit) -> dict[str, Answers]:
     answers = {}
     if fit.trainer.is_global_zero:
         answers["val"] = as_answers(_validated(fit))
-    if fit.data.test is not None:
+    if fit.classifier.answers.update_called:
         answers["test"] = as_answers(fit.classifier.answers.compute())
     return answers
 
