@@ -98,20 +98,19 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
         return []
     flips, present = sign_flips(seeds), ~np.isnan(differences)
     values = np.where(present, differences, 0.0)
-    statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in range(variants)], 1)
-    judgements = []
-    for variant, p in enumerate(_step_down(statistics)):
-        count = present[:, variant].sum()
-        if count < seeds_needed():
-            judgements.append(Judgement(None, None, None, "too few seeds"))
-            continue
-        others = np.delete(statistics, variant, 1).max(1, initial=0.0)
+    judgements = [Judgement(None, None, None, "too few seeds")] * variants
+    enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # the others' few differences vary under few flips
+    if not len(enough):
+        return judgements
+    statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in enough], 1)
+    for place, (variant, p) in enumerate(zip(enough, _step_down(statistics), strict=True)):
+        others = np.delete(statistics, place, 1).max(1, initial=0.0)
         low, high = _interval(flips, values[:, variant], present[:, variant], others)
         if p < LEVEL and low <= 0 <= high:  # the steps down tell more than an interval for all at once
             low, high = (nextafter(0.0, 1.0), high) if low + high > 0 else (low, nextafter(0.0, -1.0))
         elif p >= LEVEL:  # an end may be 0 itself, which the search meets only nearly
             low, high = min(low, 0.0), max(high, 0.0)
-        judgements.append(Judgement(p, low, high, _verdict(p, low, high, margin)))
+        judgements[variant] = Judgement(p, low, high, _verdict(p, low, high, margin))
     return judgements
 
 
