@@ -75,8 +75,8 @@ def curves(by_variant: Mapping[str, Sequence[Curve]], baseline: str, y_label: st
     if not points:
         return ""
     epochs = min(p.epoch for p in points), max(p.epoch for p in points)
-    frame = Frame(240, 180, epochs, (min(p.low for p in points), max(p.high for p in points)))
-    whole = sorted({round(tick) for tick in ticks(*epochs, most=5)})
+    frame = Frame(176, 164, epochs, (min(p.low for p in points), max(p.high for p in points)), left=34)
+    whole = sorted({round(tick) for tick in ticks(*epochs, most=4)})
     reference, panels = bands.get(baseline, []), []
     for name, band in bands.items():
         if band:

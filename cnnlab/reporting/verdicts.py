@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from cnnlab.reporting.measure import Measure, measure
-from cnnlab.reporting.statistics import needed
+from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import show
 from cnnlab.runs.plan import Variant
@@ -17,21 +17,19 @@ ORDER = ("worse", "better", "equivalent", "negligible or worse", "negligible or 
 
 
 def sentences(study: Study) -> list[tuple[str, str]]:
-    """Verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first."""
+    """Verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first.
+
+    Variants that have no completed runs share a sentence.
+    """
     written = measure(study.metric)
     baseline = next(c for c in study.comparisons if c.variant.name == study.baseline)
-    others = [c for c in study.comparisons if c is not baseline]
-
-    def place(comparison: Comparison) -> tuple[int, float]:
-        judgement, difference = comparison.judgement, comparison.difference
-        verdict = judgement.verdict if judgement else ""
-        return (ORDER.index(verdict) if verdict in ORDER else len(ORDER)), -abs(difference.mean if difference else 0)
-
+    judged = [(c.variant, c.difference, c.judgement) for c in study.comparisons if c.difference and c.judgement]
+    judged.sort(key=lambda arm: (ORDER.index(arm[2].verdict), -abs(arm[1].mean)))
+    gone = baseline.variant.removed
     lines = [("baseline", _baseline(baseline, written))]
-    for comparison in sorted(others, key=place):
-        verdict = comparison.judgement.verdict if comparison.judgement else "no runs yet"
-        lines.append((verdict, _sentence(comparison, baseline.variant.removed, written, study.margin)))
-    return lines
+    lines += [(j.verdict, f"{_it(v, gone)} {_found(d, j, written, study.margin)}.") for v, d, j in judged]
+    waiting = ", ".join(c.variant.name for c in study.comparisons if not c.judgement and c is not baseline)
+    return [*lines, ("no runs yet", f"No completed runs to compare yet: {waiting}.")] if waiting else lines
 
 
 def _baseline(comparison: Comparison, written: Measure) -> str:
@@ -45,47 +43,29 @@ def _baseline(comparison: Comparison, written: Measure) -> str:
     return f"{who} has {written.value(value)} {written.name} ({spread}{seeds})."
 
 
-def _sentence(comparison: Comparison, gone: Sequence[str], written: Measure, margin: float | None) -> str:
-    """Say of a variant what its verdict is.
-
-    Args:
-        comparison: of the variant.
-        gone: the layers that the baseline does without.
-        written: how the metric is written.
-        margin: of the study.
-    """
-    removed = [name for name in comparison.variant.removed if name not in gone]
-    without = f"Without {_and(removed)}" if _only_removes(comparison.variant) and 0 < len(removed) <= NAMED else ""
-    name = comparison.variant.name
-    it = f"{without} it" if without else name
-    difference, judgement = comparison.difference, comparison.judgement
-    if difference is None or judgement is None:
-        return f"{name} has no completed runs to compare yet."
-    seeds, verb = _seeds(difference.seeds), "loses" if difference.mean < 0 else "gains"
-    changes = f"{verb} {written.amount(difference.mean)}"
-    if judgement.low is None or judgement.high is None:
-        return f"{it} {changes} on {seeds}, too few for a verdict."
-    loss, gain = written.amount(judgement.low), written.amount(judgement.high)  # the most that may be
-    limit = f"the margin of {written.amount(margin or 0)}"
-    match judgement.verdict:
-        case "worse":
-            ends = f"{written.number(-judgement.high)} to {written.number(-judgement.low)}"
-            return f"{it} {changes} ({ends}), {seeds}."
-        case "better":
-            ends = f"{written.number(judgement.low)} to {written.number(judgement.high)}"
-            return f"{it} {changes} ({ends}), {seeds}."
-        case "equivalent":
-            seen = f"{written.signed(difference.mean)} ({written.between(judgement.low, judgement.high)})"
-            return f"{it} changes by less than {limit}: equivalent, {seen}, {seeds}."
-        case "negligible or worse":
-            return f"{it} may lose up to {loss}, and gains less than {limit}: negligible or worse, {seeds}."
-        case "negligible or better":
-            return f"{it} may gain up to {gain}, and loses less than {limit}: negligible or better, {seeds}."
-    return f"{it} may lose up to {loss} or gain up to {gain}: inconclusive, {seeds}."
+def _it(variant: Variant, gone: Sequence[str]) -> str:
+    """Return who a sentence is about: the network without the layers that only this variant lacks, else its name."""
+    removed = [name for name in variant.removed if name not in gone]
+    only = all(override.startswith(("model.remove=", "model.repair=")) for override in variant.overrides)
+    return f"Without {_and(removed)} it" if only and 0 < len(removed) <= NAMED else variant.name
 
 
-def _only_removes(variant: Variant) -> bool:
-    return all(override.startswith(("model.remove=", "model.repair=")) for override in variant.overrides)
+def _found(difference: Difference, judgement: Judgement, written: Measure, margin: float | None) -> str:
+    """Return what a verdict says of that variant."""
+    low, high = judgement.low or 0.0, judgement.high or 0.0
+    loss, gain = written.amount(low), written.amount(high)  # the most that may be
+    limit, seeds = f"the margin of {written.amount(margin or 0)}", _seeds(difference.seeds)
+    changes = f"{'loses' if difference.mean < 0 else 'gains'} {written.amount(difference.mean)}"
+    return {
+        "worse": f"{changes} ({written.number(-high)} to {written.number(-low)}), {seeds}",
+        "better": f"{changes} ({written.number(low)} to {written.number(high)}), {seeds}",
+        "equivalent": f"changes by less than {limit}: equivalent, {written.signed(difference.mean)} "
+        f"({written.between(low, high)}), {seeds}",
+        "negligible or worse": f"may lose up to {loss}, and gains less than {limit}: negligible or worse, {seeds}",
+        "negligible or better": f"may gain up to {gain}, and loses less than {limit}: negligible or better, {seeds}",
+        "inconclusive": f"may lose up to {loss} or gain up to {gain}: inconclusive, {seeds}",
+        "too few seeds": f"{changes} on {seeds}, too few for a verdict",
+    }[judgement.verdict]
 
 
 def _and(names: Sequence[str]) -> str:
