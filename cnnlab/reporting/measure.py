@@ -40,15 +40,15 @@ class Measure:
 
     def value(self, value: float) -> str:
         """A value with its unit."""
-        return f"{self.factor * value:.{self.digits}f}{self.unit}"
+        return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
         """A value or the size of a difference without unit."""
-        return f"{self.factor * value:.{self.digits}f}"
+        return f"{self._rounded(value):.{self.digits}f}"
 
     def signed(self, difference: float) -> str:
         """A difference with its sign, without unit."""
-        return f"{self.factor * difference:+.{self.digits}f}"
+        return f"{self._rounded(difference):+.{self.digits}f}"
 
     def amount(self, difference: float) -> str:
         """The size of a difference with its unit."""
@@ -57,6 +57,9 @@ class Measure:
     def between(self, low: float, high: float) -> str:
         """An interval of differences, without unit."""
         return f"{self.signed(low)} to {self.signed(high)}"
+
+    def _rounded(self, value: float) -> float:
+        return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00
 
 
 def measure(metric: str) -> Measure:

@@ -86,9 +86,9 @@ def costs(study: Study) -> Section:
             value, spread = c.metrics.get(study.metric, (None, None))
             cost = getattr(c.variant, size)
             if value is not None and cost:
-                kind = c.judgement.verdict if c.judgement else "baseline"
+                found = c.judgement.verdict if c.judgement else "baseline"
                 name, factor = c.variant.name, written.factor
-                dots.append(charts.Dot(name, kind, cost, factor * value, factor * (spread or 0)))
+                dots.append(charts.Dot(name, found, cost, factor * value, factor * (spread or 0)))
         figures.append(charts.scatter(dots, label, written.axis))
     lead = "Bars are a standard deviation over seeds; names are left out where they would overlap."
     html = f'<div class="panels wide">{"".join(f"<div>{svg}</div>" for svg in figures)}</div>'

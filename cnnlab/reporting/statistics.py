@@ -152,7 +152,9 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
     """
     count = int(present.sum())
     mean = float(differences.sum()) / count
-    step = float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR
+    step = (
+        float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR or NEAR
+    )  # of differences that are equal, or 0
     ends = []
     for sign in (-1, 1):
         inside, outside = 0.0, step

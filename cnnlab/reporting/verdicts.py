@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from cnnlab.reporting.measure import Measure, measure
 from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
-from cnnlab.reporting.tables import show
 from cnnlab.runs.plan import Variant
 
 MANY = 100  # seeds
-SHOWN = 10  # runs that are named by themselves
+SAME = 1e-9  # differences below which there are none
+SHOWN = 10  # variants whose runs are named
 NAMED = 4  # removed layers that are
 ORDER = ("worse", "better", "equivalent", "negligible or worse", "negligible or better", "inconclusive",
          "too few seeds")  # fmt: skip
@@ -55,6 +55,8 @@ def _found(difference: Difference, judgement: Judgement, written: Measure, margi
     low, high = judgement.low or 0.0, judgement.high or 0.0
     loss, gain = written.amount(low), written.amount(high)  # the most that may be
     limit, seeds = f"the margin of {written.amount(margin or 0)}", _seeds(difference.seeds)
+    if max(abs(difference.mean), abs(low), abs(high)) < SAME and judgement.verdict != "too few seeds":
+        return f"has the values of the baseline on all of {seeds}: it may compute the same"
     changes = f"{'loses' if difference.mean < 0 else 'gains'} {written.amount(difference.mean)}"
     return {
         "worse": f"{changes} ({written.number(-high)} to {written.number(-low)}), {seeds}",
@@ -104,11 +106,12 @@ def missing(study: Study) -> list[str]:
     """Say which variants cannot be, and which runs are not completed, those that failed first."""
     lines = [f"Left out: {v.name} cannot be: {v.reason}" for v in study.invalid]
     if study.unfinished:
-        rows = sorted(study.unfinished, key=lambda row: not row["cause"])
-        named = [
-            f"{row['variant']} s{show(row['seed'])} {row['status']}" + (f" ({row['cause']})" if row["cause"] else "")
-            for row in rows[:SHOWN]
-        ]
-        more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-        lines.append(f"{len(rows)} of {len(study.rows)} runs are not completed: {'; '.join(named)}{more}")
+        seeds: dict[tuple[str, ...], list[str]] = {}
+        for row in sorted(study.unfinished, key=lambda row: not row["cause"]):
+            what = f"{row['status']} ({row['cause']})" if row["cause"] else row["status"]
+            seeds.setdefault((row["variant"], what), []).append(f"s{row['seed']}")
+        named = [f"{variant} {', '.join(those)} {what}" for (variant, what), those in seeds.items()]
+        more = f" and {len(named) - SHOWN} more variants" if len(named) > SHOWN else ""
+        some = "; ".join(named[:SHOWN])
+        lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {some}{more}.")
     return lines

@@ -8,7 +8,7 @@ import pytest
 
 from cnnlab.reporting.axis import ticks
 from cnnlab.reporting.charts import Dot, curves, scatter
-from cnnlab.reporting.forest import Forest, Row
+from cnnlab.reporting.forest import LEFT, RIGHT, Forest, Row
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,20 @@ def test_a_forest_plot_draws_means_intervals_and_margin_to_one_scale():
 def test_a_lesion_far_off_is_an_arrow_at_the_edge_and_a_near_one_stands_on_the_scale():
     far = Forest([Row("a", "worse", -0.4, -0.6, -0.2, "", other=-81.0)], "points", other="lesion").html()
     near = Forest([Row("a", "worse", -0.4, -0.6, -0.2, "", other=-0.9)], "points", other="lesion").html()
-    assert 'x="0.00%"' in far
-    assert far.index('points="0,-5 0,5 -8,0"')
+    assert f'<svg x="0.00%" y="50%" overflow="visible"><polygon class="second" points="{LEFT}"/>' in far
     (mean,), (zero,) = places(near, "circle", "dot", "cx")[0], places(near, "line", "zero", "x1")[0]
     assert f'x="{zero + 0.9 / 0.4 * (mean - zero):.1f}' in near
+
+
+def test_a_few_variants_far_off_do_not_flatten_the_rest():
+    rows = [Row(f"v{i}", "inconclusive", 0.1 * i, 0.1 * i - 0.2, 0.1 * i + 0.2, "") for i in range(6)]
+    far = Row("far", "better", 40, 39, 41, "")
+    html = Forest([*rows, far], "points").html()
+    assert len(places(html, "circle", "dot", "cx")) == 6
+    assert f'<polygon class="dot" points="{RIGHT}"/>' in html
+    assert max(cx for (cx,) in places(html, "circle", "dot", "cx")) > 60
+    many = Forest([*rows, far, far, far, far], "points").html()  # too many to be left out
+    assert len(places(many, "circle", "dot", "cx")) == 10
 
 
 def test_an_unbounded_interval_goes_to_the_edges():

@@ -51,6 +51,12 @@ def test_each_verdict_in_a_sentence(verdict, numbers, sentence):
     assert said(verdict, *numbers, **REMOVAL) == sentence
 
 
+def test_a_variant_that_changes_nothing_is_said_to():
+    sentence = "Without conv2 it has the values of the baseline on all of 8 seeds: it may compute the same."
+    assert said("equivalent", 0.0, -1e-21, 1e-21, **REMOVAL) == sentence
+    assert measure("test/acc").between(-1e-21, 1e-21) == "+0.00 to +0.00"
+
+
 def test_who_a_sentence_is_about():
     worse = ("worse", -0.0025, -0.0031, -0.0018)
     three = {"overrides": ["model.remove=[a,b,c]", "model.repair=true"], "removed": ["a", "b", "c"]}
