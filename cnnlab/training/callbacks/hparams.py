@@ -20,6 +20,8 @@ SETTINGS = (
     "seed",
     "precision",
     "label_smoothing",
+    "class_weights",
+    "metrics",
     "init_from",
     "data",
     "model",
@@ -53,7 +55,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
         config: the run's.
         overrides: of the command line; what they set has a column too.
     """
-    settings = {key: config[key] for key in SETTINGS}
+    settings = {key: config[key] for key in SETTINGS if key in config}  # a run of an earlier version lacks some
     settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
