@@ -57,9 +57,7 @@ class WeightedCrossEntropy(nn.Module):
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Compute the scalar of outputs (N, classes) and labels (N,)."""
         weights = self.weights.to(outputs.dtype)
-        each = F.cross_entropy(
-            outputs, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none"
-        )
+        each = F.cross_entropy(outputs, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none")
         return each.mean()
 
 

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from cnnlab.reporting import plots
+from cnnlab.reporting import plots, units
 from cnnlab.reporting.comparison import remarks, table
 from cnnlab.reporting.study import Study
 from cnnlab.reporting.tables import Table, show
@@ -36,6 +36,7 @@ def page(study: Study) -> str:
         runs=study.rows,
         rows=rows,
         baseline=study.baseline,
+        measure=units.word(study.measure),
         plots={
             "differences": plots.differences(study),
             "params": plots.against(study, "params", "parameters"),

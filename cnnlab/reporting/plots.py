@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from cnnlab.reporting import units
 from cnnlab.reporting.study import Study
 
 if TYPE_CHECKING:
@@ -19,42 +20,44 @@ def differences(study: Study) -> str:
     """Each variant's difference from the baseline, with the interval that holds for all of them together."""
     shown = [c for c in study.comparisons if c.difference]
     figure, axes = _figure(7, 1 + 0.35 * max(1, len(shown)))
+    factor = units.scale(study.measure)
     for y, comparison in enumerate(reversed(shown)):
         difference, judgement = comparison.difference, comparison.judgement
         assert difference is not None
         assert judgement is not None
         colour = COLOURS.get(judgement.verdict, NEUTRAL)
         if judgement.low is not None and judgement.high is not None:
-            axes.plot([100 * judgement.low, 100 * judgement.high], [y, y], color=colour, linewidth=2)
-        axes.plot([100 * difference.mean], [y], "o", color=colour)
+            axes.plot([factor * judgement.low, factor * judgement.high], [y, y], color=colour, linewidth=2)
+        axes.plot([factor * difference.mean], [y], "o", color=colour)
     axes.axvline(0, color="#999999", linewidth=1)
     axes.set_yticks(range(len(shown)), [c.variant.name for c in reversed(shown)])
     axes.set_ylim(-0.6, max(1, len(shown)) - 0.4)
-    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % intervals, for all together)")
+    unit = ", percentage points" if study.measure.percent else ""
+    axes.set_xlabel(f"{units.word(study.measure)} against {study.baseline}{unit} (95 % intervals, for all together)")
     return _svg(figure, "differences")
 
 
 def against(study: Study, measure: str, label: str) -> str:
-    """Plot accuracy against what a variant costs."""
+    """Plot what variants are compared by against what a variant costs."""
     figure, axes = _figure(4.6, 3.4)
-    colours = _colours(study)
+    colours, factor = _colours(study), units.scale(study.measure)
     for comparison in study.comparisons:
         accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
         size = getattr(comparison.variant, measure)
         if accuracy is None or not size:
             continue
         name = comparison.variant.name
-        axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
-        axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
+        axes.errorbar([size], [factor * accuracy], factor * (deviation or 0), fmt="o", color=colours[name], capsize=3)
+        axes.annotate(name, (size, factor * accuracy), (5, 4), textcoords="offset points", fontsize=7)
     axes.margins(x=0.2)
     _logarithmic(axes)
     axes.set_xlabel(label)
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(units.axis(study.measure))
     return _svg(figure, measure)
 
 
 def learning_curves(study: Study) -> str:
-    """Validation accuracy by epoch: mean over seeds, and the band from the lowest to the highest."""
+    """The metric on validation images by epoch: mean over seeds, and the band from the lowest to the highest."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(7, 3.6)
@@ -62,12 +65,12 @@ def learning_curves(study: Study) -> str:
     for name, colour in _colours(study).items():
         curves = [dict(curve) for curve in study.curves.get(name, [])]
         epochs = sorted(set().union(*curves))
-        values = [[100 * c[epoch] for c in curves if epoch in c] for epoch in epochs]
+        values = [[units.scale(study.measure) * c[epoch] for c in curves if epoch in c] for epoch in epochs]
         if epochs:
             axes.plot(epochs, [sum(v) / len(v) for v in values], color=colour, label=name, marker=".")
             axes.fill_between(epochs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation accuracy, %")
+    axes.set_ylabel(f"validation {units.axis(study.measure)}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _svg(figure, "curves")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnlab.config.identity import config_hash, differing, flatten
+from cnnlab.reporting import units
 from cnnlab.reporting.comparison import remarks, table
 from cnnlab.reporting.page import page
 from cnnlab.reporting.study import Study, assemble, read_study
@@ -61,7 +62,10 @@ def write(study: Study, directory: Path) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in study.versions.items())
     parts = [f"# Study {study.name}", *lines, rows.markdown(), f"    {shlex.join(study.command)}", versions]
     (directory / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    shown = [{k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %")} for row in rows]
+    shown = [
+        {k: v for k, v in row.items() if k in TERMINAL or k.endswith("acc %") or k == units.column(study.measure)}
+        for row in rows
+    ]
     text = "\n".join([str(Table(shown)), "", *lines[1:]])
     return f"{text}\nreport       {os.path.relpath(directory / 'report.html')}"
 
@@ -69,11 +73,13 @@ def write(study: Study, directory: Path) -> str:
 TERMINAL = (
     "variant",
     "seeds",
+    "folds",
     "params change",
     "fit seconds",
     "sd",
     "difference",
     "interval for all",
     "p (max-T)",
+    "p (Bonferroni)",
     "verdict",
 )

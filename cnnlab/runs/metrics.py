@@ -114,7 +114,9 @@ def refuse_metrics(classes: int, asked: Sequence[str]) -> None:
         if name not in METRICS:
             raise ValueError(f"metrics: there is no {name!r}{hint(name, METRICS)}")
         if classes <= METRICS[name].more_than:
-            raise ValueError(f"metrics: {name} is for more than {METRICS[name].more_than} classes, and there are {classes}")
+            raise ValueError(
+                f"metrics: {name} is for more than {METRICS[name].more_than} classes, and there are {classes}"
+            )
 
 
 def measure(name: str, classes: int, asked: Sequence[str]) -> Measure:

@@ -1,7 +1,8 @@
 """Metrics of torchmetrics that logits have to be turned into probabilities for, or that leave out absent classes."""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ class BalancedAccuracy(MulticlassRecall):
     def compute(self) -> Tensor:
         """Return the mean, 0 to 1."""
         recalls: Tensor = super().compute()
-        return recalls[self.tp + self.fn > 0].mean()
+        images = cast("Tensor", self.tp) + cast("Tensor", self.fn)
+        return recalls[images > 0].mean()
 
 
 class CalibrationError(MulticlassCalibrationError):
@@ -40,35 +42,44 @@ class CalibrationError(MulticlassCalibrationError):
         super().update(preds.softmax(1), target)
 
 
-class _OneAgainstAll:
-    """The mean of a curve's area over the classes that some images are of, and others not."""
+class AUROC(MulticlassAUROC):
+    """The area under the curve of true against false positives, from all probabilities: a mean over classes.
 
-    num_classes: int
-    target: Any
+    Each class is held against all others; those that all images are of, or none, are left out.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes, average="none", thresholds=None, validate_args=False)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add logits (N, classes), which torchmetrics takes for probabilities where all lie from 0 to 1."""
-        super().update(preds.softmax(1), target)  # type: ignore[misc]
+        """Add logits (N, classes), see CalibrationError."""
+        super().update(preds.softmax(1), target)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """Return the mean, 0 to 1; NaN where all images are of one class."""
-        labels = dim_zero_cat(self.target)
-        images = torch.bincount(labels, minlength=self.num_classes)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes without images, which are left out
-            areas: Tensor = super().compute()  # type: ignore[misc]
-        return areas[(images > 0) & (images < len(labels))].mean()
+        return _mean_of_present(super().compute, self)
 
 
-class AUROC(_OneAgainstAll, MulticlassAUROC):
-    """The area under the curve of true against false positives, from all probabilities."""
+class AveragePrecision(MulticlassAveragePrecision):
+    """The area under the curve of precision against recall, from all probabilities: a mean as for AUROC."""
 
     def __init__(self, classes: int) -> None:
         super().__init__(classes, average="none", thresholds=None, validate_args=False)
 
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add logits (N, classes), see CalibrationError."""
+        super().update(preds.softmax(1), target)
 
-class AveragePrecision(_OneAgainstAll, MulticlassAveragePrecision):
-    """The area under the curve of precision against recall, from all probabilities."""
+    def compute(self) -> Tensor:  # type: ignore[override]
+        """Return the mean, 0 to 1; NaN where all images are of one class."""
+        return _mean_of_present(super().compute, self)
 
-    def __init__(self, classes: int) -> None:
-        super().__init__(classes, average="none", thresholds=None, validate_args=False)
+
+def _mean_of_present(areas: Callable[[], Any], metric: Any) -> Tensor:
+    """Return the mean of the classes' areas over those that some images are of, and others not."""
+    labels = dim_zero_cat(metric.target)
+    images = torch.bincount(labels, minlength=metric.num_classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes without images
+        each: Tensor = areas()
+    return each[(images > 0) & (images < len(labels))].mean()

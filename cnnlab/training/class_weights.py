@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from cnnlab.models.losses import balanced_weights
 
 
-def class_weights(asked: str | Sequence[float] | None, images: Sequence[int], names: Sequence[str]) -> list[float] | None:
+def class_weights(
+    asked: str | Sequence[float] | None, images: Sequence[int], names: Sequence[str]
+) -> list[float] | None:
     """Return a weight for each class; None where all count the same.
 
     Args:
