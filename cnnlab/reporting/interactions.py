@@ -13,7 +13,7 @@ from math import factorial
 
 import numpy as np
 
-from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.measure import Written, written
 from cnnlab.reporting.section import Bullets, Data, Section
 from cnnlab.reporting.statistics import LEVEL, Judgement, judge
 from cnnlab.reporting.study import Study
@@ -38,7 +38,7 @@ def interactions(study: Study) -> Section:
     names = ["+".join(group) for group in study.factors]
     if not cells:
         return section
-    written, seeds = measure(study.metric), len(next(iter(cells.values())))
+    unit, seeds = written(study.measure), len(next(iter(cells.values())))
     full = len(cells) == 2 ** len(names)
     sizes = range(1, len(names) + 1) if full else (2,)
     found = effects(cells, [frozenset(s) for size in sizes for s in combinations(range(len(names)), size)], full)
@@ -47,17 +47,17 @@ def interactions(study: Study) -> Section:
     section.blocks += [
         f"What removals change together beyond the sum of what they change alone, {over}; {seeds} seeds, intervals and "
         "p for all rows together (max-T).",
-        Bullets([_sentence(effect, names, written) for effect in pairs if effect.judgement.p is not None][:10]),
-        Data("effects", Table(_row(effect, names, written) for effect in found), "Main effects and interactions"),
+        Bullets([_sentence(effect, names, unit) for effect in pairs if effect.judgement.p is not None][:10]),
+        Data("effects", Table(_row(effect, names, unit) for effect in found), "Main effects and interactions"),
     ]
     if full:
         values = shapley(cells, len(names))
-        rows = Table(_row(effect, names, written) for effect in values)
+        rows = Table(_row(effect, names, unit) for effect in values)
         text = "Shapley values: what each group adds, averaged over all orders in which the groups can be added."
         section.blocks += [text, Data("shapley", rows, "Shapley values")]
     elif len(names) > 2:
         text = "The same as a matrix; on the diagonal what each removal changes alone; * where p is below 0.05."
-        section.blocks += [text, Data("pairs", _matrix(cells, found, names, written), "Interactions of pairs")]
+        section.blocks += [text, Data("pairs", _matrix(cells, found, names, unit), "Interactions of pairs")]
     return section
 
 
@@ -125,17 +125,17 @@ def _subsets(groups: Subset) -> Iterator[Subset]:
         yield from (frozenset(chosen) for chosen in combinations(sorted(groups), size))
 
 
-def _row(effect: Effect, names: Sequence[str], written: Measure) -> dict[str, object]:
+def _row(effect: Effect, names: Sequence[str], unit: Written) -> dict[str, object]:
     low, high = effect.judgement.low, effect.judgement.high
     return {
         "groups": " x ".join(names[i] for i in sorted(effect.groups)),
-        "effect": written.signed(effect.mean),
-        "interval for all": None if low is None or high is None else written.between(low, high),
+        "effect": unit.signed(effect.mean),
+        "interval for all": None if low is None or high is None else unit.between(low, high),
         "p (max-T)": effect.judgement.p,
     }
 
 
-def _sentence(effect: Effect, names: Sequence[str], written: Measure) -> str:
+def _sentence(effect: Effect, names: Sequence[str], unit: Written) -> str:
     """Say of two groups whether removing both costs more or less than the sum."""
     first, second = (names[i] for i in sorted(effect.groups))
     p, low, high = effect.judgement.p, effect.judgement.low, effect.judgement.high
@@ -143,25 +143,25 @@ def _sentence(effect: Effect, names: Sequence[str], written: Measure) -> str:
     assert low is not None
     assert high is not None
     if p >= LEVEL:
-        return f"{first} and {second}: no interaction can be told ({written.between(low, high)})."
+        return f"{first} and {second}: no interaction can be told ({unit.between(low, high)})."
     less = "worse" if effect.mean < 0 else "better"
     return (
-        f"{first} and {second}: without both it is {written.amount(effect.mean)} {less} than the sum of the two "
-        f"changes ({written.between(low, high)})."
+        f"{first} and {second}: without both it is {unit.amount(effect.mean)} {less} than the sum of the two "
+        f"changes ({unit.between(low, high)})."
     )
 
 
-def _matrix(cells: Cells, found: Sequence[Effect], names: Sequence[str], written: Measure) -> Table:
+def _matrix(cells: Cells, found: Sequence[Effect], names: Sequence[str], unit: Written) -> Table:
     """A row and a column for each layer."""
     pairs = {effect.groups: effect for effect in found}
 
     def cell(i: int, j: int) -> str:
         if i == j:
-            return written.signed(float((cells[frozenset({i})] - cells[frozenset()]).mean()))
+            return unit.signed(float((cells[frozenset({i})] - cells[frozenset()]).mean()))
         effect = pairs.get(frozenset({i, j}))
         if effect is None:
             return ""
         star = "*" if effect.judgement.p is not None and effect.judgement.p < LEVEL else ""
-        return written.signed(effect.mean) + star
+        return unit.signed(effect.mean) + star
 
     return Table({"": name} | {other: cell(i, j) for j, other in enumerate(names)} for i, name in enumerate(names))

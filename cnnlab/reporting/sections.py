@@ -1,13 +1,14 @@
 """What the report of a study consists of: one function for each section."""
 
 import shlex
+from dataclasses import replace
 
 from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
 from cnnlab.reporting.forest import Forest, Row
 from cnnlab.reporting.images import images
 from cnnlab.reporting.interactions import interactions
-from cnnlab.reporting.measure import measure
+from cnnlab.reporting.measure import written
 from cnnlab.reporting.section import Bullets, Code, Data, Figure, Section
 from cnnlab.reporting.spread import spread
 from cnnlab.reporting.study import Study
@@ -39,30 +40,30 @@ def verdict(study: Study) -> Section:
 
 
 def _forest(study: Study) -> Forest | None:
-    written = measure(study.metric)
-    lesions = any(c.lesion is not None for c in study.comparisons)
+    unit = written(study.measure)
+    lesions = unit.unit != "" and any(c.lesion is not None for c in study.comparisons)
     rows = []
     for comparison in study.comparisons:
         difference, judgement = comparison.difference, comparison.judgement
         if difference is None or judgement is None:
             continue
         low, high = judgement.low, judgement.high
-        ends = f" ({written.between(low, high)})" if low is not None and high is not None else ""
-        lesion = comparison.lesion
+        ends = f" ({unit.between(low, high)})" if low is not None and high is not None else ""
+        lesion = comparison.lesion if lesions else None
         rows.append(
             Row(
                 comparison.variant.name,
                 judgement.verdict,
-                written.factor * difference.mean,
-                None if low is None else written.factor * low,
-                None if high is None else written.factor * high,
-                written.signed(difference.mean) + ends,
-                None if lesion is None else written.factor * lesion,
-                "" if lesion is None else f"lesion {written.signed(lesion)}",
+                unit.factor * difference.mean,
+                None if low is None else unit.factor * low,
+                None if high is None else unit.factor * high,
+                unit.signed(difference.mean) + ends,
+                None if lesion is None else unit.factor * lesion,
+                "" if lesion is None else f"lesion {unit.signed(lesion)}",
             )
         )
-    label = f"{written.name} less that of {study.baseline}" + (f", {written.points}" if written.unit else "")
-    margin = None if study.margin is None else written.factor * study.margin
+    label = f"{unit.name} less that of {study.baseline}" + (f", {unit.points}" if unit.unit else "")
+    margin = None if study.margin is None else unit.factor * study.margin
     other = "lesion: the same layers silenced in the trained baseline" if lesions else ""
     return Forest(rows, label, other, margin) if rows else None
 
@@ -77,8 +78,8 @@ def comparison(study: Study) -> Section:
 
 def costs(study: Study) -> Section:
     """Set accuracy against what variants cost."""
-    written = measure(study.metric)
-    rows = Table({k: v for k, v in row.items() if k in ("variant", written.column, *COSTS)} for row in table(study))
+    unit = written(study.measure)
+    rows = Table({k: v for k, v in row.items() if k in ("variant", unit.column, *COSTS)} for row in table(study))
     figures = []
     for size, label in (("params", "parameters"), ("macs", "multiply-adds per image")):
         dots = []
@@ -87,18 +88,20 @@ def costs(study: Study) -> Section:
             cost = getattr(c.variant, size)
             if value is not None and cost:
                 found = c.judgement.verdict if c.judgement else "baseline"
-                name, factor = c.variant.name, written.factor
+                name, factor = c.variant.name, unit.factor
                 dots.append(charts.Dot(name, found, cost, factor * value, factor * (spread or 0)))
-        figures.append(charts.scatter(dots, label, written.axis))
+        figures.append(charts.scatter(dots, label, unit.axis))
     lead = "Bars are a standard deviation over seeds; names are left out where they would overlap."
     html = f'<div class="panels wide">{"".join(f"<div>{svg}</div>" for svg in figures)}</div>'
     return Section("Costs", [Data("costs", rows, "Costs of the variants"), Figure("capacity", html, lead)])
 
 
 def curves(study: Study) -> Section:
-    """Plot validation accuracy by epoch."""
+    """Plot what variants are compared by on validation images, by epoch."""
     caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.baseline}."
-    html = charts.curves(study.curves, study.baseline, "validation accuracy, %", 100)
+    name = study.metric.partition("/")[2]
+    unit = written(replace(study.measure, name=f"val/{name}"))
+    html = charts.curves(study.curves, study.baseline, unit.axis, unit.factor)
     return Section("Learning curves", [Figure("curves", html, caption)] if html else [])
 
 

@@ -110,7 +110,7 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
             low, high = (nextafter(0.0, 1.0), high) if low + high > 0 else (low, nextafter(0.0, -1.0))
         elif p >= LEVEL:  # an end may be 0 itself, which the search meets only nearly
             low, high = min(low, 0.0), max(high, 0.0)
-        judgements[variant] = Judgement(p, low, high, _verdict(p, low, high, margin))
+        judgements[variant] = Judgement(p, low, high, verdict(p, low, high, margin))
     return judgements
 
 
@@ -180,7 +180,8 @@ def _p_of(value: float, flips: Array, differences: Array, present: Array, others
     return float(np.mean(largest >= own[0] * (1 - NEAR)))
 
 
-def _verdict(p: float, low: float, high: float, margin: float | None) -> str:
+def verdict(p: float, low: float, high: float, margin: float | None) -> str:
+    """Say in words what p and an interval allow, both corrected for all comparisons; higher counts as better."""
     if margin is not None and -margin < low and high < margin:
         return "equivalent"
     if p < LEVEL:

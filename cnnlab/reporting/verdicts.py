@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.measure import Written, written
 from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.runs.plan import Variant
@@ -12,8 +12,9 @@ MANY = 100  # seeds
 SAME = 1e-9  # differences below which there are none
 SHOWN = 10  # variants whose runs are named
 NAMED = 4  # removed layers that are
+DECIDED = ("worse", "better", "equivalent", "too few seeds")
 ORDER = ("worse", "better", "equivalent", "negligible or worse", "negligible or better", "inconclusive",
-         "too few seeds")  # fmt: skip
+         "too few seeds", "too few folds")  # fmt: skip
 
 
 def sentences(study: Study) -> list[tuple[str, str]]:
@@ -21,26 +22,26 @@ def sentences(study: Study) -> list[tuple[str, str]]:
 
     Variants that have no completed runs share a sentence.
     """
-    written = measure(study.metric)
+    unit = written(study.measure)
     baseline = next(c for c in study.comparisons if c.variant.name == study.baseline)
     judged = [(c.variant, c.difference, c.judgement) for c in study.comparisons if c.difference and c.judgement]
     judged.sort(key=lambda arm: (ORDER.index(arm[2].verdict), -abs(arm[1].mean)))
     gone = baseline.variant.removed
-    lines = [("baseline", _baseline(baseline, written))]
-    lines += [(j.verdict, f"{_it(v, gone)} {_found(d, j, written, study.margin)}.") for v, d, j in judged]
+    lines = [("baseline", _baseline(baseline, unit))]
+    lines += [(j.verdict, f"{_it(v, gone)} {_found(d, j, unit, study)}.") for v, d, j in judged]
     waiting = ", ".join(c.variant.name for c in study.comparisons if not c.judgement and c is not baseline)
     return [*lines, ("no runs yet", f"No completed runs to compare yet: {waiting}.")] if waiting else lines
 
 
-def _baseline(comparison: Comparison, written: Measure) -> str:
-    value, deviation = comparison.metrics.get(written.metric, (None, None))
+def _baseline(comparison: Comparison, unit: Written) -> str:
+    value, deviation = comparison.metrics.get(unit.metric, (None, None))
     name = comparison.variant.name
     who = "The baseline" if name == "baseline" else f"{name}, the baseline,"
     if value is None:
         return f"{who} has no completed runs yet."
-    spread = f"standard deviation {written.number(deviation)}, " if deviation is not None else ""
-    seeds = _seeds(len(comparison.runs))
-    return f"{who} has {written.value(value)} {written.name} ({spread}{seeds})."
+    spread = f"standard deviation {unit.number(deviation)}, " if deviation is not None else ""
+    seeds = _runs(len({row["seed"] for row in comparison.runs}))
+    return f"{who} has {unit.value(value)} {unit.name} ({spread}{seeds})."
 
 
 def _it(variant: Variant, gone: Sequence[str]) -> str:
@@ -50,32 +51,42 @@ def _it(variant: Variant, gone: Sequence[str]) -> str:
     return f"Without {_and(removed)} it" if only and 0 < len(removed) <= NAMED else variant.name
 
 
-def _found(difference: Difference, judgement: Judgement, written: Measure, margin: float | None) -> str:
+def _found(difference: Difference, judgement: Judgement, unit: Written, study: Study) -> str:
     """Return what a verdict says of that variant."""
-    low, high = judgement.low or 0.0, judgement.high or 0.0
-    loss, gain = written.amount(low), written.amount(high)  # the most that may be
-    limit, seeds = f"the margin of {written.amount(margin or 0)}", _seeds(difference.seeds)
-    if max(abs(difference.mean), abs(low), abs(high)) < SAME and judgement.verdict != "too few seeds":
-        return f"has the values of the baseline on all of {seeds}: it may compute the same"
-    changes = f"{'loses' if difference.mean < 0 else 'gains'} {written.amount(difference.mean)}"
+    low, high, verdict = judgement.low or 0.0, judgement.high or 0.0, judgement.verdict
+    down, up = ("lose", "gain") if unit.unit else ("fall by", "rise by")
+    losses = f"{down} up to {unit.amount(low)}"
+    gains = f"{up} up to {unit.amount(high)}"  # the most that may be
+    limit, runs = f"less than the margin of {unit.amount(study.margin or 0)}", _runs(difference.seeds, study.folds)
+    if max(abs(difference.mean), abs(low), abs(high)) < SAME and not verdict.startswith("too few"):
+        return f"has the values of the baseline on all of {runs}: it may compute the same"
+    changes = f"{_third(down if difference.mean < 0 else up)} {unit.amount(difference.mean)}"
+    if verdict in ("worse", "better"):
+        near, far = sorted((abs(low), abs(high)))
+        return f"{changes} ({unit.number(near)} to {unit.number(far)}), {runs}"
+    if verdict.startswith("negligible"):
+        falls = verdict.endswith("worse") == unit.higher_is_better
+        open_end, other = (losses, _third(up)) if falls else (gains, _third(down))
+        return f"may {open_end}, and {other} {limit}: {verdict}, {runs}"
     return {
-        "worse": f"{changes} ({written.number(-high)} to {written.number(-low)}), {seeds}",
-        "better": f"{changes} ({written.number(low)} to {written.number(high)}), {seeds}",
-        "equivalent": f"changes by less than {limit}: equivalent, {written.signed(difference.mean)} "
-        f"({written.between(low, high)}), {seeds}",
-        "negligible or worse": f"may lose up to {loss}, and gains less than {limit}: negligible or worse, {seeds}",
-        "negligible or better": f"may gain up to {gain}, and loses less than {limit}: negligible or better, {seeds}",
-        "inconclusive": f"may lose up to {loss} or gain up to {gain}: inconclusive, {seeds}",
-        "too few seeds": f"{changes} on {seeds}, too few for a verdict",
-    }[judgement.verdict]
+        "equivalent": f"changes by {limit}: equivalent, {unit.signed(difference.mean)} "
+        f"({unit.between(low, high)}), {runs}",
+        "inconclusive": f"may {losses} or {gains}: inconclusive, {runs}",
+    }.get(verdict, f"{changes} on {runs}, too few for a verdict")
+
+
+def _third(verb: str) -> str:
+    """Put a verb in the third person: lose, loses; fall by, falls by."""
+    first, *rest = verb.split(" ")
+    return " ".join([f"{first}s", *rest])
 
 
 def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
+def _runs(count: int, folds: int | None = None) -> str:
+    return f"{count} {'fold' if folds else 'seed'}{'' if count == 1 else 's'}"
 
 
 def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
@@ -87,7 +98,7 @@ def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
     wanted = {}
     for comparison in study.comparisons:
         difference, judgement = comparison.difference, comparison.judgement
-        if difference and judgement and judgement.verdict not in ("worse", "better", "equivalent", "too few seeds"):
+        if difference and judgement and not study.folds and judgement.verdict not in DECIDED:
             wanted[comparison.variant.name] = needed(difference, judgement, study.margin)
     if not wanted:
         return None

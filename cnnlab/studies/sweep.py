@@ -16,17 +16,20 @@ from omegaconf import DictConfig, open_dict
 
 from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
-from cnnlab.config.identity import config_hash
-from cnnlab.data.splits import has_validation
+from cnnlab.config.identity import Config, config_hash
+from cnnlab.data.load import facts
+from cnnlab.data.splits import has_validation, lottery, sizes
 from cnnlab.distributed.world import joined
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
 from cnnlab.reporting.report import report
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
+from cnnlab.runs.metrics import Measure, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
 from cnnlab.studies.execute import Task, carry_out
+from cnnlab.studies.folds import folds_of, hold_out
 from cnnlab.studies.plan import MEASURES, estimate, shown_seconds, width_for
 from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tune import SEED as TUNING_SEED
@@ -54,7 +57,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
     study = Expansion(context, config, arguments)
     plan, invalid = study.plan()
-    print(plan_table(plan), flush=True)
+    print("\n".join([plan_table(plan), *study.warnings]), flush=True)
     if invalid and not config.study.skip_invalid:
         raise ValueError(
             "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
@@ -111,7 +114,10 @@ class Expansion:
         self.split_varies = _split_varies(config, self.varied)
         if self.split_varies:
             self.varied = sorted({*self.varied, "data.split_seed"})
-        self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied})
+        self.folds = folds_of(config, self.varied, self.split_varies)
+        self.warnings: dict[str, None] = {}  # of variants, each said once
+        by_folds = {"folds": self.folds} if self.folds else {}
+        self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied, **by_folds})
         with open_dict(config):
             chosen = config.hydra.runtime.choices.get("ablation")
             config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
@@ -126,7 +132,8 @@ class Expansion:
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a variant, at the first seed."""
-        every = [*self.fixed, *overrides, f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
+        every = [*self.fixed, *overrides, *hold_out(0, self.folds)]
+        every += [f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
         return self.context.config_loader.load_sweep_config(self.config, every)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
@@ -158,16 +165,27 @@ class Expansion:
                 composed.seed = seed
                 if self.split_varies and variant.name != one_split:
                     composed.data.split_seed = seed
-                jobs.append(job_of(variant.name, plain(composed)))
-        jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
+                for fold in range(self.folds or 1):
+                    if self.folds:
+                        composed.data.fold = fold
+                    jobs.append(job_of(variant.name, plain(composed)))
+        # a study cut short has all variants at fewer seeds or folds
+        jobs.sort(key=lambda job: (self.seeds.index(job.seed), job.fold or 0))
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
-        margin = None if study.margin is None else study.margin / 100
-        config = plain(self.compose(variants[0].overrides))
+        config = plain(self.compose(valid[0].overrides))
+        compared = self._measure(config)
+        points = 100 if compared is None or compared.percent else 1
+        margin = None if study.margin is None else study.margin / points
         plan = Plan(
             study.name, baseline, self.identity, command, self.varied, variants, jobs, margin, one_split,
-            list(tuned), factors(config["study"], config["model"]),
+            list(tuned), factors(config["study"], config["model"]), compared, self.folds,
         )  # fmt: skip
         return plan, invalid
+
+    def _measure(self, config: Config) -> Measure | None:
+        """What variants are compared by, where it is not left at accuracy; in a cross-validation on images held out."""
+        name = config["study"].get("metric") or ("val/acc" if self.folds else None)
+        return None if name is None else measure(name, facts(config["data"])[1], config.get("metrics", []))
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()
@@ -197,6 +215,8 @@ class Expansion:
         try:
             config = plain(self.compose(variant.overrides))
             network = check(config).network
+            if few := lottery(sizes(config["data"])[1], facts(config["data"])[1]):
+                self.warnings[few] = None
             seconds = estimate(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))
@@ -227,7 +247,7 @@ class Expansion:
         """What a job has in common with those that can be trained together with it: the same images, too."""
         kin = kinship.get(job.variant)
         split = job.seed if self.split_varies and job.variant != plan.one_split else ""
-        return kin and f"{kin} {split}"
+        return kin and f"{kin} {split} {job.fold}"
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""
@@ -235,7 +255,14 @@ class Expansion:
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
         own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
         own += [f"study.varied=[{','.join(self.varied)}]"]
-        return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
+        return [
+            *self.fixed,
+            *split,
+            *variant.overrides,
+            *choice(plan.tuned, job.variant),
+            *hold_out(job.fold, self.folds),
+            *own,
+        ]
 
     def tuned(self, plan: Plan) -> Plan:
         """Run the trials of every variant, and plan the study with what was the best for each.
@@ -309,20 +336,21 @@ def _label(override: Override, value: str) -> str:
 
 def plan_table(plan: Plan) -> str:
     """What is about to run, and how long it will take."""
-    seeds = {v.name: [j.seed for j in plan.jobs if j.variant == v.name] for v in plan.variants}
+    runs = {v.name: [j for j in plan.jobs if j.variant == v.name] for v in plan.variants}
     rows = Table(
         {
             "variant": v.name,
             "removed": " ".join(v.removed),
             "params": v.params,
             "macs": v.macs,
-            "seeds": len(seeds[v.name]),
+            "seeds": len({job.seed for job in runs[v.name]}),
+            **({"folds": plan.folds} if plan.folds else {}),
             "a run": v.seconds and shown_seconds(v.seconds),
         }
         for v in plan.variants
         if not v.reason
     )
-    total = sum((v.seconds or 0) * len(seeds[v.name]) for v in plan.variants)
+    total = sum((v.seconds or 0) * len(runs[v.name]) for v in plan.variants)
     return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
 
 

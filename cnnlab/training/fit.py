@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
+from cnnlab.data.splits import lottery
 from cnnlab.device import for_run, most
 from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
@@ -33,6 +34,9 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
+        few = lottery(len(fit.data.val), len(fit.data.classes))
+        if few and not parts.config["study"]["variant"]:  # a study says it once
+            print(few)
     try:
         fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
     except BaseException:

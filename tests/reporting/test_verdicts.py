@@ -4,21 +4,35 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.reporting.measure import measure
+from cnnlab.reporting.measure import written
 from cnnlab.reporting.statistics import Difference, Judgement
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
 from cnnlab.reporting.verdicts import sentences
+from cnnlab.runs.metrics import Measure
 from cnnlab.runs.plan import Variant
 
 
 def said(verdict: str, mean: float, low=None, high=None, name="v", overrides=(), removed=(), metric="test/acc") -> str:
     """The sentence about one variant."""
-    baseline = Comparison(Variant("baseline", []), [{}] * 8, {metric: (0.9925, 0.001)})
-    variant = Comparison(Variant(name, list(overrides), list(removed)), [{}] * 8)
+    baseline = Comparison(Variant("baseline", []), [{"seed": s} for s in range(8)], {metric: (0.9925, 0.001)})
+    variant = Comparison(Variant(name, list(overrides), list(removed)), [{"seed": s} for s in range(8)])
     variant.difference = Difference(8, mean, low, high, 0.01)
     variant.judgement = Judgement(0.01, low, high, verdict)
-    study = Study("s", Path(), [], "baseline", metric, Table(), [baseline, variant], [], {}, {}, margin=0.002)
+    study = Study(
+        "s",
+        Path(),
+        [],
+        "baseline",
+        metric,
+        Table(),
+        [baseline, variant],
+        [],
+        {},
+        {},
+        margin=0.002,
+        measure=Measure(metric, percent=metric.endswith("acc")),
+    )
     (_, first), (kind, sentence) = sentences(study)
     assert kind == verdict
     assert first.startswith("The baseline has 99.")
@@ -54,7 +68,7 @@ def test_each_verdict_in_a_sentence(verdict, numbers, sentence):
 def test_a_variant_that_changes_nothing_is_said_to():
     sentence = "Without conv2 it has the values of the baseline on all of 8 seeds: it may compute the same."
     assert said("equivalent", 0.0, -1e-21, 1e-21, **REMOVAL) == sentence
-    assert measure("test/acc").between(-1e-21, 1e-21) == "+0.00 to +0.00"
+    assert written(Measure("test/acc", percent=True)).between(-1e-21, 1e-21) == "+0.00 to +0.00"
 
 
 def test_who_a_sentence_is_about():
@@ -67,10 +81,10 @@ def test_who_a_sentence_is_about():
 
 
 def test_the_unit_is_that_of_the_metric():
-    accuracy, other = measure("val/acc"), measure("test/f1")
+    accuracy, other = written(Measure("val/acc", percent=True)), written(Measure("test/f1", percent=False))
     assert (accuracy.name, accuracy.column, accuracy.value(0.9137)) == ("validation accuracy", "val acc %", "91.37 %")
     assert (accuracy.amount(-0.0025), accuracy.signed(0.0025)) == ("0.25 points", "+0.25")
-    assert (other.name, other.column, other.value(0.9137)) == ("test f1", "test f1", "0.9137")
+    assert (other.name, other.column, other.value(0.9137)) == ("test f1", "test f1 (higher is better)", "0.9137")
     assert other.amount(-0.0025) == "0.0025 in test f1"
 
 

@@ -20,6 +20,8 @@ SETTINGS = (
     "seed",
     "precision",
     "label_smoothing",
+    "class_weights",
+    "metrics",
     "init_from",
     "data",
     "model",
@@ -53,7 +55,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
         config: the run's.
         overrides: of the command line; what they set has a column too.
     """
-    settings = {key: config[key] for key in SETTINGS}
+    settings = {key: config[key] for key in SETTINGS if key in config}  # a run of an earlier version lacks some
     settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -71,7 +73,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
     """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
 
-    The seed is left out in a study, where the seeds of a variant are one row.
+    Seed and fold are left out in a study, where those of a variant are one row.
     """
     study, flat = config["study"], flatten(config)
     shown = {key: varied_value(config, key) for key in COLUMNS}
@@ -82,12 +84,15 @@ def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool |
     if study["variant"]:
         shown |= {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
         del shown["seed"]
+        shown.pop("data.fold", None)
     return shown
 
 
 def group(config: Mapping[str, Any]) -> str:
-    """Return what the runs that share a row have in common: study, variant and all settings but the seed."""
-    study = config["study"]
+    """Return what the runs that share a row have in common: study, variant and all settings but seed and fold."""
+    study, data = config["study"], config["data"]
+    if data.get("fold") is not None:
+        config = {**config, "data": {**data, "fold": None}}
     return f"{study['name']}/{study['variant']}-{config_hash({**config, 'seed': None})}" if study["variant"] else ""
 
 
