@@ -19,7 +19,7 @@ def images(study: Study) -> Section:
     if base is None:
         return section
     names = class_names(study) or [str(label) for label in range(int(base.labels.max()) + 1)]
-    mostly = base.right.mean(0) > 0.5
+    mostly, rarely = base.right.mean(0) > 0.5, base.right.mean(0) < 0.5
     lost, by_class = Table(), Table()
     for comparison in study.comparisons:
         own = hits(study, comparison.variant.name)
@@ -31,7 +31,7 @@ def images(study: Study) -> Section:
         if comparison.variant.name == study.baseline:
             by_class.append({"variant": f"{study.baseline}, %"} | {k: f"{100 * v:.1f}" for k, v in accuracy.items()})
             continue
-        gone, won = mostly & (own.right.mean(0) < 0.5), ~mostly & (own.right.mean(0) > 0.5)
+        gone, won = mostly & (own.right.mean(0) < 0.5), rarely & (own.right.mean(0) > 0.5)
         lost.append(
             {
                 "variant": comparison.variant.name,
