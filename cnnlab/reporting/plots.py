@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from cnnlab.reporting.curves import by_epoch
 from cnnlab.reporting.study import Study
 
 if TYPE_CHECKING:
@@ -54,23 +55,39 @@ def against(study: Study, measure: str, label: str) -> str:
 
 
 def learning_curves(study: Study) -> str:
-    """Validation accuracy by epoch: mean over seeds, and the band from the lowest to the highest."""
+    """Validation accuracy by epoch, and below it the losses: mean over seeds, and the band from lowest to highest."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
+
+    figure = Figure((7, 6.2))
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 2), hspace=0.25, wspace=0.3)
+    accuracy = figure.add_subplot(grid[0, :])
+    _bands(accuracy, study, "val/acc", 100)
+    accuracy.set_ylabel("validation accuracy, %")
+    if accuracy.get_legend_handles_labels()[0]:
+        accuracy.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for place, (name, label) in enumerate({"train/loss": "training loss", "val/loss": "validation loss"}.items()):
+        axes = figure.add_subplot(grid[1, place])
+        _bands(axes, study, name)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.set_ylabel(label)
+    return _svg(figure, "curves")
+
+
+def _bands(axes: "Axes", study: Study, name: str, scale: float = 1) -> None:
+    """Draw a scalar by epoch, a line and a band for each variant."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(7, 3.6)
+    _plain(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for name, colour in _colours(study).items():
-        curves = [dict(curve) for curve in study.curves.get(name, [])]
-        epochs = sorted(set().union(*curves))
-        values = [[100 * c[epoch] for c in curves if epoch in c] for epoch in epochs]
-        if epochs:
-            axes.plot(epochs, [sum(v) / len(v) for v in values], color=colour, label=name, marker=".")
-            axes.fill_between(epochs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation accuracy, %")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return _svg(figure, "curves")
+    for variant, colour in _colours(study).items():
+        if found := by_epoch(study.curves[variant], name):
+            epochs, curve = found
+            axes.plot(epochs, scale * curve.mean, color=colour, label=variant, marker="." if len(epochs) < 30 else "")
+            axes.fill_between(epochs, scale * curve.lowest, scale * curve.highest, color=colour, alpha=0.15)
 
 
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -146,9 +163,14 @@ def _figure(width: float, height: float) -> "tuple[object, Axes]":
 
     figure = Figure((width, height))
     axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: "Axes") -> None:
+    """Leave of an axes' frame what is read, and put a faint grid behind it."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure, axes
 
 
 def _svg(figure: object, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Write the report of a study, or of any runs side by side: `results.csv`, `report.md`, `report.html`."""
+"""Write the report of a study, or of any runs side by side: `results.csv`, `report.md`, `report.html`, events."""
 
 import os
 import shlex
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cnnlab.config.identity import config_hash, differing, flatten
 from cnnlab.reporting.comparison import remarks, table
+from cnnlab.reporting.events import write_events
 from cnnlab.reporting.page import page
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
@@ -53,8 +54,9 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
 
 
 def write(study: Study, directory: Path) -> str:
-    """Write the three files; returns what to print."""
+    """Write the three files, and the curves over seeds for TensorBoard; returns what to print."""
     directory.mkdir(parents=True, exist_ok=True)
+    write_events(study, directory)
     rows, lines = table(study), remarks(study)
     (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
     (directory / "report.html").write_text(page(study), encoding="utf-8")
