@@ -56,8 +56,8 @@ def by_epoch(curves: Curves, name: str) -> tuple[NDArray[np.float64], Curve] | N
     if curve is None or epochs is None:
         return None
     _, ours, theirs = np.intersect1d(curve.steps, epochs.steps, return_indices=True)
-    values = (curve.steps, curve.mean, curve.lowest, curve.highest)
-    return epochs.mean[theirs] + 1, Curve(*(array[ours] for array in values))
+    at_ends = Curve(curve.steps[ours], curve.mean[ours], curve.lowest[ours], curve.highest[ours])
+    return epochs.mean[theirs] + 1, at_ends
 
 
 def _curve(series: Sequence[Mapping[int, float]]) -> Curve:

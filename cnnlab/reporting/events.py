@@ -101,8 +101,10 @@ def _write(folder: Path, scalars: Scalars, row: bytes | None, places: Sequence[P
 
 
 def _events(scalars: Scalars, row: bytes | None) -> Iterator[Event]:
-    """Yield what an event file says: the version, a start, at which TensorBoard forgets what an earlier file said, and
-    the values of each step."""
+    """Yield the events of a file: the version, a start, the row of the HParams tab, the values of each step.
+
+    At a start TensorBoard forgets what an earlier file of the run said.
+    """
     yield Event(file_version="brain.Event:2")
     yield Event(step=0, session_log=SessionLog(status=SessionLog.START))
     if row is not None:

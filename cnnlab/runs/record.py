@@ -121,9 +121,9 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
         ValueError: a log is damaged.
     """
     epochs: dict[int, dict[str, float]] = {}
-    for columns in _logs(directory):
-        own = {k: cells for k, cells in columns.items() if k not in ("step", "epoch") and not k.startswith("test/")}
-        for line, epoch in enumerate(columns.get("epoch", [])):
+    for log in _logs(directory):
+        own = {k: cells for k, cells in log.items() if k not in ("step", "epoch") and not k.startswith("test/")}
+        for line, epoch in enumerate(log.get("epoch", [])):
             if epoch is not None:
                 values = {name: cell for name, cells in own.items() if (cell := cells[line]) is not None}
                 if values:
@@ -146,9 +146,9 @@ def read_scalars(directory: Path) -> dict[str, dict[int, float]]:
         ValueError: a log is damaged.
     """
     scalars: dict[str, dict[int, float]] = {}
-    for columns in _logs(directory):
-        steps = columns.pop("step", [])
-        for name, cells in columns.items():
+    for log in _logs(directory):
+        steps = log.pop("step", [])
+        for name, cells in log.items():
             values = {int(s): v for s, v in zip(steps, cells, strict=False) if s is not None and v is not None}
             scalars.setdefault(name, {}).update(values)
     return scalars

@@ -1,4 +1,4 @@
-"""Mean, lowest and highest over seeds: in TensorBoard's own reader, in the plot, written once, renewed by more seeds."""
+"""Mean, lowest and highest over seeds: as TensorBoard reads them, in the plot, written once, renewed by more seeds."""
 
 import json
 import re
