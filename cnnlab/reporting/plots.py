@@ -53,26 +53,6 @@ def against(study: Study, measure: str, label: str) -> str:
     return _svg(figure, measure)
 
 
-def learning_curves(study: Study) -> str:
-    """Validation accuracy by epoch: mean over seeds, and the band from the lowest to the highest."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = _figure(7, 3.6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for name, colour in _colours(study).items():
-        curves = [dict(curve) for curve in study.curves.get(name, [])]
-        epochs = sorted(set().union(*curves))
-        values = [[100 * c[epoch] for c in curves if epoch in c] for epoch in epochs]
-        if epochs:
-            axes.plot(epochs, [sum(v) / len(v) for v in values], color=colour, label=name, marker=".")
-            axes.fill_between(epochs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation accuracy, %")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return _svg(figure, "curves")
-
-
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     """Accuracy against the amount of each distortion, a line for each run."""
     from matplotlib.figure import Figure
@@ -146,9 +126,14 @@ def _figure(width: float, height: float) -> "tuple[object, Axes]":
 
     figure = Figure((width, height))
     axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: "Axes") -> None:
+    """Leave of an axes' frame what is read, and put a faint grid behind it."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure, axes
 
 
 def _svg(figure: object, name: str) -> str:

@@ -1,6 +1,7 @@
 """What the report of a study consists of: one function for each section."""
 
 import shlex
+from math import log
 
 from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
@@ -95,10 +96,14 @@ def costs(study: Study) -> Section:
 
 
 def curves(study: Study) -> Section:
-    """Plot validation accuracy by epoch."""
+    """Plot validation accuracy and both losses by epoch."""
     caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.baseline}."
-    html = charts.curves(study.curves, study.baseline, "validation accuracy, %", 100)
-    return Section("Learning curves", [Figure("curves", html, caption)] if html else [])
+    accuracy = charts.curves(study.curves, "val/acc", study.baseline, "validation accuracy, %", 100)
+    figures = [Figure("curves", accuracy, caption)]
+    for scalar, label in {"train/loss": "training loss", "val/loss": "validation loss"}.items():
+        html = charts.curves(study.curves, scalar, study.baseline, label, warp=log)
+        figures.append(Figure(label.replace(" ", "-"), html, f"{label.capitalize()}, on a logarithmic axis."))
+    return Section("Learning curves", [figure for figure in figures if figure.html])
 
 
 def runs(study: Study) -> Section:

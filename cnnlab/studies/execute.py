@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,10 @@ class Survivor:
         """Train the job of a composed config."""
         from hydra.core.hydra_config import HydraConfig
 
-        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+        if os.getpid() != self.sweeper:
+            os.environ["TTY_COMPATIBLE"] = "0"  # for rich: bars of several workers would be drawn over each other
+            if os.getppid() == self.sweeper:
+                threading.Thread(target=_end_with_parent, daemon=True).start()
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
         configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
@@ -86,6 +88,24 @@ def _accuracy(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     if config["study"]["trial"] is not None or "test/acc" not in metrics:
         return f"validation accuracy {metrics.get('val/acc', 0.0):.4f}"
     return f"accuracy {metrics['test/acc']:.4f}"
+
+
+def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], None] | None:
+    """Return what says how a run has ended, where its worker cannot: submitit's jobs print into files."""
+    if not str(config.hydra.runtime.choices.get("hydra/launcher")).startswith("submitit"):
+        return None
+    numbers = {task.directory: task.number for task in tasks}
+
+    def announce(directory: Path) -> None:
+        run = Record.load(directory)
+        info = run.info
+        where = f"[{numbers[directory]}] {info['variant']} s{info['seed']}"
+        if info["status"] == "completed":
+            _say(f"{where}  {_accuracy(run.config, run.metrics)}  {shown_seconds(run.metrics['fit_seconds'])}")
+        else:
+            _say(f"{where}  failed: {info['cause']}")
+
+    return announce
 
 
 def _say(text: str) -> None:

@@ -71,7 +71,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
     """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
 
-    The seed is left out in a study, where the seeds of a variant are one row.
+    The seed is left out in a study, where the seeds of a variant are one row; so is that of the split where it varies.
     """
     study, flat = config["study"], flatten(config)
     shown = {key: varied_value(config, key) for key in COLUMNS}
@@ -81,14 +81,25 @@ def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool |
             shown[key] = varied_value(config, key) if key in flat else typed  # a group's choice, such as callbacks=ema
     if study["variant"]:
         shown |= {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
-        del shown["seed"]
+        for key in _of_seeds(config):
+            shown.pop(key, None)
     return shown
 
 
 def group(config: Mapping[str, Any]) -> str:
-    """Return what the runs that share a row have in common: study, variant and all settings but the seed."""
+    """Return what the runs that share a row have in common: study, variant and all settings but those of the seed."""
     study = config["study"]
-    return f"{study['name']}/{study['variant']}-{config_hash({**config, 'seed': None})}" if study["variant"] else ""
+    if not study["variant"]:
+        return ""
+    common = {**config, "data": {**config["data"]}, "seed": None}
+    if "data.split_seed" in _of_seeds(config):
+        del common["data"]["split_seed"]
+    return f"{study['name']}/{study['variant']}-{config_hash(common)}"
+
+
+def _of_seeds(config: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which the runs of a variant differ."""
+    return ["seed", *(["data.split_seed"] if "split" in config["study"]["vary"] else [])]
 
 
 def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
