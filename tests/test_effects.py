@@ -232,6 +232,18 @@ def plan(seen: Seen) -> Any:
     return content["baseline"], variants, sorted({job["seed"] for job in content["jobs"]})
 
 
+def folds(seen: Seen) -> tuple[int | None, list[int | None]]:
+    """How many folds a study has, and which its jobs hold out."""
+    (written,) = seen.folder.glob("outputs/studies/*/plan.json")
+    content = json.loads(written.read_text())
+    return content["folds"], [job["fold"] for job in content["jobs"]]
+
+
+def measure(seen: Seen) -> dict | None:
+    (written,) = seen.folder.glob("outputs/studies/*/plan.json")
+    return json.loads(written.read_text())["metric"]
+
+
 def margin(seen: Seen) -> float | None:
     (written,) = seen.folder.glob("outputs/studies/*/plan.json")
     return json.loads(written.read_text())["margin"]
@@ -278,6 +290,7 @@ def only(looker: str) -> str:
 DDP = "trainer=ddp trainer.accelerator=cpu trainer.devices=2"
 DRAFT = "-m data=xo model=xo_cnn trainer=cpu study.plan_only=true"
 PLAN = f"{DRAFT} model=mlp,softmax"
+FOLDED = f"{PICTURES.replace('data.val_size=0.25 ', '')} data.folds=4 data.fold=0"
 STUDY = f"-m model=softmax seed=0,1 trainer=cpu {XO} data.epochs=1"
 SEARCH = f"{STUDY.replace('seed=0,1', 'optimizer.lr=interval(0.001,0.1)')} hydra.sweeper.trials=2"
 STOP = "callbacks=early_stopping trainer.max_epochs=5"
@@ -292,6 +305,8 @@ EFFECTS: dict[str, Row] = {
     "init_from": Row("run", weights),
     "checkpoint_every": Row("3", saves, gives="^6$"),  # best and last twice each, then steps 3 and 6
     "label_smoothing": Row("0.2", weights),
+    "class_weights": Row("[1,3]", weights),
+    "metrics": Row("[f1]", scalars, gives="val/f1"),
     "test_flip": Row("true", loss_of_test),
     "test_shift": Row("1", loss_of_test),
     "precision": Row("64-true", weights, gives="float64"),
@@ -305,8 +320,12 @@ EFFECTS: dict[str, Row] = {
                                   gives=r"no_s1b1.*s1b1_conv1,s1b1_conv2,s1b1_add\]"),
     "study.seeds": Row("[3,4]", plan, base=PLAN, by="train", gives=r"\[3, 4\]"),
     "study.baseline": Row("softmax", plan, base=PLAN, by="train", gives=r"^\('softmax'"),
+    "study.factorial": Row("[[conv1],[pool2]]", plan, base=DRAFT, by="train", gives="no_conv1_pool2"),
+    "study.pairs": Row("[conv1,pool*]", plan, base=DRAFT, by="train", gives="no_conv1_pool2"),
     "study.vary": Row("[seed,split]", plan, base=f"{PLAN} data=digits", by="train", gives="one_split"),
     "study.margin": Row("0.2", margin, base=PLAN, by="train", gives=r"^0\.002$"),
+    "study.metric": Row("val/loss", measure, base=PLAN, by="train", gives="'higher_is_better': False"),
+    "study.folds": Row("2", folds, base=f"{PLAN} data=digits seed=0", by="train", gives=r"\(2, \[0, 0, 1, 1\]\)"),
     "study.match": Row("params", plan, base=f"{DRAFT} model=mlp model.layers.fc1.features=128,64", by="train"),
     "study.skip_invalid": Row("true", refusal, base=f"{PLAN} model=mlp,lenet5", by="train", gives="^$"),
     "study.pack": Row("2", packed, base=STUDY, by="train", gives=r"^\[1, 1\]$"),
@@ -330,6 +349,8 @@ EFFECTS: dict[str, Row] = {
     "data.eval_batch_size": Row("8", validated, gives="^8$"),
     "data.val_size": Row("0.5", sizes, data=PICTURES, gives=r"^\(8, 8\)$"),
     "data.split_seed": Row("1", weights, data=PICTURES),
+    "data.folds": Row("8", sizes, data=FOLDED, gives=r"^\(14, 2\)$"),
+    "data.fold": Row("1", weights, data=FOLDED),
     "data.resize": Row("12", shape, gives="12, 12"),
     "data.trim": Row("1", shape, gives="7, 7"),
     "data.crop": Row("5", shape, gives="5, 5"),
@@ -508,6 +529,8 @@ ELSEWHERE = {
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind
     "study.variant": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",
     "study.varied": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",
+    "study.tune": "test_tune.py::test_variants_are_tuned_by_themselves_and_test_images_have_no_part",
+    "study.tuning": "test_tune.py::test_variants_are_tuned_by_themselves_and_test_images_have_no_part",
     "study.trial": "test_sweep.py::test_a_search_prunes_resumes_and_survives_failing_trials",
     "logger": "test_effects.py::test_every_target_is_made_of_all_its_options",  # there is one choice, with rows above
 }

@@ -254,7 +254,7 @@ def test_so_is_one_in_the_config_of_a_run_that_is_resumed(command, digits_run, t
     path = run / ".hydra/config.yaml"
     path.write_text(path.read_text().replace("label_smoothing", "label_smothing"))
     assert "label_smoothing is missing" in command("evaluate", f"run={run}").stderr
-    path.write_text((digits_run.directory / ".hydra/config.yaml").read_text() + "class_weights: [1, 2]\n")
+    path.write_text((digits_run.directory / ".hydra/config.yaml").read_text() + "class_wieghts: [1, 2]\n")
     done = command("train", f"resume={run}", "trainer.max_epochs=3")
-    assert done.stderr.startswith("cnnlab: class_weights: there is no such key")
+    assert done.stderr.startswith("cnnlab: class_wieghts: there is no such key")
     assert command("evaluate", f"run={run}").status == 0  # what it did can be looked at

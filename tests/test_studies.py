@@ -3,7 +3,8 @@
 import pytest
 
 from cnnlab.runs.plan import Job, Plan, Variant
-from cnnlab.studies.plan import blocks_to_leave_out, layers_to_leave_out, width_for
+from cnnlab.studies.plan import width_for
+from cnnlab.studies.removals import blocks_to_leave_out, layers_to_leave_out
 from cnnlab.training.assemble import meta_network
 
 
@@ -24,11 +25,11 @@ def test_a_capacity_that_no_width_gives_is_refused(composed):
 
 def test_leaving_out_takes_globs_and_never_the_classifier(composed):
     model = composed("model=lenet5")["model"]
-    assert layers_to_leave_out(model, ["*"]) == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4"]
-    assert layers_to_leave_out(model, ["fc*", "pool1"]) == ["pool1", "fc3", "fc4"]
-    assert layers_to_leave_out({**model, "remove": ["conv1"]}, ["conv*"]) == ["conv2"]
+    assert layers_to_leave_out(model, ["*"], "leave_out") == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4"]
+    assert layers_to_leave_out(model, ["fc*", "pool1"], "leave_out") == ["pool1", "fc3", "fc4"]
+    assert layers_to_leave_out({**model, "remove": ["conv1"]}, ["conv*"], "leave_out") == ["conv2"]
     with pytest.raises(ValueError, match="matches none of conv1, pool1"):
-        layers_to_leave_out(model, ["head"])
+        layers_to_leave_out(model, ["head"], "leave_out")
 
 
 BLOCKS = {
@@ -62,7 +63,7 @@ def test_a_network_without_blocks_is_refused(composed):
 
 
 def test_leaving_out_takes_the_sums_of_a_graph_too(composed):
-    names = layers_to_leave_out(composed("model=resnet20", "data=cifar10")["model"], ["*"])
+    names = layers_to_leave_out(composed("model=resnet20", "data=cifar10")["model"], ["*"], "leave_out")
     assert len(names) == 31  # all but the classifier
     assert {"stem", "s1b1_add", "s2b1_proj", "pool"} <= set(names)
 

@@ -308,17 +308,19 @@ def test_the_report_works_offline_in_a_browser(study, browser):
         place = page.locator("#comparison th").all_inner_texts().index(header)
         return page.locator(f"#comparison tbody td:nth-child({place + 1})").all_inner_texts()
 
-    for header, key in (("test acc %", float), ("params", lambda text: int(text.replace(",", ""))), ("variant", str)):
+    for header, key in (("test acc %", float), ("sd", float), ("variant", str)):
         page.locator("#comparison th", has_text=header).first.click()
         assert column(header) == sorted(column(header), key=key)
         page.locator("#comparison th", has_text=header).first.click()
         assert column(header) == sorted(column(header), key=key, reverse=True)
-    plots = page.locator("svg")
-    assert plots.count() == 4
-    for plot in plots.all():
+    assert page.locator("#differences svg").count() == 3 + 1  # variants, axis
+    assert page.locator("#differences .second").count() == 3  # lesions
+    assert page.locator("#capacity svg").count() == 2
+    assert page.locator("#curves svg").count() == 4
+    for plot in page.locator("#capacity svg, #curves svg").all():
         box = plot.bounding_box()
-        assert box["width"] > 200
-        assert box["height"] > 80
+        assert box["width"] > 170
+        assert box["height"] > 150
     links = [a.get_attribute("href") for a in page.locator("#runs a").all()]
     assert links
     assert all((cwd / "outputs/studies/leave_one_out" / link).is_dir() for link in links)

@@ -19,9 +19,20 @@ MOVED = {
 }
 # keys that earlier versions did not have; at these values they change nothing, and no hash
 LATER: dict[str, dict[str, Any]] = {
+    "": {"metrics": [], "class_weights": None},
     "model": {"repair": False, "freeze": []},
-    "data": {"channels": None, "crop": None},
-    "study": {"leave_out_blocks": False, "margin": None, "vary": ["seed"]},
+    "data": {"channels": None, "crop": None, "folds": None, "fold": None},
+    "study": {
+        "leave_out_blocks": False,
+        "margin": None,
+        "metric": None,
+        "folds": None,
+        "factorial": None,
+        "pairs": None,
+        "tune": None,
+        "tuning": False,
+        "vary": ["seed"],
+    },
 }
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")
 
@@ -45,7 +56,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of what a config computes, wherever and however it is carried out."""
-    identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
+    identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY and (k not in LATER[""] or v != LATER[""][k])}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
     identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
     for part in ("model", "data"):

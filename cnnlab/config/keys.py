@@ -103,7 +103,8 @@ def _at(config: DictConfig, path: str) -> Any:
 def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """Yield the places whose keys are fixed: dotted path, keys that have to be there, keys that may be."""
     always, perhaps = root_keys(command)
-    yield "", set(always), set(perhaps)
+    later = set(LATER[""]) if command == "train" else set()
+    yield "", set(always) - later, set(perhaps) | later
     if command == "train":
         yield "study", set(_shipped("train")["study"]) - set(LATER["study"]), set(LATER["study"])
         if isinstance(config.get("trainer"), DictConfig):

@@ -17,10 +17,13 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "checkpoint_every?": (int, 1, inf),
     "study.pack": (int, 1, inf),
     "study.margin?": (float, 0, 100),
+    "study.folds?": (int, 2, inf),
     "data.batch_size": (int, 1, inf),
     "data.eval_batch_size": (int, 1, inf),
     "data.stream?": (int, 1, inf),
     "data.split_seed": (int, 0, 2**63 - 1),
+    "data.folds?": (int, 2, inf),
+    "data.fold?": (int, 0, inf),
     "trainer.max_epochs": (int, 1, inf),
     "trainer.log_every_n_steps": (int, 1, inf),
     "trainer.accumulate_grad_batches": (int, 1, inf),
@@ -71,12 +74,26 @@ def check_values(config: Config) -> None:
     for key in ("data_dir", "output_dir"):
         if not isinstance(config[key], str):
             raise ValueError(f"{key} is the path of a folder, not {config[key]!r}")
+    metrics = config.get("metrics", [])
+    if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):
+        raise ValueError(f"metrics is a list of names, such as [f1,balanced_accuracy], not {metrics!r}")
+    if not _are_weights(weights := config.get("class_weights")):
+        wanted = "balanced, null, or a list of one number of at least 0 for each class"
+        raise ValueError(f"class_weights is {wanted}, not {weights!r}")
     if config["precision"] not in PRECISIONS:
         raise ValueError(f"precision={config['precision']}: known are {', '.join(PRECISIONS)}")
     if not isinstance(config["compile"], bool) and config["compile"] not in COMPILE_MODES:
         raise ValueError(f"compile is true, false, {' or '.join(COMPILE_MODES)}, not {config['compile']!r}")
     if config["compile"] and not any(map(which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
         raise ValueError("compile: it needs a C++ compiler, such as g++, and there is none; take compile=false")
+
+
+def _are_weights(value: Any) -> bool:
+    """Whether a value of `class_weights` is of the right kind; how many classes there are is checked later."""
+    if not isinstance(value, list):
+        return value in (None, "balanced")
+    numbers = [w for w in value if isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w < LARGEST]
+    return len(numbers) == len(value) and any(numbers)
 
 
 def _at(config: Config, key: str) -> Any:

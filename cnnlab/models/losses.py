@@ -1,11 +1,11 @@
 """What a network is trained to lessen: functions of outputs (N, classes) and labels (N,) that give a scalar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.registry import pick
 
@@ -36,15 +36,52 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def training_loss(name: str, label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss by name, smoothed where that is asked for (Szegedy et al. 2016).
+class WeightedCrossEntropy(nn.Module):
+    """The mean over images of a cross-entropy that counts as much as the weight of the image's class says.
+
+    The sum is divided by the number of images. `torch.nn.CrossEntropyLoss` divides it by the sum of their weights, so
+    that what an image counts depends on which others are in its batch, or in its process's share of one.
+
+    Args:
+        weights: one for each class; under label smoothing each term has that of its own class, as in torch.
+        label_smoothing: share of the target that is spread evenly over all classes.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float], label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Compute the scalar of outputs (N, classes) and labels (N,)."""
+        weights = self.weights.to(outputs.dtype)
+        each = F.cross_entropy(outputs, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none")
+        return each.mean()
+
+
+def training_loss(
+    name: str, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss by name, smoothed (Szegedy et al. 2016) and weighted by class where that is asked for.
 
     Raises:
-        ValueError: an unknown name, or smoothing of another loss than cross-entropy.
+        ValueError: an unknown name, or smoothing or weights for another loss than cross-entropy.
     """
     loss = pick(LOSSES, name, "loss")
-    if not label_smoothing:
-        return loss
-    if name != "cross_entropy":
-        raise ValueError(f"label_smoothing is for cross_entropy, not for model.loss={name}")
-    return partial(loss, label_smoothing=label_smoothing)
+    for key, asked in {"label_smoothing": label_smoothing, "class_weights": class_weights}.items():
+        if asked and name != "cross_entropy":
+            raise ValueError(f"{key} is for cross_entropy, not for model.loss={name}")
+    if class_weights is not None:
+        return WeightedCrossEntropy(class_weights, label_smoothing)
+    return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
+
+
+def balanced_weights(images: Sequence[int]) -> list[float]:
+    """Return weights by inverse class frequency, of mean 1 over the images, so that learning rates keep their meaning.
+
+    Args:
+        images: how many training images each class has; none may have none.
+    """
+    return [sum(images) / (len(images) * count) for count in images]

@@ -32,7 +32,8 @@ class Members:
         made = [member.configure_optimizers() for member in members]  # of the parameters where they lie now
         self.optimizers: list[torch.optim.Optimizer] = [m["optimizer"] for m in made]
         self.schedules: list[dict[str, Any]] = [m["lr_scheduler"] for m in made]
-        self._one_loss = len({str((m.loss_name, m.hparams["label_smoothing"])) for m in members}) == 1
+        losses = {str((m.loss_name, m.hparams["label_smoothing"], m.hparams["class_weights"])) for m in members}
+        self._one_loss = len(losses) == 1
         self._owners = list(range(len(members)))  # whose optimizer and schedule steps each member
         self._shares: list[tuple[Tensor, str, slice]] = []  # parameter of such an optimizer, and of which stacked one
         for _, neighbours in groupby(self._owners, key=lambda m: recipes[m]):

@@ -20,8 +20,8 @@ from cnnlab.training.fit import finish, load_data, log_to, log_unfinished_fit, r
 from cnnlab.training.lightning_internals import copy_progress
 from cnnlab.training.run import begin, end, pass_on
 
-OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "test_flip",
-       "test_shift", "study")  # fmt: skip
+OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "class_weights",
+       "metrics", "test_flip", "test_shift", "study")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Axes of plots: where the ticks stand, and what is written beside them."""
 
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+
+FACTORS = ((30.0, (1, 2, 3, 5)), (300.0, (1, 2, 5)), (1e4, (1, 3)), (inf, (1,)))  # by highest over lowest value
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -20,10 +22,8 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     if high < 5 * low:
         return ticks(low, high, 5)
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
-    for factors in ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
-        found = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
-        if len(found) <= 8:
-            return found
+    factors = next(factors for widest, factors in FACTORS if high < widest * low)
+    found = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
     return found[:: ceil(len(found) / 8)]
 
 

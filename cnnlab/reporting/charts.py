@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cnnlab.reporting.axis import engineering, logarithmic_ticks, number, ticks
 from cnnlab.reporting.curves import Curves, by_epoch
+from cnnlab.reporting.forest import css_class
 
 LETTER = 6.6  # width of a character of 12 px
 DOTS = 15  # epochs up to which each has a dot
@@ -49,7 +50,7 @@ class Frame:
         """The svg element: grid, numbers and labels of both axes, then marks."""
         bottom, right = self.height - 40, self.width - 8
         parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
-        for value in logarithmic_ticks(*self.y) if self.lift is log else ticks(*self.y, most=4):
+        for value in logarithmic_ticks(*self.y) if self.lift is log else ticks(*self.y):
             y = self.down(value)
             parts.append(f'<line class="grid" x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{self.left - 5}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
@@ -83,8 +84,8 @@ def curves(
         return ""
     epochs = min(p.epoch for p in points), max(p.epoch for p in points)
     lowest, highest = min(p.low for p in points), max(p.high for p in points)
-    frame = Frame(240, 180, epochs, (lowest, highest), lift=warp if lowest > 0 else float)
-    whole = sorted({round(tick) for tick in ticks(*epochs, most=5)})
+    frame = Frame(176, 164, epochs, (lowest, highest), left=34, lift=warp if lowest > 0 else float)
+    whole = sorted({round(tick) for tick in ticks(*epochs, most=4)})
     reference, panels = bands.get(baseline, []), []
     for name, band in bands.items():
         if band:
@@ -128,7 +129,7 @@ class Dot(NamedTuple):
     """A variant in a plot of points."""
 
     name: str
-    kind: str  # a class of `plots.css`
+    verdict: str
     x: float
     y: float
     spread: float
@@ -153,7 +154,7 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
         ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{y - half:.1f}" y2="{y + half:.1f}"'
         about = escape(f"{dot.name}: {dot.y:.4g}, {x_label} {dot.x:,.0f}")
         bars.append(
-            f'<g class="{dot.kind}"><title>{about}</title><line class="interval" {ends}/>'
+            f'<g class="{css_class(dot.verdict)}"><title>{about}</title><line class="interval" {ends}/>'
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/></g>'
         )
         width = LETTER * len(dot.name)

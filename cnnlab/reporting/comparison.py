@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.folds import fold_remarks
+from cnnlab.reporting.measure import Written, written
 from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
@@ -21,36 +22,41 @@ MARKS = {
 def table(study: Study) -> Table:
     """A row for each variant; values and differences as `measure` writes them, accuracies in percent and points."""
     reference = next(c for c in study.comparisons if c.variant.name == study.baseline)
-    return Table(_row(c, reference, study, measure(study.metric)) for c in study.comparisons)
+    return Table(_row(c, reference, study, written(study.measure)) for c in study.comparisons)
 
 
-def _row(comparison: Comparison, reference: Comparison, study: Study, written: Measure) -> dict[str, object]:
+def _row(comparison: Comparison, reference: Comparison, study: Study, unit: Written) -> dict[str, object]:
     variant, difference = comparison.variant, comparison.difference
-    split = study.metric.partition("/")[0]
+    split, _, compared = study.metric.partition("/")
     accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
     row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
-    row["seeds"] = len(comparison.runs)
-    row[written.column] = None if accuracy is None else round(written.factor * accuracy, written.digits + 1)
-    row["sd"] = None if deviation is None else round(written.factor * deviation, written.digits + 1)
+    row["seeds"] = len({run["seed"] for run in comparison.runs})
+    if study.folds:
+        row["folds"] = len({run["fold"] for run in comparison.runs})
+    row[unit.column] = None if accuracy is None else round(unit.factor * accuracy, unit.digits + 1)
+    row["sd"] = None if deviation is None else round(unit.factor * deviation, unit.digits + 1)
+    for other in [f"{stage}/acc" for stage in ("test", "val") if study.folds or stage == split]:
+        if other != study.metric and any(other in c.metrics for c in study.comparisons):
+            row[f"{other.replace('/', ' ')} %"] = _percent(comparison.metrics.get(other, (None, None))[0])
     top5 = f"{split}/top5_acc"
-    if any(top5 in c.metrics for c in study.comparisons):
+    if top5 != study.metric and any(top5 in c.metrics for c in study.comparisons):
         row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
-    for name in _own_metrics(study, split):
+    for name in (n for n in _own_metrics(study, split) if n != compared):
         value = comparison.metrics.get(f"{split}/{name}", (None, None))[0]
         row[_column(name)] = None if value is None else round(value, 4)
-    row["difference"] = written.signed(difference.mean) if difference else None
+    row["difference"] = unit.signed(difference.mean) if difference else None
     row["95 % interval"] = None
     if difference and difference.low is not None and difference.high is not None:
-        row["95 % interval"] = written.between(difference.low, difference.high)
+        row["95 % interval"] = unit.between(difference.low, difference.high)
     row["p"] = difference.p if difference else None
     judgement = comparison.judgement
     row["interval for all"] = None
     if judgement and judgement.low is not None and judgement.high is not None:
-        row["interval for all"] = written.between(judgement.low, judgement.high)
-    row["p (max-T)"] = judgement.p if judgement else None
+        row["interval for all"] = unit.between(judgement.low, judgement.high)
+    row["p (Bonferroni)" if study.folds else "p (max-T)"] = judgement.p if judgement else None
     row["verdict"] = judgement.verdict if judgement else "baseline" if comparison is reference else "no runs yet"
     if any(c.lesion is not None for c in study.comparisons):
-        row["lesion"] = written.signed(comparison.lesion) if comparison.lesion is not None else None
+        row["lesion"] = f"{100 * comparison.lesion:+.2f}" if comparison.lesion is not None else None
     seconds = [c.metrics.get("fit_seconds", (None, None))[0] for c in (comparison, reference)]
     costs: dict[str, Sequence[float | None]] = {
         "params": (variant.params, reference.variant.params),
@@ -83,7 +89,7 @@ def _percent(fraction: float | None) -> float | None:
 
 def paper_table(study: Study) -> tuple[Table, str]:
     """The same in the columns that a paper has room for, and its caption."""
-    written = measure(study.metric)
+    unit = written(study.measure)
     counts = {len(c.runs) for c in study.comparisons}
     capacities = {c.variant.params for c in study.comparisons}
     rows = Table()
@@ -95,12 +101,12 @@ def paper_table(study: Study) -> tuple[Table, str]:
             row["parameters"] = comparison.variant.params
         if len(counts) > 1:
             row["seeds"] = len(comparison.runs)
-        spread = f" ± {written.number(deviation)}" if deviation is not None else ""
-        row[written.axis] = None if value is None else written.number(value) + spread
-        row[written.steps] = written.signed(difference.mean) if difference else None
+        spread = f" ± {unit.number(deviation)}" if deviation is not None else ""
+        row[unit.axis] = None if value is None else unit.number(value) + spread
+        row[unit.steps] = unit.signed(difference.mean) if difference else None
         row["95 % interval"] = None
         if judgement and judgement.low is not None and judgement.high is not None:
-            row["95 % interval"] = written.between(judgement.low, judgement.high)
+            row["95 % interval"] = unit.between(judgement.low, judgement.high)
         row["verdict"] = MARKS.get(judgement.verdict) if judgement else None
         rows.append(row)
     verdicts = {c.judgement.verdict for c in study.comparisons if c.judgement}
@@ -108,20 +114,23 @@ def paper_table(study: Study) -> tuple[Table, str]:
     marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts]
     if "inconclusive" in verdicts:
         marks.append("no mark: inconclusive")
-    margin = f" (margin: {written.amount(study.margin)})" if study.margin is not None else ""
-    caption = (
-        f"{_capital(written.name)}: mean ± standard deviation{seeds}, and differences from "
-        f"{study.baseline}, paired by seed, with simultaneous 95 % intervals (step-down max-T over sign flips). "
-    )
+    margin = f" (margin: {unit.amount(study.margin)})" if study.margin is not None else ""
+    how = "paired by seed, with simultaneous 95 % intervals (step-down max-T over sign flips)"
+    if study.folds:
+        how = "paired by fold, with simultaneous 95 % intervals (corrected resampled t test, Bonferroni)"
+    caption = f"{_capital(unit.name)}: mean ± standard deviation{seeds}, and differences from {study.baseline}, {how}. "
     return rows, caption + (f"{'; '.join(marks)}{margin}." if marks else "Too few seeds for verdicts.")
 
 
 def method(study: Study) -> list[str]:
     """How the numbers of the table came about, and what they assume."""
-    written = measure(study.metric)
-    points = ", in percentage points" if written.unit else ""
+    unit = written(study.measure)
+    points = ", in percentage points" if unit.unit else ""
+    if study.folds:
+        seeds = len({row["seed"] for row in study.rows})
+        return [fold_remarks(study.baseline, _capital(unit.name), points, study.folds, seeds)]
     return [
-        f"{_capital(written.name)}: mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
+        f"{_capital(unit.name)}: mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
         f"validation images. Differences from {study.baseline} are paired by seed{points}. The spread is that over "
         "seeds, on one validation split and one test set.",
         "The 95 % interval and p are those of an exact sign-flip test of each variant by itself, inverted for the "
@@ -136,20 +145,20 @@ def notes(study: Study) -> list[str]:
     """What else a reader has to know about this study's table."""
     lines = []
     few = [c for c in study.comparisons if c.difference and c.difference.seeds < seeds_needed()]
-    if few:
+    if few and not study.folds:
         lines.append(
             f"Too few seeds for a verdict on {_names(few)}: below {seeds_needed()} seeds there is no 95 % interval, "
             "since even differences of one sign on every one of n seeds have p = 2 / 2^n."
         )
     if study.margin is not None:
         lines.append(
-            f"Equivalent: the interval for all lies within {measure(study.metric).amount(study.margin)} of 0. "
+            f"Equivalent: the interval for all lies within {written(study.measure).amount(study.margin)} of 0. "
             "Negligible or worse (better): it lies on one side of that margin, and not on the other."
         )
     if any(c.lesion is not None for c in study.comparisons):
         lines.append(
-            "Lesion: the change when the trained baseline has the same layers silenced (their output replaced by its "
-            "mean over validation images) and nothing is trained again."
+            "Lesion: the change of accuracy, in points, when the trained baseline has the same layers silenced (their "
+            "output replaced by its mean over validation images) and nothing is trained again."
         )
     return lines
 

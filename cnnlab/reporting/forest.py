@@ -7,12 +7,14 @@ keep their size. In a page the rows are a grid that stacks on a narrow screen; a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from cnnlab.reporting.axis import number, ticks
 
 TICKS = 8  # at most
+APART = 4  # times the next largest difference, at which a few that are larger are left beyond the axis
+DIAMOND, LEFT, RIGHT = "0,-6 6,0 0,6 -6,0", "9,-5 9,5 1,0", "-9,-5 -9,5 -1,0"
 ROOM = 0.04  # of the width, at both ends
 HEIGHT, NAMES, PLOT, NUMBERS = 26, 7.2, 400, 190  # of a picture, in pixels; of names, a character's
 
@@ -55,11 +57,13 @@ class Forest:
         for row in self.rows:
             second = f'<span class="other">{escape(row.other_text)}</span>' if self.other else ""
             lines.append(
-                f'<div class="{_class(row.verdict)}"><b>{escape(row.name)}</b><span>{escape(row.text)}</span>{second}'
+                f'<div class="{css_class(row.verdict)}">'
+                f"<b>{escape(row.name)}</b><span>{escape(row.text)}</span>{second}"
                 f'<svg class="plot" aria-hidden="true" width="100%" height="{HEIGHT}">'
                 f"{self._marks(row, low, high)}</svg></div>"
             )
-        lines.append(f'<div><svg class="plot" width="100%" height="40">{self._axis(low, high)}</svg></div></div>')
+        axis = f'<svg class="plot" width="100%" height="18">{self._axis(low, high)}</svg>'
+        lines.append(f'<div class="axis">{axis}<span>{escape(self.label)}</span></div></div>')
         return "\n".join(lines)
 
     def picture(self) -> str:
@@ -71,23 +75,28 @@ class Forest:
         for place, row in enumerate(self.rows):
             top = HEIGHT * place
             parts.append(
-                f'<g class="{_class(row.verdict)}"><text x="{left - 8:.0f}" y="{top + 17}" text-anchor="end">'
+                f'<g class="{css_class(row.verdict)}"><text x="{left - 8:.0f}" y="{top + 17}" text-anchor="end">'
                 f'{escape(row.name)}</text><svg x="{left:.0f}" y="{top}" width="{PLOT}" height="{HEIGHT}">'
                 f'{self._marks(row, low, high)}</svg><text x="{left + PLOT + 8:.0f}" y="{top + 17}">'
                 f"{escape(row.text)}</text></g>"
             )
-        axis = f'<svg x="{left:.0f}" y="{HEIGHT * len(self.rows)}" width="{PLOT}" height="44">'
+        bottom = HEIGHT * len(self.rows)
+        axis = f'<svg x="{left:.0f}" y="{bottom}" width="{PLOT}" height="18">{self._axis(low, high)}</svg>'
+        label = f'<text x="{left + PLOT / 2:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(self.label)}</text>'
         return (
             f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + PLOT + NUMBERS:.0f} {height}" '
             f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{style()}</style>\n'
-            + "\n".join([*parts, f"{axis}{self._axis(low, high)}</svg>"])
+            + "\n".join([*parts, axis, label])
             + "\n</svg>\n"
         )
 
     def _range(self) -> tuple[float, float]:
-        """The ends of the axis: all that is finite, and the second differences where they do not flatten the rest."""
-        values = [0.0, *(v for r in self.rows for v in (r.mean, r.low, r.high) if v is not None and isfinite(v))]
-        low, high = min(values), max(values)
+        """The ends of the axis, without what is so far off that it would flatten the rest."""
+        reaches = sorted(max([abs(r.mean), *map(abs, _ends(r))]) for r in self.rows)
+        most = range(-(-2 * len(reaches) // 3), len(reaches))  # at most a third is left out
+        limit = next((reaches[i - 1] for i in most if reaches[i] > APART * reaches[i - 1] > 0), inf)
+        values = [v for r in self.rows for v in (r.mean, *_ends(r)) if abs(v) <= limit]
+        low, high = min(0.0, *values), max(0.0, *values)
         span = high - low or 1.0
         for margin in (-self.margin, self.margin) if self.margin else ():
             low, high = min(low, max(margin, low - span)), max(high, min(margin, high + span))
@@ -112,36 +121,46 @@ class Forest:
         if row.low is not None and row.high is not None:
             ends = f'x1="{x(row.low):.2f}%" x2="{x(row.high):.2f}%"'
             parts.append(f'<line class="interval" {ends} y1="50%" y2="50%"/>')
-        hollow = "" if row.low is not None else " hollow"
-        parts.append(f'<circle class="dot{hollow}" cx="{x(row.mean):.2f}%" cy="50%" r="4.5"/>')
+        if low <= row.mean <= high:
+            hollow = "" if row.low is not None else " hollow"
+            parts.append(f'<circle class="dot{hollow}" cx="{x(row.mean):.2f}%" cy="50%" r="4.5"/>')
+        else:
+            parts.append(_polygon("dot", x(row.mean), LEFT if row.mean < low else RIGHT))
         if row.other is not None:
-            beyond = "0,-5 0,5 -8,0" if row.other < low else "0,-5 0,5 8,0" if row.other > high else "0,-6 6,0 0,6 -6,0"
-            shift = 9 if row.other < low else -9 if row.other > high else 0
-            parts.append(
-                f'<svg x="{x(row.other):.2f}%" y="50%" overflow="visible">'
-                f'<polygon class="second" transform="translate({shift})" points="{beyond}"/></svg>'
-            )
+            shape = LEFT if row.other < low else RIGHT if row.other > high else DIAMOND
+            parts.append(_polygon("second", x(row.other), shape))
         return "".join(parts)
 
     def _axis(self, low: float, high: float) -> str:
-        marks = [
+        return "".join(
             f'<text x="{100 * (tick - low) / (high - low):.2f}%" y="13" text-anchor="middle">{number(tick)}</text>'
             for tick in ticks(low, high, TICKS)
-        ]
-        return "".join([*marks, f'<text x="50%" y="32" text-anchor="middle">{escape(self.label)}</text>'])
+        )
 
     def legend(self) -> str:
         """What the marks mean."""
         parts = ["● mean over seeds; ○ too few seeds; line: 95 % interval for all together"]
         if self.other:
-            parts.append(f"◇ {self.other} (◁ ▷ beyond the axis)")
+            parts.append(f"◇ {self.other}")
+        parts.append("◀ ▶ beyond the axis")
         if self.margin:
             parts.append("band: the margin of differences that do not matter")
         return "; ".join(parts)
 
 
-def _class(verdict: str) -> str:
-    return verdict if verdict in ("worse", "better", "equivalent") else "open"
+def _ends(row: Row) -> list[float]:
+    """Return the ends of an interval that are finite."""
+    return [end for end in (row.low, row.high) if end is not None and isfinite(end)]
+
+
+def _polygon(kind: str, place: float, points: str) -> str:
+    inner = f'<polygon class="{kind}" points="{points}"/>'
+    return f'<svg x="{place:.2f}%" y="50%" overflow="visible">{inner}</svg>'
+
+
+def css_class(verdict: str) -> str:
+    """The class that gives a verdict its colour."""
+    return verdict.replace(" ", "-")  # one class, whatever words it is made of
 
 
 def style() -> str:

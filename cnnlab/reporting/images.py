@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.reporting.hits import class_names, hits
-from cnnlab.reporting.measure import measure
+from cnnlab.reporting.measure import written
 from cnnlab.reporting.section import Data, Section
 from cnnlab.reporting.study import Study
 from cnnlab.reporting.tables import Table
@@ -47,7 +47,7 @@ def images(study: Study) -> Section:
     if len(shown) > WIDE:
         size = {n: max(abs(float(row[n])) for row in by_class[1:]) for n in shown}
         shown = sorted(sorted(shown, key=lambda n: -size[n])[:WIDE], key=shown.index)
-    kind = measure(study.metric).name.split()[0]
+    kind = written(study.measure).name.split()[0]
     section.blocks += [
         f"Lost: {kind} images that {study.baseline} gets right on more than half of its seeds and the variant on fewer "
         "than half; won: the other way round. An image is named by its place in the data, from 0, and its class.",

@@ -50,7 +50,7 @@ def _table(block: Data, label: str) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            r"\centering",
+            r"\centering\small\setlength{\belowcaptionskip}{6pt}",
             rf"\caption{{{escape(block.caption)}}}",
             rf"\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', label)}-{block.name}}}",
             rf"\begin{{tabular}}{{{''.join('r' if numeric(block.rows, c) else 'l' for c in columns)}}}",

@@ -26,4 +26,4 @@ def _block(block: Block) -> str:
         case Data():
             return block.rows.markdown() if "md" in block.media else ""
         case Figure():
-            return f"![{block.caption}]({block.name}.svg)" if block.file else ""
+            return f"![{block.caption.partition('. ')[0]}]({block.name}.svg)" if block.file else ""

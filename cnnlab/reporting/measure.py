@@ -1,13 +1,17 @@
 """How a metric is written: the one place that knows its name, its unit and its digits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from cnnlab.reporting.statistics import Judgement
+from cnnlab.runs.metrics import Measure
 
 SPLITS = {"val": "validation"}
 ACCURACIES = {"acc": "accuracy", "top5_acc": "top-5 accuracy"}
+OPPOSITE = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
-class Measure:
+class Written:
     """How values of one metric are written.
 
     Args:
@@ -18,6 +22,7 @@ class Measure:
         unit: of a value, as it follows the number.
         points: of a difference, with a word between.
         digits: of a difference.
+        higher_is_better: whether a higher value is the better one.
     """
 
     metric: str
@@ -27,6 +32,7 @@ class Measure:
     unit: str
     points: str
     digits: int
+    higher_is_better: bool = True
 
     @property
     def axis(self) -> str:
@@ -40,15 +46,15 @@ class Measure:
 
     def value(self, value: float) -> str:
         """A value with its unit."""
-        return f"{self.factor * value:.{self.digits}f}{self.unit}"
+        return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
         """A value or the size of a difference without unit."""
-        return f"{self.factor * value:.{self.digits}f}"
+        return f"{self._rounded(value):.{self.digits}f}"
 
     def signed(self, difference: float) -> str:
         """A difference with its sign, without unit."""
-        return f"{self.factor * difference:+.{self.digits}f}"
+        return f"{self._rounded(difference):+.{self.digits}f}"
 
     def amount(self, difference: float) -> str:
         """The size of a difference with its unit."""
@@ -58,14 +64,23 @@ class Measure:
         """An interval of differences, without unit."""
         return f"{self.signed(low)} to {self.signed(high)}"
 
+    def _rounded(self, value: float) -> float:
+        return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00
 
-def measure(metric: str) -> Measure:
-    """How a metric such as `test/acc` is written: accuracies in percent and points, any other as it is."""
-    split, _, name = metric.partition("/")
-    images = SPLITS.get(split, split)
-    if name in ACCURACIES:
-        return Measure(
-            metric, f"{images} {ACCURACIES[name]}", f"{split} {name.replace('_', ' ')} %", 100, " %", "points", 2
-        )
-    spoken = f"{images} {name.replace('_', ' ')}"
-    return Measure(metric, spoken, f"{split} {name}", 1, "", f"in {spoken}", 4)
+
+def written(measure: Measure) -> Written:
+    """Tell how a metric such as `test/acc` is written: accuracies in percent and points, any other as it is."""
+    split, _, name = measure.name.partition("/")
+    spoken = f"{SPLITS.get(split, split)} {ACCURACIES.get(name, name.replace('_', ' '))}"
+    if measure.percent:
+        return Written(measure.name, spoken, f"{split} {name.replace('_', ' ')} %", 100, " %", "points", 2)
+    column = f"{split} {name} ({'higher' if measure.higher_is_better else 'lower'} is better)"
+    return Written(measure.name, spoken, column, 1, "", f"in {spoken}", 4, measure.higher_is_better)
+
+
+def judged(measure: Measure, judgement: Judgement | None) -> Judgement | None:
+    """Return a judgement that took higher for better as the measure has it."""
+    if judgement is None or measure.higher_is_better:
+        return judgement
+    *first, last = judgement.verdict.split(" ")
+    return replace(judgement, verdict=" ".join([*first, OPPOSITE.get(last, last)]))

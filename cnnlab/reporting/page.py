@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from cnnlab.reporting.forest import style
+from cnnlab.reporting.forest import css_class, style
 from cnnlab.reporting.section import Section
 from cnnlab.reporting.tables import numeric, show, sort_key
 
@@ -23,6 +23,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
         kind=lambda block: type(block).__name__,
         show=show,
         key=sort_key,
+        css_class=css_class,
         numeric=numeric,
         style=style() + Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
         script=script,

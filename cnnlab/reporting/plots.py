@@ -5,52 +5,12 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.reporting.study import Study
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"worse": "#c0392b", "better": "#1e8449"}
 NEUTRAL = "#34495e"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
-
-
-def differences(study: Study) -> str:
-    """Each variant's difference from the baseline, with the interval that holds for all of them together."""
-    shown = [c for c in study.comparisons if c.difference]
-    figure, axes = _figure(7, 1 + 0.35 * max(1, len(shown)))
-    for y, comparison in enumerate(reversed(shown)):
-        difference, judgement = comparison.difference, comparison.judgement
-        assert difference is not None
-        assert judgement is not None
-        colour = COLOURS.get(judgement.verdict, NEUTRAL)
-        if judgement.low is not None and judgement.high is not None:
-            axes.plot([100 * judgement.low, 100 * judgement.high], [y, y], color=colour, linewidth=2)
-        axes.plot([100 * difference.mean], [y], "o", color=colour)
-    axes.axvline(0, color="#999999", linewidth=1)
-    axes.set_yticks(range(len(shown)), [c.variant.name for c in reversed(shown)])
-    axes.set_ylim(-0.6, max(1, len(shown)) - 0.4)
-    axes.set_xlabel(f"accuracy against {study.baseline}, percentage points (95 % intervals, for all together)")
-    return _svg(figure, "differences")
-
-
-def against(study: Study, measure: str, label: str) -> str:
-    """Plot accuracy against what a variant costs."""
-    figure, axes = _figure(4.6, 3.4)
-    colours = _colours(study)
-    for comparison in study.comparisons:
-        accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
-        size = getattr(comparison.variant, measure)
-        if accuracy is None or not size:
-            continue
-        name = comparison.variant.name
-        axes.errorbar([size], [100 * accuracy], 100 * (deviation or 0), fmt="o", color=colours[name], capsize=3)
-        axes.annotate(name, (size, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=7)
-    axes.margins(x=0.2)
-    _logarithmic(axes)
-    axes.set_xlabel(label)
-    axes.set_ylabel("accuracy, %")
-    return _svg(figure, measure)
 
 
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -99,26 +59,6 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     axes.set_ylim(0, 100)
     axes.legend(frameon=False)
     return _svg(figure, "blocks")
-
-
-def _logarithmic(axes: "Axes") -> None:
-    """Make the horizontal axis logarithmic, with several labelled ticks however narrow or wide its range is."""
-    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    low, high = axes.get_xlim()
-    if high < 5 * low:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.minorticks_off()
-    elif high < 300 * low:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 30 * low else (1, 2, 5)))
-
-
-def _colours(study: Study) -> Mapping[str, str]:
-    names: Sequence[str] = [c.variant.name for c in study.comparisons]
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
 def _figure(width: float, height: float) -> "tuple[object, Axes]":

@@ -9,7 +9,7 @@ from cnnlab.reporting.comparison import notes, table
 from cnnlab.reporting.events import write_events
 from cnnlab.reporting.latex import latex
 from cnnlab.reporting.markdown import markdown
-from cnnlab.reporting.measure import measure
+from cnnlab.reporting.measure import written
 from cnnlab.reporting.page import page
 from cnnlab.reporting.section import Figure
 from cnnlab.reporting.sections import sections
@@ -69,7 +69,7 @@ def write(study: Study, directory: Path) -> str:
     (directory / "report.tex").write_text(latex(title, study.name, parts), encoding="utf-8")
     for figure in (block for part in parts for block in part.blocks if isinstance(block, Figure) and block.file):
         (directory / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
-    column = measure(study.metric).column
+    column = written(study.measure).column
     shown = [{k: v for k, v in row.items() if k in TERMINAL or k == column} for row in table(study)]
     decide, command = seeds_to_decide(study) or ("", None)
     lines = [*notes(study), *filter(None, [f"{decide} This adds them: {command}" if command else decide])]
@@ -85,6 +85,8 @@ TERMINAL = (
     "sd",
     "difference",
     "interval for all",
+    "folds",
     "p (max-T)",
+    "p (Bonferroni)",
     "verdict",
 )

@@ -52,7 +52,7 @@ class Figure:
     Args:
         name: its id in the page.
         html: markup that loads nothing: an svg element, or img elements whose sources are `data:` addresses.
-        caption: what it shows, below it.
+        caption: what it shows, below it; its first sentence stands for it where it cannot be seen.
         file: an SVG file of the same, `<name>.svg`, which `report.md` shows; without it the figure is in the page only.
     """
 

@@ -1,13 +1,15 @@
 """What the report of a study consists of: one function for each section."""
 
 import shlex
+from dataclasses import replace
 from math import log
 
 from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
 from cnnlab.reporting.forest import Forest, Row
 from cnnlab.reporting.images import images
-from cnnlab.reporting.measure import measure
+from cnnlab.reporting.interactions import interactions
+from cnnlab.reporting.measure import written
 from cnnlab.reporting.section import Bullets, Code, Data, Figure, Section
 from cnnlab.reporting.spread import spread
 from cnnlab.reporting.study import Study
@@ -18,8 +20,8 @@ from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
 def sections(study: Study) -> list[Section]:
     """The sections in order; one that has nothing to show is left out."""
     parts = [
-        verdict(study), comparison(study), costs(study), curves(study), spread(study), images(study), runs(study),
-        made(study),
+        verdict(study), comparison(study), interactions(study), costs(study), curves(study), spread(study),
+        images(study), tuning(study), runs(study), made(study),
     ]  # fmt: skip
     return [section for section in parts if section.blocks]
 
@@ -39,30 +41,30 @@ def verdict(study: Study) -> Section:
 
 
 def _forest(study: Study) -> Forest | None:
-    written = measure(study.metric)
-    lesions = any(c.lesion is not None for c in study.comparisons)
+    unit = written(study.measure)
+    lesions = unit.unit != "" and any(c.lesion is not None for c in study.comparisons)
     rows = []
     for comparison in study.comparisons:
         difference, judgement = comparison.difference, comparison.judgement
         if difference is None or judgement is None:
             continue
         low, high = judgement.low, judgement.high
-        ends = f" ({written.between(low, high)})" if low is not None and high is not None else ""
-        lesion = comparison.lesion
+        ends = f" ({unit.between(low, high)})" if low is not None and high is not None else ""
+        lesion = comparison.lesion if lesions else None
         rows.append(
             Row(
                 comparison.variant.name,
                 judgement.verdict,
-                written.factor * difference.mean,
-                None if low is None else written.factor * low,
-                None if high is None else written.factor * high,
-                written.signed(difference.mean) + ends,
-                None if lesion is None else written.factor * lesion,
-                "" if lesion is None else f"lesion {written.signed(lesion)}",
+                unit.factor * difference.mean,
+                None if low is None else unit.factor * low,
+                None if high is None else unit.factor * high,
+                unit.signed(difference.mean) + ends,
+                None if lesion is None else unit.factor * lesion,
+                "" if lesion is None else f"lesion {unit.signed(lesion)}",
             )
         )
-    label = f"{written.name} less that of {study.baseline}" + (f", {written.points}" if written.unit else "")
-    margin = None if study.margin is None else written.factor * study.margin
+    label = f"{unit.name} less that of {study.baseline}" + (f", {unit.points}" if unit.unit else "")
+    margin = None if study.margin is None else unit.factor * study.margin
     other = "lesion: the same layers silenced in the trained baseline" if lesions else ""
     return Forest(rows, label, other, margin) if rows else None
 
@@ -77,8 +79,8 @@ def comparison(study: Study) -> Section:
 
 def costs(study: Study) -> Section:
     """Set accuracy against what variants cost."""
-    written = measure(study.metric)
-    rows = Table({k: v for k, v in row.items() if k in ("variant", written.column, *COSTS)} for row in table(study))
+    unit = written(study.measure)
+    rows = Table({k: v for k, v in row.items() if k in ("variant", unit.column, *COSTS)} for row in table(study))
     figures = []
     for size, label in (("params", "parameters"), ("macs", "multiply-adds per image")):
         dots = []
@@ -86,29 +88,55 @@ def costs(study: Study) -> Section:
             value, spread = c.metrics.get(study.metric, (None, None))
             cost = getattr(c.variant, size)
             if value is not None and cost:
-                kind = c.judgement.verdict if c.judgement else "baseline"
-                name, factor = c.variant.name, written.factor
-                dots.append(charts.Dot(name, kind, cost, factor * value, factor * (spread or 0)))
-        figures.append(charts.scatter(dots, label, written.axis))
+                found = c.judgement.verdict if c.judgement else "baseline"
+                name, factor = c.variant.name, unit.factor
+                dots.append(charts.Dot(name, found, cost, factor * value, factor * (spread or 0)))
+        figures.append(charts.scatter(dots, label, unit.axis))
     lead = "Bars are a standard deviation over seeds; names are left out where they would overlap."
     html = f'<div class="panels wide">{"".join(f"<div>{svg}</div>" for svg in figures)}</div>'
     return Section("Costs", [Data("costs", rows, "Costs of the variants"), Figure("capacity", html, lead)])
 
 
 def curves(study: Study) -> Section:
-    """Plot validation accuracy and both losses by epoch."""
+    """Plot what variants are compared by on validation images, and both losses, by epoch."""
     caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.baseline}."
-    accuracy = charts.curves(study.curves, "val/acc", study.baseline, "validation accuracy, %", 100)
-    figures = [Figure("curves", accuracy, caption)]
+    name = study.metric.partition("/")[2]
+    unit = written(replace(study.measure, name=f"val/{name}"))
+    compared = charts.curves(study.curves, f"val/{name}", study.baseline, unit.axis, unit.factor)
+    figures = [Figure("curves", compared, caption)]
     for scalar, label in {"train/loss": "training loss", "val/loss": "validation loss"}.items():
-        html = charts.curves(study.curves, scalar, study.baseline, label, warp=log)
-        figures.append(Figure(label.replace(" ", "-"), html, f"{label.capitalize()}, on a logarithmic axis."))
+        if scalar != f"val/{name}":
+            html = charts.curves(study.curves, scalar, study.baseline, label, warp=log)
+            figures.append(Figure(label.replace(" ", "-"), html, f"{label.capitalize()}, on a logarithmic axis."))
     return Section("Learning curves", [figure for figure in figures if figure.html])
 
 
 def runs(study: Study) -> Section:
     """List the runs, as in `results.csv`."""
     return Section("Runs", [Data("runs", study.rows, "Runs", media=("html",))])
+
+
+def tuning(study: Study) -> Section:
+    """Say how many trials each variant had, and what was chosen."""
+    section = Section("Tuning")
+    if not study.tuned:
+        return section
+    budget = len([row for row in study.tuned if row["variant"] == study.tuned[0]["variant"]])
+    rows = Table(
+        {
+            "variant": row["variant"],
+            "tried": " ".join(row["overrides"]),
+            "val acc %": None if row["val/acc"] is None else round(100 * row["val/acc"], 2),
+            "chosen": "chosen" if row["chosen"] else "failed" if row["val/acc"] is None else "",
+        }
+        for row in study.tuned
+    )
+    text = (
+        f"Each variant, the baseline too, had {budget} trials with one seed of their own. The best by validation "
+        "accuracy was run with the seeds of the study; test images had no part in the choice."
+    )
+    section.blocks += [text, Data("tuning", rows, "Trials before the study")]
+    return section
 
 
 def made(study: Study) -> Section:

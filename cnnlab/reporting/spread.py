@@ -1,7 +1,7 @@
 """The section on where the spread comes from, and the intervals that take the test images as a sample, too."""
 
 from cnnlab.reporting.hits import Hits, hits
-from cnnlab.reporting.measure import Measure, measure
+from cnnlab.reporting.measure import Written, written
 from cnnlab.reporting.section import Data, Section
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
@@ -15,13 +15,13 @@ def spread(study: Study) -> Section:
         return section
     one_split = hits(study, study.one_split) if study.one_split else None
     found = sources(base.right, one_split.right if one_split else None)
-    written, images = measure(study.metric), base.right.shape[1]
+    unit, images = written(study.measure), base.right.shape[1]
     section.blocks += [
         f"The accuracy of {study.baseline} over {len(base.seeds)} runs, and what moves it. The verdicts above count "
         f"the first row only: they hold for these {images:,} images.",
-        Data("sources", _sources(found, written, images), "Sources of the spread, standard deviations"),
+        Data("sources", _sources(found, unit, images), "Sources of the spread, standard deviations"),
     ]
-    rows = Table(filter(None, (_both(c, base, study, written) for c in study.comparisons)))
+    rows = Table(filter(None, (_both(c, base, study, unit) for c in study.comparisons)))
     if rows:
         section.blocks += [
             "Differences of each variant by itself, with the 95 % interval over runs, and with one that takes the "
@@ -32,12 +32,12 @@ def spread(study: Study) -> Section:
     return section
 
 
-def _sources(found: Sources, written: Measure, images: int) -> Table:
+def _sources(found: Sources, unit: Written, images: int) -> Table:
     """A row for each source."""
 
     def row(what: str, deviation: float | None, meaning: str) -> dict[str, object] | None:
-        sd = None if deviation is None else written.number(deviation)
-        return None if sd is None else {"source": what, f"sd, {written.points}": sd, "what it is": meaning}
+        sd = None if deviation is None else unit.number(deviation)
+        return None if sd is None else {"source": what, f"sd, {unit.points}": sd, "what it is": meaning}
 
     together = "seeds and validation splits" if found.seeds is not None else "seeds"
     seeds = "initial weights, order and augmentation; runs on one validation split"
@@ -54,7 +54,7 @@ def _sources(found: Sources, written: Measure, images: int) -> Table:
     return Table(filter(None, rows))
 
 
-def _both(comparison: Comparison, base: Hits, study: Study, written: Measure) -> dict[str, object] | None:
+def _both(comparison: Comparison, base: Hits, study: Study, unit: Written) -> dict[str, object] | None:
     """The two intervals of a variant's difference; None where there is nothing to compare."""
     own, difference = hits(study, comparison.variant.name), comparison.difference
     if own is None or difference is None or own.right.shape[1] != base.right.shape[1]:
@@ -67,7 +67,7 @@ def _both(comparison: Comparison, base: Hits, study: Study, written: Measure) ->
     wide = with_images(difference, error)
     return {
         "variant": comparison.variant.name,
-        "difference": written.signed(difference.mean),
-        "95 % over runs": None if wide is None else written.between(difference.low or 0.0, difference.high or 0.0),
-        "95 % over runs and images": None if wide is None else written.between(*wide),
+        "difference": unit.signed(difference.mean),
+        "95 % over runs": None if wide is None else unit.between(difference.low or 0.0, difference.high or 0.0),
+        "95 % over runs and images": None if wide is None else unit.between(*wide),
     }

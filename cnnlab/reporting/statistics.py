@@ -98,20 +98,19 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
         return []
     flips, present = sign_flips(seeds), ~np.isnan(differences)
     values = np.where(present, differences, 0.0)
-    statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in range(variants)], 1)
-    judgements = []
-    for variant, p in enumerate(_step_down(statistics)):
-        count = present[:, variant].sum()
-        if count < seeds_needed():
-            judgements.append(Judgement(None, None, None, "too few seeds"))
-            continue
-        others = np.delete(statistics, variant, 1).max(1, initial=0.0)
+    judgements = [Judgement(None, None, None, "too few seeds")] * variants
+    enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # the others' few differences vary under few flips
+    if not len(enough):
+        return judgements
+    statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in enough], 1)
+    for place, (variant, p) in enumerate(zip(enough, _step_down(statistics), strict=True)):
+        others = np.delete(statistics, place, 1).max(1, initial=0.0)
         low, high = _interval(flips, values[:, variant], present[:, variant], others)
         if p < LEVEL and low <= 0 <= high:  # the steps down tell more than an interval for all at once
             low, high = (nextafter(0.0, 1.0), high) if low + high > 0 else (low, nextafter(0.0, -1.0))
         elif p >= LEVEL:  # an end may be 0 itself, which the search meets only nearly
             low, high = min(low, 0.0), max(high, 0.0)
-        judgements.append(Judgement(p, low, high, _verdict(p, low, high, margin)))
+        judgements[variant] = Judgement(p, low, high, verdict(p, low, high, margin))
     return judgements
 
 
@@ -153,7 +152,9 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
     """
     count = int(present.sum())
     mean = float(differences.sum()) / count
-    step = float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR
+    step = (
+        float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR or NEAR
+    )  # of differences that are equal, or 0
     ends = []
     for sign in (-1, 1):
         inside, outside = 0.0, step
@@ -179,7 +180,8 @@ def _p_of(value: float, flips: Array, differences: Array, present: Array, others
     return float(np.mean(largest >= own[0] * (1 - NEAR)))
 
 
-def _verdict(p: float, low: float, high: float, margin: float | None) -> str:
+def verdict(p: float, low: float, high: float, margin: float | None) -> str:
+    """Say in words what p and an interval allow, both corrected for all comparisons; higher counts as better."""
     if margin is not None and -margin < low and high < margin:
         return "equivalent"
     if p < LEVEL:

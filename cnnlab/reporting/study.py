@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from cnnlab.reporting.curves import Curves, curves_over
+from cnnlab.reporting.folds import add_folds, compare_by_folds
+from cnnlab.reporting.measure import judged
 from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_difference
 from cnnlab.reporting.tables import Table
+from cnnlab.runs.metrics import Measure
 from cnnlab.runs.plan import Plan, Variant, runs_of
 from cnnlab.runs.record import Record, read_json
 
@@ -25,7 +28,7 @@ class Comparison:
     variant: Variant
     runs: list[ResultRow]  # the completed ones
     metrics: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # mean, standard deviation over seeds
-    difference: Difference | None = None  # of accuracy; None for the baseline
+    difference: Difference | None = None  # of the study's metric; None for the baseline
     judgement: Judgement | None = None  # of that difference among those of all variants
     lesion: float | None = None  # change of the baseline's accuracy when the same layers are silenced, not retrained
 
@@ -38,7 +41,7 @@ class Study:
     directory: Path
     command: list[str]
     baseline: str
-    metric: str  # test/acc, or val/acc where there are no test images
+    metric: str  # what is compared: test/acc, or val/acc where there are no test images, unless the plan says it
     rows: Table  # a row for each run, as in results.csv
     comparisons: list[Comparison]
     invalid: list[Variant]
@@ -48,6 +51,10 @@ class Study:
     one_split: str | None = None  # a variant that is no comparison: the baseline's runs on one validation split
     began: str = ""  # of the first completed run, minutes of UTC
     ended: str = ""  # of the last one
+    tuned: list[dict[str, Any]] = field(default_factory=list)  # the trials of each variant, as `Plan` has them
+    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
+    measure: Measure = field(default_factory=lambda: Measure("test/acc"))  # the metric, and which way is better
+    folds: int | None = None  # of a cross-validation
 
     @property
     def unfinished(self) -> Table:
@@ -63,9 +70,13 @@ def read_study(directory: Path) -> Study:
     """
     plan = Plan.load(directory)
     pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
-    return assemble(
-        plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin, plan.one_split
-    )
+    folds = {job.run_dir: job.fold for job in plan.jobs if job.fold is not None}
+    study = assemble(
+        plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin, plan.one_split,
+        plan.metric, folds, plan.folds,
+    )  # fmt: skip
+    study.factors, study.tuned = plan.factors, plan.tuned
+    return study
 
 
 def assemble(
@@ -77,17 +88,39 @@ def assemble(
     runs: Sequence[tuple[str, int, str, Record | None]],
     margin: float | None = None,
     one_split: str | None = None,
+    measure: Measure | None = None,
+    fold_of: Mapping[str, int] | None = None,
+    folds: int | None = None,
 ) -> Study:
-    """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it."""
+    """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it.
+
+    Args:
+        name, directory, command, baseline, variants, runs: of the study.
+        margin: a difference that is too small to matter.
+        measure: what is compared; None for accuracy, on test images if there are any.
+        fold_of: which fold each run holds out, by where it lies, in a cross-validation.
+        folds: how many folds that has.
+    """
     valid = [v for v in variants if not v.reason]
     by_name = {v.name: v for v in valid}
     rows = Table(_row(by_name[v], seed, place, run) for v, seed, place, run in runs if v in by_name)
     rows.sort(key=lambda row: (list(by_name).index(row["variant"]), row["seed"]))
-    metric = "test/acc" if any(row.get("test/acc") is not None for row in rows) else "val/acc"
+    if folds:
+        rows = add_folds(rows, fold_of or {})
+    tested = any(row.get("test/acc") is not None for row in rows)
+    measure = measure or Measure("test/acc" if tested else "val/acc")
+    metric = measure.name
     comparisons = [_compare(v, rows, metric) for v in valid if v.name != one_split]
     reference = next(c for c in comparisons if c.variant.name == baseline)
     others = [c for c in comparisons if c is not reference]
-    _compare_with(reference, others, metric, margin)
+    if folds:
+        found = compare_by_folds(reference.runs, [other.runs for other in others], metric, folds, margin)
+        for other, (difference, judgement) in zip(others, found, strict=True):
+            other.difference, other.judgement = difference, judgement
+    else:
+        _compare_with(reference, others, metric, margin)
+    for other in others:
+        other.judgement = judged(measure, other.judgement)
     finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
     curves = {v.name: curves_over(_logged(v.name, rows, directory)) for v in valid}
     _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
@@ -96,7 +129,7 @@ def assemble(
     began, ended = _times([run for _, run in finished])
     return Study(
         name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin, one_split,
-        began, ended,
+        began, ended, measure=measure, folds=folds,
     )  # fmt: skip
 
 
@@ -150,7 +183,9 @@ def _row(variant: Variant, seed: int, place: str, run: Record | None) -> ResultR
 def _compare(variant: Variant, rows: Sequence[ResultRow], metric: str) -> Comparison:
     done = [row for row in rows if row["variant"] == variant.name and row.get(metric) is not None]
     comparison = Comparison(variant, done)
-    for name in dict.fromkeys(k for row in done for k, v in row.items() if isinstance(v, (int, float)) and k != "seed"):
+    for name in dict.fromkeys(
+        k for row in done for k, v in row.items() if isinstance(v, (int, float)) and k not in ("seed", "fold")
+    ):
         values = [row[name] for row in done if row.get(name) is not None]
         comparison.metrics[name] = mean(values), stdev(values) if len(values) > 1 else None
     return comparison

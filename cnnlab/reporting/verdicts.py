@@ -3,97 +3,90 @@
 import shlex
 from collections.abc import Sequence
 
-from cnnlab.reporting.measure import Measure, measure
-from cnnlab.reporting.statistics import needed
+from cnnlab.reporting.measure import Written, written
+from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
-from cnnlab.reporting.tables import show
 from cnnlab.runs.plan import Variant
 
 MANY = 100  # seeds
-SHOWN = 10  # runs that are named by themselves
+SAME = 1e-9  # differences below which there are none
+SHOWN = 10  # variants whose runs are named
 NAMED = 4  # removed layers that are
+DECIDED = ("worse", "better", "equivalent", "too few seeds")
 ORDER = ("worse", "better", "equivalent", "negligible or worse", "negligible or better", "inconclusive",
-         "too few seeds")  # fmt: skip
+         "too few seeds", "too few folds")  # fmt: skip
 
 
 def sentences(study: Study) -> list[tuple[str, str]]:
-    """Verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first."""
-    written = measure(study.metric)
+    """Verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first.
+
+    Variants that have no completed runs share a sentence.
+    """
+    unit = written(study.measure)
     baseline = next(c for c in study.comparisons if c.variant.name == study.baseline)
-    others = [c for c in study.comparisons if c is not baseline]
-
-    def place(comparison: Comparison) -> tuple[int, float]:
-        judgement, difference = comparison.judgement, comparison.difference
-        verdict = judgement.verdict if judgement else ""
-        return (ORDER.index(verdict) if verdict in ORDER else len(ORDER)), -abs(difference.mean if difference else 0)
-
-    lines = [("baseline", _baseline(baseline, written))]
-    for comparison in sorted(others, key=place):
-        verdict = comparison.judgement.verdict if comparison.judgement else "no runs yet"
-        lines.append((verdict, _sentence(comparison, baseline.variant.removed, written, study.margin)))
-    return lines
+    judged = [(c.variant, c.difference, c.judgement) for c in study.comparisons if c.difference and c.judgement]
+    judged.sort(key=lambda arm: (ORDER.index(arm[2].verdict), -abs(arm[1].mean)))
+    gone = baseline.variant.removed
+    lines = [("baseline", _baseline(baseline, unit))]
+    lines += [(j.verdict, f"{_it(v, gone)} {_found(d, j, unit, study)}.") for v, d, j in judged]
+    waiting = ", ".join(c.variant.name for c in study.comparisons if not c.judgement and c is not baseline)
+    return [*lines, ("no runs yet", f"No completed runs to compare yet: {waiting}.")] if waiting else lines
 
 
-def _baseline(comparison: Comparison, written: Measure) -> str:
-    value, deviation = comparison.metrics.get(written.metric, (None, None))
+def _baseline(comparison: Comparison, unit: Written) -> str:
+    value, deviation = comparison.metrics.get(unit.metric, (None, None))
     name = comparison.variant.name
     who = "The baseline" if name == "baseline" else f"{name}, the baseline,"
     if value is None:
         return f"{who} has no completed runs yet."
-    spread = f"standard deviation {written.number(deviation)}, " if deviation is not None else ""
-    seeds = _seeds(len(comparison.runs))
-    return f"{who} has {written.value(value)} {written.name} ({spread}{seeds})."
+    spread = f"standard deviation {unit.number(deviation)}, " if deviation is not None else ""
+    seeds = _runs(len({row["seed"] for row in comparison.runs}))
+    return f"{who} has {unit.value(value)} {unit.name} ({spread}{seeds})."
 
 
-def _sentence(comparison: Comparison, gone: Sequence[str], written: Measure, margin: float | None) -> str:
-    """Say of a variant what its verdict is.
-
-    Args:
-        comparison: of the variant.
-        gone: the layers that the baseline does without.
-        written: how the metric is written.
-        margin: of the study.
-    """
-    removed = [name for name in comparison.variant.removed if name not in gone]
-    without = f"Without {_and(removed)}" if _only_removes(comparison.variant) and 0 < len(removed) <= NAMED else ""
-    name = comparison.variant.name
-    it = f"{without} it" if without else name
-    difference, judgement = comparison.difference, comparison.judgement
-    if difference is None or judgement is None:
-        return f"{name} has no completed runs to compare yet."
-    seeds, verb = _seeds(difference.seeds), "loses" if difference.mean < 0 else "gains"
-    changes = f"{verb} {written.amount(difference.mean)}"
-    if judgement.low is None or judgement.high is None:
-        return f"{it} {changes} on {seeds}, too few for a verdict."
-    loss, gain = written.amount(judgement.low), written.amount(judgement.high)  # the most that may be
-    limit = f"the margin of {written.amount(margin or 0)}"
-    match judgement.verdict:
-        case "worse":
-            ends = f"{written.number(-judgement.high)} to {written.number(-judgement.low)}"
-            return f"{it} {changes} ({ends}), {seeds}."
-        case "better":
-            ends = f"{written.number(judgement.low)} to {written.number(judgement.high)}"
-            return f"{it} {changes} ({ends}), {seeds}."
-        case "equivalent":
-            seen = f"{written.signed(difference.mean)} ({written.between(judgement.low, judgement.high)})"
-            return f"{it} changes by less than {limit}: equivalent, {seen}, {seeds}."
-        case "negligible or worse":
-            return f"{it} may lose up to {loss}, and gains less than {limit}: negligible or worse, {seeds}."
-        case "negligible or better":
-            return f"{it} may gain up to {gain}, and loses less than {limit}: negligible or better, {seeds}."
-    return f"{it} may lose up to {loss} or gain up to {gain}: inconclusive, {seeds}."
+def _it(variant: Variant, gone: Sequence[str]) -> str:
+    """Return who a sentence is about: the network without the layers that only this variant lacks, else its name."""
+    removed = [name for name in variant.removed if name not in gone]
+    only = all(override.startswith(("model.remove=", "model.repair=")) for override in variant.overrides)
+    return f"Without {_and(removed)} it" if only and 0 < len(removed) <= NAMED else variant.name
 
 
-def _only_removes(variant: Variant) -> bool:
-    return all(override.startswith(("model.remove=", "model.repair=")) for override in variant.overrides)
+def _found(difference: Difference, judgement: Judgement, unit: Written, study: Study) -> str:
+    """Return what a verdict says of that variant."""
+    low, high, verdict = judgement.low or 0.0, judgement.high or 0.0, judgement.verdict
+    down, up = ("lose", "gain") if unit.unit else ("fall by", "rise by")
+    losses = f"{down} up to {unit.amount(low)}"
+    gains = f"{up} up to {unit.amount(high)}"  # the most that may be
+    limit, runs = f"less than the margin of {unit.amount(study.margin or 0)}", _runs(difference.seeds, study.folds)
+    if max(abs(difference.mean), abs(low), abs(high)) < SAME and not verdict.startswith("too few"):
+        return f"has the values of the baseline on all of {runs}: it may compute the same"
+    changes = f"{_third(down if difference.mean < 0 else up)} {unit.amount(difference.mean)}"
+    if verdict in ("worse", "better"):
+        near, far = sorted((abs(low), abs(high)))
+        return f"{changes} ({unit.number(near)} to {unit.number(far)}), {runs}"
+    if verdict.startswith("negligible"):
+        falls = verdict.endswith("worse") == unit.higher_is_better
+        open_end, other = (losses, _third(up)) if falls else (gains, _third(down))
+        return f"may {open_end}, and {other} {limit}: {verdict}, {runs}"
+    return {
+        "equivalent": f"changes by {limit}: equivalent, {unit.signed(difference.mean)} "
+        f"({unit.between(low, high)}), {runs}",
+        "inconclusive": f"may {losses} or {gains}: inconclusive, {runs}",
+    }.get(verdict, f"{changes} on {runs}, too few for a verdict")
+
+
+def _third(verb: str) -> str:
+    """Put a verb in the third person: lose, loses; fall by, falls by."""
+    first, *rest = verb.split(" ")
+    return " ".join([f"{first}s", *rest])
 
 
 def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
+def _runs(count: int, folds: int | None = None) -> str:
+    return f"{count} {'fold' if folds else 'seed'}{'' if count == 1 else 's'}"
 
 
 def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
@@ -105,7 +98,7 @@ def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
     wanted = {}
     for comparison in study.comparisons:
         difference, judgement = comparison.difference, comparison.judgement
-        if difference and judgement and judgement.verdict not in ("worse", "better", "equivalent", "too few seeds"):
+        if difference and judgement and not study.folds and judgement.verdict not in DECIDED:
             wanted[comparison.variant.name] = needed(difference, judgement, study.margin)
     if not wanted:
         return None
@@ -124,11 +117,12 @@ def missing(study: Study) -> list[str]:
     """Say which variants cannot be, and which runs are not completed, those that failed first."""
     lines = [f"Left out: {v.name} cannot be: {v.reason}" for v in study.invalid]
     if study.unfinished:
-        rows = sorted(study.unfinished, key=lambda row: not row["cause"])
-        named = [
-            f"{row['variant']} s{show(row['seed'])} {row['status']}" + (f" ({row['cause']})" if row["cause"] else "")
-            for row in rows[:SHOWN]
-        ]
-        more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-        lines.append(f"{len(rows)} of {len(study.rows)} runs are not completed: {'; '.join(named)}{more}")
+        seeds: dict[tuple[str, ...], list[str]] = {}
+        for row in sorted(study.unfinished, key=lambda row: not row["cause"]):
+            what = f"{row['status']} ({row['cause']})" if row["cause"] else row["status"]
+            seeds.setdefault((row["variant"], what), []).append(f"s{row['seed']}")
+        named = [f"{variant} {', '.join(those)} {what}" for (variant, what), those in seeds.items()]
+        more = f" and {len(named) - SHOWN} more variants" if len(named) > SHOWN else ""
+        some = "; ".join(named[:SHOWN])
+        lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {some}{more}.")
     return lines

@@ -4,10 +4,12 @@ Training, `evaluate` and the reports all read this one table. To add a metric, a
 metric is imported when it is made, because reports are written without torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from cnnlab.registry import hint
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,29 @@ class Metric:
             its `compute` gives one number over the images of all processes.
         higher_is_better: whether a higher value is the better one, which reports say in the column's name.
         more_than: it is left out where there are no more classes than this.
+        on_request: it is counted only where `metrics` names it.
+        percent: it is a share of images or classes, which reports show in percent, and differences of it in points.
     """
 
     make: Callable[[int], Any]
     higher_is_better: bool = True
     more_than: int = 0
+    on_request: bool = False
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a study compares its variants by, as `plan.json` has it.
+
+    Args:
+        name: in `metrics.json`, such as "test/acc".
+        higher_is_better, percent: as of a Metric.
+    """
+
+    name: str
+    higher_is_better: bool = True
+    percent: bool = True
 
 
 def _accuracy(classes: int, top_k: int = 1) -> Any:
@@ -32,12 +52,90 @@ def _accuracy(classes: int, top_k: int = 1) -> Any:
     return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
 
 
+def _macro(classes: int, kind: str) -> Any:
+    from torchmetrics import classification
+
+    return getattr(classification, kind)(classes, average="macro", validate_args=False)
+
+
+def _of_all(classes: int, kind: str) -> Any:
+    from torchmetrics import classification
+
+    return getattr(classification, kind)(classes, validate_args=False)
+
+
+def _adapted(classes: int, kind: str) -> Any:
+    from cnnlab.runs import scores
+
+    return getattr(scores, kind)(classes)
+
+
 METRICS: dict[str, Metric] = {
-    "acc": Metric(_accuracy),
-    "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10),
+    "acc": Metric(_accuracy, percent=True),
+    "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
+    # the mean over classes that have images of the share of theirs that is recognised
+    "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
+    # unweighted means over classes
+    "f1": Metric(partial(_macro, kind="MulticlassF1Score"), on_request=True),
+    "precision": Metric(partial(_macro, kind="MulticlassPrecision"), on_request=True),
+    "recall": Metric(partial(_macro, kind="MulticlassRecall"), on_request=True),
+    # unweighted means over classes, each against all others
+    "auroc": Metric(partial(_adapted, kind="AUROC"), on_request=True),
+    "average_precision": Metric(partial(_adapted, kind="AveragePrecision"), on_request=True),
+    "cohen_kappa": Metric(partial(_of_all, kind="MulticlassCohenKappa"), on_request=True),
+    "mcc": Metric(partial(_of_all, kind="MulticlassMatthewsCorrCoef"), on_request=True),
+    # how far the probability of an answer is from the share of such answers that are right; 15 bins
+    "calibration_error": Metric(partial(_adapted, kind="CalibrationError"), higher_is_better=False, on_request=True),
 }
 
 
-def make_metrics(classes: int) -> dict[str, Any]:
-    """Make every metric that says something about so many classes, by name."""
-    return {name: metric.make(classes) for name, metric in METRICS.items() if classes > metric.more_than}
+def counted(classes: int, asked: Sequence[str] = ()) -> list[str]:
+    """Return the names of the metrics that a run with so many classes counts.
+
+    Args:
+        classes: how many.
+        asked: what `metrics` names.
+    """
+    return [n for n, m in METRICS.items() if classes > m.more_than and (n in asked or not m.on_request)]
+
+
+def make_metrics(classes: int, asked: Sequence[str] = ()) -> dict[str, Any]:
+    """Make every metric that says something about so many classes, by name; those on request where they are asked."""
+    return {name: METRICS[name].make(classes) for name in counted(classes, asked)}
+
+
+def refuse_metrics(classes: int, asked: Sequence[str]) -> None:
+    """Refuse names in `metrics` that are none, or that say nothing about so few classes.
+
+    Raises:
+        ValueError: names the metric and what there is.
+    """
+    for name in asked:
+        if name not in METRICS:
+            raise ValueError(f"metrics: there is no {name!r}{hint(name, METRICS)}")
+        if classes <= METRICS[name].more_than:
+            raise ValueError(
+                f"metrics: {name} is for more than {METRICS[name].more_than} classes, and there are {classes}"
+            )
+
+
+def measure(name: str, classes: int, asked: Sequence[str]) -> Measure:
+    """Return what a name in `study.metric` means, such as "test/f1".
+
+    Args:
+        name: of a stage, "val" or "test", and of the loss or a metric.
+        classes, asked: of the runs, as `counted` takes them.
+
+    Raises:
+        ValueError: the runs have no such metric.
+    """
+    stage, _, metric = str(name).partition("/")
+    if stage in ("val", "test") and metric == "loss":
+        return Measure(name, higher_is_better=False, percent=False)
+    known = counted(classes, asked)
+    if stage in ("val", "test") and metric in known:
+        return Measure(name, METRICS[metric].higher_is_better, METRICS[metric].percent)
+    if stage in ("val", "test") and metric in METRICS and METRICS[metric].on_request:
+        raise ValueError(f"study.metric={name}: it is counted where it is asked for: metrics=[{metric}]")
+    there = [f"{s}/{m}" for s in ("test", "val") for m in (*known, "loss")]
+    raise ValueError(f"study.metric={name}: no run has it{hint(str(name), there)}")

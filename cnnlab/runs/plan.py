@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.config.identity import config_hash
+from cnnlab.runs.metrics import Measure
 from cnnlab.runs.record import Record, read_json, write_json
 
 SCHEMA = 1
@@ -32,6 +33,12 @@ class Job:
     seed: int
     run_dir: str  # within the study's directory
     config_hash: str
+    fold: int | None = None  # that is held out, where the study is a cross-validation
+
+    @property
+    def run(self) -> tuple[str, int, int | None]:
+        """What tells it from the others of its study."""
+        return self.variant, self.seed, self.fold
 
 
 @dataclass
@@ -45,8 +52,12 @@ class Plan:
     varied: list[str]
     variants: list[Variant]
     jobs: list[Job]
-    margin: float | None = None  # a difference of accuracy that is too small to matter
+    margin: float | None = None  # a difference that is too small to matter, of accuracy as a fraction
     one_split: str | None = None  # the baseline once more, all seeds on one validation split, where splits vary
+    tuned: list[dict[str, Any]] = field(default_factory=list)  # trials: variant, overrides, val/acc, chosen
+    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
+    metric: Measure | None = None  # what variants are compared by; None: accuracy
+    folds: int | None = None  # of a cross-validation
     schema: int = SCHEMA
 
     @classmethod
@@ -63,6 +74,7 @@ class Plan:
         try:
             content["variants"] = [Variant(**v) for v in content["variants"]]
             content["jobs"] = [Job(**j) for j in content["jobs"]]
+            content["metric"] = Measure(**content["metric"]) if content.get("metric") else None
             return cls(**content)
         except (TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
@@ -73,9 +85,9 @@ class Plan:
         if (directory / "plan.json").is_file():
             earlier = Plan.load(directory)
             if earlier.identity == self.identity:
-                names, done = {v.name for v in self.variants}, {(j.variant, j.seed) for j in self.jobs}
+                names, done = {v.name for v in self.variants}, {j.run for j in self.jobs}
                 self.variants += [v for v in earlier.variants if v.name not in names]
-                self.jobs += [j for j in earlier.jobs if (j.variant, j.seed) not in done]
+                self.jobs += [j for j in earlier.jobs if j.run not in done]
         write_json(directory / "plan.json", asdict(self))
 
 
@@ -89,4 +101,4 @@ def runs_of(plan: Plan, directory: Path) -> Iterator[tuple[Job, Record | None]]:
 def job_of(variant: str, config: Mapping[str, Any]) -> Job:
     """The job of a variant whose config is resolved; its directory's name says variant, seed and what it computes."""
     identity, seed = config_hash(config), config["seed"]
-    return Job(variant, seed, f"{variant}-s{seed}-{identity}", identity)
+    return Job(variant, seed, f"{variant}-s{seed}-{identity}", identity, config["data"].get("fold"))

@@ -72,7 +72,9 @@ class Survivor:
                 raise
             outcomes = [error] * len(configs)
         for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
-            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}"
+            held_out = config["data"].get("fold")
+            fold = "" if held_out is None else f" fold {held_out}"
+            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}{fold}"
             if isinstance(outcome, InUseError):
                 _say(f"{where}  is run by another process")
             elif isinstance(outcome, BaseException):
@@ -80,12 +82,15 @@ class Survivor:
                     record_failure(place, config, overrides[place], outcome)
                 _say(f"{where}  failed: {one_line(outcome) or type(outcome).__name__}")
             else:
-                _say(f"{where}  {_accuracy(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
+                _say(f"{where}  {_compared(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
 
 
-def _accuracy(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Say the accuracy that counts: on validation images in a search, which they decide, else on test images."""
-    if config["study"]["trial"] is not None or "test/acc" not in metrics:
+def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
+    """Say what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
+    study = config["study"]
+    if (name := study.get("metric")) is not None and name in metrics:
+        return f"{name} {metrics[name]:.4f}"
+    if study["trial"] is not None or study.get("folds") is not None or "test/acc" not in metrics:
         return f"validation accuracy {metrics.get('val/acc', 0.0):.4f}"
     return f"accuracy {metrics['test/acc']:.4f}"
 

@@ -1,7 +1,6 @@
 """A study on paper: its variants, what each would cost, whether each can be built, and which runs it is made of."""
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -11,8 +10,6 @@ from cnnlab.config.identity import Config
 from cnnlab.data.load import facts
 from cnnlab.data.splits import sizes
 from cnnlab.device import best_device, resolve_precision
-from cnnlab.models.arrangement import arrange, blocks_of, remove_layers
-from cnnlab.models.layers import KINDS
 from cnnlab.models.network import Network
 from cnnlab.training.assemble import meta_network
 
@@ -20,38 +17,6 @@ MEASURES = ("params", "macs")  # of capacity, for twins
 MATCHED = 0.02  # how far a twin's capacity may be from the baseline's
 WIDTHS = (0.02, 50.0)  # where a twin's width is looked for
 TIMED_MACS = 2e10  # multiply-adds of a timed step, at most
-
-
-def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
-    """Layers whose names match a glob, pools too, but not the classifier and none that is removed anyway."""
-    removable = _removable(model)
-    chosen = [name for name in removable if any(fnmatchcase(name, p) for p in patterns)]
-    if not chosen:
-        raise ValueError(f"study.leave_out={list(patterns)} matches none of {', '.join(removable)}")
-    return chosen
-
-
-def blocks_to_leave_out(model: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Blocks of layers, see `blocks_of`, but not one that holds the classifier, nor layers that are removed anyway."""
-    removable, blocks = _removable(model), blocks_of(arrange(model["layers"]))
-    left = {name: [layer for layer in layers if layer in removable] for name, layers in blocks.items()}
-    chosen = {n: layers for n, layers in left.items() if layers and not _gives_classes(model, blocks[n])}
-    if not chosen:
-        raise ValueError(
-            f"study.leave_out_blocks: {model['name']} has no blocks, layers that share what stands before the last "
-            "underscore in their names, such as b1_conv1 and b1_conv2"
-        )
-    return chosen
-
-
-def _removable(model: Mapping[str, Any]) -> list[str]:
-    """The layers that are not removed anyway, but the classifier."""
-    layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
-    return [name for name in layers if not _gives_classes(model, [name])]
-
-
-def _gives_classes(model: Mapping[str, Any], names: Sequence[str]) -> bool:
-    return any(KINDS[model["layers"][name]["kind"]].gives_classes for name in names)
 
 
 def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -15,20 +16,26 @@ from omegaconf import DictConfig, open_dict
 
 from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
-from cnnlab.config.identity import config_hash
-from cnnlab.data.splits import has_validation
+from cnnlab.config.identity import Config, config_hash
+from cnnlab.data.load import facts
+from cnnlab.data.splits import has_validation, lottery, sizes
 from cnnlab.distributed.world import joined
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
 from cnnlab.reporting.report import report
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
+from cnnlab.runs.metrics import Measure, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
 from cnnlab.studies.execute import Task, announcer, carry_out
-from cnnlab.studies.plan import MEASURES, blocks_to_leave_out, estimate, layers_to_leave_out, shown_seconds, width_for
+from cnnlab.studies.folds import folds_of, hold_out
+from cnnlab.studies.plan import MEASURES, estimate, shown_seconds, width_for
 from cnnlab.studies.progress import follow
+from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tally import Tally
+from cnnlab.studies.tune import SEED as TUNING_SEED
+from cnnlab.studies.tune import choice, choices, choose
 from cnnlab.trained.lesions import lesion
 from cnnlab.training.validate import check
 
@@ -52,12 +59,14 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
     study = Expansion(context, config, arguments)
     plan, invalid = study.plan()
-    print(plan_table(plan), flush=True)
+    print("\n".join([plan_table(plan), *study.warnings]), flush=True)
     if invalid and not config.study.skip_invalid:
         raise ValueError(
             "; ".join(f"variant {v.name} cannot be: {v.reason}" for v in invalid)
             + "; study.skip_invalid=true goes on without"
         )
+    if config.study.tune:
+        plan = study.tuned(plan)
     kinship = study.kinship(plan) if config.study.pack > 1 else {}
     tasks = [
         Task(study.arguments(plan, job), study.directory / job.run_dir, study.kin_of(plan, job, kinship))
@@ -105,12 +114,15 @@ class Expansion:
             self.axes.insert(0, named)
         overrides = [o for axis in self.axes for _, choice in axis for o in choice]
         self.varied = sorted({o.partition("=")[0].lstrip("+~") for o in overrides})
-        if config.study.leave_out or config.study.leave_out_blocks:
+        if any(config.study[key] for key in KEYS):
             self.varied = sorted({*self.varied, "model.remove"})
         self.split_varies = _split_varies(config, self.varied)
         if self.split_varies:
             self.varied = sorted({*self.varied, "data.split_seed"})
-        self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied})
+        self.folds = folds_of(config, self.varied, self.split_varies)
+        self.warnings: dict[str, None] = {}  # of variants, each said once
+        by_folds = {"folds": self.folds} if self.folds else {}
+        self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied, **by_folds})
         with open_dict(config):
             chosen = config.hydra.runtime.choices.get("ablation")
             config.study.name = config.study.name or chosen or f"sweep-{self.identity}"
@@ -118,18 +130,23 @@ class Expansion:
             raise ValueError(f"study.name={config.study.name} becomes a folder: letters, digits, '.', '_' and '-' only")
         if config.study.match not in (None, *MEASURES):
             raise ValueError(f"study.match={config.study.match}: known are {' and '.join(MEASURES)}")
-        for key in ("variant", "varied", "trial"):
-            if config.study[key] not in (None, []):
+        for key in ("variant", "varied", "trial", "tuning"):
+            if config.study[key] not in (None, [], False):
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a variant, at the first seed."""
-        every = [*self.fixed, *overrides, f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
+        every = [*self.fixed, *overrides, *hold_out(0, self.folds)]
+        every += [f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
         return self.context.config_loader.load_sweep_config(self.config, every)
 
-    def plan(self) -> tuple[Plan, list[Variant]]:
-        """All variants that can be, with their jobs, and those that cannot."""
+    def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
+        """All variants that can be, with their jobs, and those that cannot.
+
+        Args:
+            tuned: what the trials of `tuned` gave.
+        """
         study = self.config.study
         variants = [self._examine(v) for v in self._variants()]
         names = [v.name for v in variants]
@@ -148,17 +165,32 @@ class Expansion:
             return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
         jobs = []
         for variant in valid:
-            composed = self.compose(variant.overrides)
+            composed = self.compose([*variant.overrides, *choice(tuned, variant.name)])
             for seed in self.seeds:
                 composed.seed = seed
                 if self.split_varies and variant.name != one_split:
                     composed.data.split_seed = seed
-                jobs.append(job_of(variant.name, plain(composed)))
-        jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
+                for fold in range(self.folds or 1):
+                    if self.folds:
+                        composed.data.fold = fold
+                    jobs.append(job_of(variant.name, plain(composed)))
+        # a study cut short has all variants at fewer seeds or folds
+        jobs.sort(key=lambda job: (self.seeds.index(job.seed), job.fold or 0))
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
-        margin = None if study.margin is None else study.margin / 100
-        plan = Plan(study.name, baseline, self.identity, command, self.varied, variants, jobs, margin, one_split)
+        config = plain(self.compose(valid[0].overrides))
+        compared = self._measure(config)
+        points = 100 if compared is None or compared.percent else 1
+        margin = None if study.margin is None else study.margin / points
+        plan = Plan(
+            study.name, baseline, self.identity, command, self.varied, variants, jobs, margin, one_split,
+            list(tuned), factors(config["study"], config["model"]), compared, self.folds,
+        )  # fmt: skip
         return plan, invalid
+
+    def _measure(self, config: Config) -> Measure | None:
+        """What variants are compared by, where it is not left at accuracy; in a cross-validation on images held out."""
+        name = config["study"].get("metric") or ("val/acc" if self.folds else None)
+        return None if name is None else measure(name, facts(config["data"])[1], config.get("metrics", []))
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()
@@ -173,18 +205,13 @@ class Expansion:
                 yield Variant(name, overrides + extra)
 
     def _removals(self, overrides: list[str]) -> Axis:
-        """Nothing, then each layer of `study.leave_out`, then each block, of the network of these overrides."""
-        patterns, blocks = self.config.study.leave_out, self.config.study.leave_out_blocks
-        if not patterns and not blocks:
+        """Nothing, then what the study removes from the network of these overrides."""
+        if not any(self.config.study[key] for key in KEYS):
             return [("", [])]
-        model, removals = plain(self.compose(overrides))["model"], list[tuple[str, list[str]]]()
-        if patterns:
-            wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-            removals += [(name, [name]) for name in layers_to_leave_out(model, wanted)]
-        if blocks:
-            removals += blocks_to_leave_out(model).items()
-        already = as_patterns(model.get("remove") or [], "model.remove")
-        return [("", []), *((f"no_{n}", [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in removals)]
+        config = plain(self.compose(overrides))
+        already = as_patterns(config["model"].get("remove") or [], "model.remove")
+        named = removals(config["study"], config["model"])
+        return [("", []), *((n, [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in named.items())]
 
     def _examine(self, variant: Variant) -> Variant:
         """The variant with its sizes and its time, or the reason why it cannot be."""
@@ -193,6 +220,8 @@ class Expansion:
         try:
             config = plain(self.compose(variant.overrides))
             network = check(config).network
+            if few := lottery(sizes(config["data"])[1], facts(config["data"])[1]):
+                self.warnings[few] = None
             seconds = estimate(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))
@@ -223,7 +252,7 @@ class Expansion:
         """What a job has in common with those that can be trained together with it: the same images, too."""
         kin = kinship.get(job.variant)
         split = job.seed if self.split_varies and job.variant != plan.one_split else ""
-        return kin and f"{kin} {split}"
+        return kin and f"{kin} {split} {job.fold}"
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
         """The overrides with which Hydra runs a job."""
@@ -231,7 +260,46 @@ class Expansion:
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
         own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
         own += [f"study.varied=[{','.join(self.varied)}]"]
-        return [*self.fixed, *split, *variant.overrides, *own]
+        return [
+            *self.fixed,
+            *split,
+            *variant.overrides,
+            *choice(plan.tuned, job.variant),
+            *hold_out(job.fold, self.folds),
+            *own,
+        ]
+
+    def tuned(self, plan: Plan) -> Plan:
+        """Run the trials of every variant, and plan the study with what was the best for each.
+
+        The baseline on one validation split takes what the baseline does.
+        """
+        tune, tasks = plain(self.config)["study"]["tune"], dict[str, list[tuple[list[str], Task]]]()
+        valid = [v for v in plan.variants if not v.reason and v.name != plan.one_split]
+        for variant in valid:
+            tasks[variant.name] = []
+            for tried in choices(tune, plain(self.compose(variant.overrides))):
+                own = [f"seed={TUNING_SEED}", f"study.name={plan.name}", f"study.variant={variant.name}"]
+                own.append("study.tuning=true")
+                overrides = [*self.fixed, *variant.overrides, *tried, *own]
+                composed = plain(self.context.config_loader.load_sweep_config(self.config, overrides))
+                check(composed)
+                run_dir = f"tune/{job_of(variant.name, composed).run_dir}"
+                tasks[variant.name].append((tried, Task(overrides, self.directory / run_dir)))
+        every = [task for trials in tasks.values() for _, task in trials]
+        left = [task for task in every if not completed(task.directory)]
+        print(f"\n{len(every)} trials before the study, {len(left)} of them to run", flush=True)
+        if self.config.study.plan_only:
+            return plan
+        carry_out(self.context, self.config, [replace(t, number=f"{i}/{len(left)}") for i, t in enumerate(left, 1)])
+        rows = [
+            row
+            for variant in valid
+            for row in choose(variant, [(tried, task.directory) for tried, task in tasks[variant.name]])
+        ]
+        if plan.one_split:
+            rows += [{**row, "variant": plan.one_split} for row in rows if row["variant"] == plan.baseline]
+        return self.plan(rows)[0]
 
 
 def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
@@ -273,20 +341,21 @@ def _label(override: Override, value: str) -> str:
 
 def plan_table(plan: Plan) -> str:
     """What is about to run, and how long it will take."""
-    seeds = {v.name: [j.seed for j in plan.jobs if j.variant == v.name] for v in plan.variants}
+    runs = {v.name: [j for j in plan.jobs if j.variant == v.name] for v in plan.variants}
     rows = Table(
         {
             "variant": v.name,
             "removed": " ".join(v.removed),
             "params": v.params,
             "macs": v.macs,
-            "seeds": len(seeds[v.name]),
+            "seeds": len({job.seed for job in runs[v.name]}),
+            **({"folds": plan.folds} if plan.folds else {}),
             "a run": v.seconds and shown_seconds(v.seconds),
         }
         for v in plan.variants
         if not v.reason
     )
-    total = sum((v.seconds or 0) * len(seeds[v.name]) for v in plan.variants)
+    total = sum((v.seconds or 0) * len(runs[v.name]) for v in plan.variants)
     return f"{rows}\n\n{len(plan.jobs)} runs, about {shown_seconds(total)} of computing, one after the other"
 
 

@@ -23,7 +23,7 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
         data: a data config as a plain mapping; the run's own if not given. The images are scaled to the run's size, and
             keep the run's normalisation.
 
-    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes, and whatever else METRICS holds),
+    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes, and what else the run counts),
     `images`, and `per_class`, the accuracy by class name. Writes the same to `evaluate/<data>.json` in the run
     directory.
 
@@ -37,7 +37,7 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
     metrics: dict[str, Any] = {
         "test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels)),
     }
-    for name, metric in make_metrics(len(classifier.classes)).items():
+    for name, metric in make_metrics(len(classifier.classes), classifier.hparams["metrics"]).items():
         metric.update(logits, labels)
         metrics[f"test/{name}"] = float(metric.compute())
     metrics["images"] = len(labels)

@@ -19,7 +19,7 @@ from cnnlab.config.identity import Config
 from cnnlab.config.targets import target
 from cnnlab.data.augment import augmentation
 from cnnlab.data.load import facts
-from cnnlab.data.splits import sample
+from cnnlab.data.splits import counts, sample
 from cnnlab.device import keep_freed, resolve_precision
 from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
@@ -32,6 +32,7 @@ from cnnlab.training.callbacks.history import History
 from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.callbacks.pruning import Pruning
+from cnnlab.training.class_weights import class_weights
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.lightning_internals import expect_evaluation_mode, keep_equal_values, remove_empty_hooks
@@ -165,6 +166,8 @@ def strategy(config: Config, network: Network) -> Config:
 def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     """The classifier a config describes, for the data it describes, started from given weights where asked."""
     config = parts.config
+    assert data.train is not None
+    images = counts(data.train.labels, len(data.classes))
     classifier = Classifier(
         config["model"],
         data.shape,
@@ -173,6 +176,8 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
         data.std,
         seed=config["seed"],
         label_smoothing=config["label_smoothing"],
+        class_weights=class_weights(config.get("class_weights"), images, data.classes),
+        metrics=config.get("metrics", []),
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],
         optimizer=parts.make_optimizer,
@@ -180,7 +185,6 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
         optimizer_groups=config["optimizer"].get("groups"),
         config_hash=config_hash,
     )
-    assert data.train is not None
     classifier.network.fit_to(sample(data.train)[:5000])
     if config["init_from"] is not None:
         weights = read_weights(config["init_from"], config["model"], data.shape)

@@ -35,6 +35,8 @@ class Classifier(LightningModule):
         mean, std: of the training images, per channel on the scale 0 to 1.
         seed: of the initial weights.
         label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
+        class_weights: weights of the classes in the training loss, see `training_loss`.
+        metrics: to count on validation and test images, beside those that every run counts.
         test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
         test_shift: likewise over an image and two moved by so many pixels, see `views`.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
@@ -55,6 +57,8 @@ class Classifier(LightningModule):
         std: Sequence[float],
         seed: int = 0,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        metrics: Sequence[str] = (),
         test_flip: bool = False,
         test_shift: int = 0,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
@@ -69,14 +73,14 @@ class Classifier(LightningModule):
         self.classes = list(classes)
         self.views = partial(views, flip=test_flip, shift=test_shift)
         self.loss_name = model.get("loss") or "cross_entropy"
-        self.loss = training_loss(self.loss_name, label_smoothing)
+        self.loss = training_loss(self.loss_name, label_smoothing, class_weights)
         network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
         self.network: Network = network.to(
             memory_format=torch.channels_last
         )  # convolutions are faster so, on CPU and GPU
         # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
         self.compiled: Callable[[Tensor], Tensor] | None = None
-        self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name]) for s in ("val", "test")}
+        self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name], metrics) for s in ("val", "test")}
         self.metrics = nn.ModuleDict(self.stages)
         self.answers = CatMetric()  # to test images, of all processes, rows as `answer_rows` makes them
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar

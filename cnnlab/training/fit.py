@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
+from cnnlab.data.splits import lottery
 from cnnlab.device import for_run, most
 from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
@@ -33,6 +34,9 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
+        few = lottery(len(fit.data.val), len(fit.data.classes))
+        if few and not parts.config["study"]["variant"]:  # a study says it once
+            print(few)
     try:
         fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
     except BaseException:
@@ -80,7 +84,7 @@ def finish(fit: Fit) -> dict[str, float]:
     metrics = _fit_metrics(fit.classifier, fit.history)
     if Path(fit.best.best_model_path).is_file():
         fit.classifier.load_state_dict(read(Path(fit.best.best_model_path))["state_dict"])
-    if fit.data.test is not None:
+    if fit.data.test is not None and not fit.config["study"].get("tuning"):
         tested = trainer.test(fit.classifier, fit.data, verbose=False)[0]
         metrics |= {k: float(v) for k, v in tested.items()}
     answers = _answers(fit)
@@ -100,7 +104,7 @@ def _answers(fit: Fit) -> dict[str, Answers]:
     answers = {}
     if fit.trainer.is_global_zero:
         answers["val"] = as_answers(_validated(fit))
-    if fit.data.test is not None:
+    if fit.classifier.answers.update_called:
         answers["test"] = as_answers(fit.classifier.answers.compute())
     return answers
 

@@ -1,6 +1,6 @@
 """Metrics of validation and test: each image of all processes counts once, whatever the batch size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,17 +18,23 @@ class StageMetrics(nn.ModuleDict):
         stage: "val" or "test".
         classes: how many.
         loss: mean loss of logits (N, classes) and labels (N,).
+        asked: metrics to count beside those that every run counts.
     """
 
-    def __init__(self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__({"loss": MeanMetric(), **make_metrics(classes)})
+    def __init__(
+        self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor], asked: Sequence[str] = ()
+    ) -> None:
+        super().__init__({"loss": MeanMetric(), **make_metrics(classes, asked)})
         self.stage, self.loss_of = stage, loss
 
     def count(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch's logits (N, classes) and labels (N,)."""
+        """Add a batch's logits (N, classes) and labels (N,), of which a process may have none."""
         logits = logits.float()
         metric: Any
         for name, metric in self.items():
+            # a metric that keeps what it is given has to be given nothing of the right shape, others may refuse it
+            if not len(labels) and not any(isinstance(state, list) for state in metric.metric_state.values()):
+                continue
             if name == "loss":
                 metric.update(self.loss_of(logits, labels), len(labels))
             else:
@@ -48,7 +54,8 @@ class StageMetrics(nn.ModuleDict):
         for name, metric in self.items():
             value = metric.compute()  # over all processes, so that all stop
             if not torch.isfinite(value):
-                raise FloatingPointError(f"{self.stage}/{name} is {value.item()} after step {step}; {LOWER}")
+                remedy = LOWER if name == "loss" else f"it is not defined on these images; take {name} out of metrics"
+                raise FloatingPointError(f"{self.stage}/{name} is {value.item()} after step {step}; {remedy}")
             values[f"{self.stage}/{name}"] = value
             metric.reset()
         return values

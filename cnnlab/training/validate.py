@@ -4,7 +4,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from tempfile import TemporaryDirectory
@@ -16,18 +16,20 @@ from lightning.pytorch.loggers import Logger
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cnnlab.config.identity import Config
-from cnnlab.config.keys import shipped_data
+from cnnlab.config.keys import conf_dir, shipped_data
 from cnnlab.config.targets import target
 from cnnlab.config.values import check_values
 from cnnlab.data.augment import views
-from cnnlab.data.load import facts
-from cnnlab.data.splits import has_validation, sizes
+from cnnlab.data.load import class_names_of, facts
+from cnnlab.data.splits import has_validation, sizes, training_counts
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
+from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
-from cnnlab.runs.metrics import METRICS
+from cnnlab.runs.metrics import counted, measure, refuse_metrics
 from cnnlab.training.assemble import Parts, assemble, prefix_errors
+from cnnlab.training.class_weights import class_weights
 from cnnlab.training.optim import optimizer_of, schedule
 from cnnlab.training.weights import read_weights, shared_layers
 
@@ -50,9 +52,11 @@ def check(config: Config) -> Parts:
     check_values(config)
     _accelerator(config["trainer"]["accelerator"])
     parts = assemble(config)
-    shape, _ = facts(config["data"])
+    shape, classes = facts(config["data"])
     _memory(config, parts.network.params, shape)
     _validation(config["data"])
+    _class_weights(config)
+    logged = _metrics(config, classes)
     if parts.augment is not None:
         with prefix_errors("augment"):
             parts.augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
@@ -61,7 +65,7 @@ def check(config: Config) -> Parts:
     if config["init_from"] is not None:
         shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
     for name, callback in parts.callbacks.items():
-        _watched(name, callback)
+        _watched(name, callback, logged)
     _loggers(config)
     _trainer(config)
     _processes(config)
@@ -115,12 +119,47 @@ def _smallest_batch(config: Config, network: Network, shape: tuple[int, ...]) ->
 
 
 def _validation(data: Config) -> None:
-    """Refuse to choose validation images where the data have their own."""
-    if not has_validation(data):
+    """Refuse to choose validation images where the data have their own, and their number where the folds say it."""
+    folds, defaults = data.get("folds"), shipped_data(data["name"], "val_size", "split_seed")
+    if has_validation(data):
+        for key, default in {**defaults, "folds": None}.items():
+            if data.get(key) != default:
+                raise ValueError(f"data.{key}={data[key]}: data={data['name']} has validation images of its own")
+    shipped = (conf_dir() / f"data/{data['name']}.yaml").is_file()
+    if folds is not None and shipped and data["val_size"] != defaults["val_size"]:
+        raise ValueError(
+            f"data.val_size={data['val_size']} and data.folds={folds}: the folds say how many images are held out; "
+            f"take data.val_size={defaults['val_size']}, the default"
+        )
+
+
+def _class_weights(config: Config) -> None:
+    """Refuse weights that do not fit the classes or the loss."""
+    if (asked := config.get("class_weights")) is None:
         return
-    for key, default in shipped_data(data["name"], "val_size", "split_seed").items():
-        if data[key] != default:
-            raise ValueError(f"data.{key}={data[key]}: data={data['name']} has validation images of its own")
+    data = config["data"]
+    names = class_names_of(data)
+    images = training_counts(data) if asked == "balanced" else []
+    training_loss(
+        config["model"].get("loss") or "cross_entropy", config["label_smoothing"], class_weights(asked, images, names)
+    )
+
+
+def _metrics(config: Config, classes: int) -> list[str]:
+    """Refuse unknown metrics, and to compare by one that is not there; returns what is logged."""
+    asked, compared = config.get("metrics", []), config["study"].get("metric")
+    refuse_metrics(classes, asked)
+    if compared is not None:
+        measure(compared, classes, asked)
+        if str(compared).startswith("test/"):
+            if not sizes(config["data"])[2]:
+                raise ValueError(f"study.metric={compared}: data={config['data']['name']} has no test images")
+            if config["study"].get("folds") is not None:
+                raise ValueError(
+                    f"study.metric={compared}: study.folds judges on the images held out, which are other ones in each "
+                    f"fold; take study.metric=val/{str(compared).partition('/')[2]}"
+                )
+    return ["train/loss", "val/loss", *(f"val/{name}" for name in counted(classes, asked))]
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
@@ -147,10 +186,9 @@ def _processes(config: Config) -> None:
         )
 
 
-def _watched(name: str, callback: Callback) -> None:
+def _watched(name: str, callback: Callback, logged: Sequence[str]) -> None:
     """Refuse a callback that watches what nobody logs."""
     watched = getattr(callback, "monitor", None)
-    logged = ("train/loss", "val/loss", *(f"val/{metric}" for metric in METRICS))
     if (watched is not None or isinstance(callback, EarlyStopping)) and watched not in logged:
         raise ValueError(f'callbacks.{name}: nothing is logged as "{watched}"{hint(watched, logged)}')
 

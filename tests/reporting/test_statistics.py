@@ -155,6 +155,23 @@ def test_missing_runs_are_left_out_of_their_variant_only():
     assert judge(table)[1].verdict == "too few seeds"
 
 
+def test_a_variant_that_is_the_baseline_differs_by_nothing():
+    table = np.random.default_rng(0).normal(-1, 0.1, (8, 2))
+    table[:, 1] = 0
+    same = judge(table, 0.01)[1]
+    assert (same.p, same.verdict) == (1, "equivalent")
+    assert -1e-9 < same.low <= 0 <= same.high < 1e-9
+
+
+def test_a_variant_of_too_few_seeds_does_not_spoil_the_verdicts_on_others():
+    table = np.random.default_rng(0).normal(-1, 0.1, (8, 3))
+    table[:, 1] += 1
+    half_done = table.copy()
+    half_done[3:, 2] = np.nan  # whose three differences of one sign are as extreme under a quarter of all flips
+    assert judge(half_done)[:2] == judge(table[:, :2])
+    assert [j.verdict for j in judge(half_done)] == ["worse", "inconclusive", "too few seeds"]
+
+
 @pytest.mark.parametrize(
     ("mean", "margin", "verdict"),
     [

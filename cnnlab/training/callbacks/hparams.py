@@ -20,6 +20,8 @@ SETTINGS = (
     "seed",
     "precision",
     "label_smoothing",
+    "class_weights",
+    "metrics",
     "init_from",
     "data",
     "model",
@@ -53,7 +55,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
         config: the run's.
         overrides: of the command line; what they set has a column too.
     """
-    settings = {key: config[key] for key in SETTINGS}
+    settings = {key: config[key] for key in SETTINGS if key in config}  # a run of an earlier version lacks some
     settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -71,7 +73,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
     """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
 
-    The seed is left out in a study, where the seeds of a variant are one row; so is that of the split where it varies.
+    What the runs of a variant differ in is left out in a study, where they are one row: seed, fold, split of a seed.
     """
     study, flat = config["study"], flatten(config)
     shown = {key: varied_value(config, key) for key in COLUMNS}
@@ -87,19 +89,21 @@ def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool |
 
 
 def group(config: Mapping[str, Any]) -> str:
-    """Return what the runs that share a row have in common: study, variant and all settings but those of the seed."""
+    """Return what the runs that share a row have in common: study, variant and all settings that they do not vary."""
     study = config["study"]
     if not study["variant"]:
         return ""
     common = {**config, "data": {**config["data"]}, "seed": None}
     if "data.split_seed" in _of_seeds(config):
         del common["data"]["split_seed"]
+    if common["data"].get("fold") is not None:
+        common["data"]["fold"] = None
     return f"{study['name']}/{study['variant']}-{config_hash(common)}"
 
 
 def _of_seeds(config: Mapping[str, Any]) -> list[str]:
     """Return the keys in which the runs of a variant differ."""
-    return ["seed", *(["data.split_seed"] if "split" in config["study"]["vary"] else [])]
+    return ["seed", "data.fold", *(["data.split_seed"] if "split" in config["study"]["vary"] else [])]
 
 
 def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:

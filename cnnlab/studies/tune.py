@@ -1,0 +1,78 @@
+"""Tune each variant of a study on validation images, the same number of trials for each, before the study runs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from cnnlab.runs.plan import Variant
+from cnnlab.runs.record import Record, completed
+
+SEED = 900_001  # of all trials, which no study has by accident
+
+
+def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> list[list[str]]:
+    """List the overrides of each trial of a variant: all combinations of the values of all keys.
+
+    Args:
+        tune: `study.tune`: of each key the values. A number is a factor of what the variant has; anything else is a
+            value, and so is a number behind "=".
+        config: of the variant.
+
+    Raises:
+        ValueError: it is no mapping, a key has no values, or factors where the variant has no number.
+    """
+    axes = []
+    if not isinstance(tune, Mapping):
+        raise ValueError(f"study.tune={tune}: a mapping of keys to values, {{optimizer.lr: [0.3,1,3]}}")
+    for key, values in tune.items():
+        present = _value(config, key)
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise ValueError(f"study.tune: {key} needs a list of values, not {values!r}")
+        axis = []
+        for value in values:
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                if not isinstance(present, (int, float)) or isinstance(present, bool):
+                    raise ValueError(f"study.tune: {key} is {present!r}, no number to multiply; write '={value}'")
+                axis.append(f"{key}={float(f'{present * value:.6g}')!r}")
+            else:
+                axis.append(f"{key}={'null' if value is None else str(value).removeprefix('=')}")
+        axes.append(axis)
+    return [list(chosen) for chosen in product(*axes)]
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise ValueError(f"study.tune: there is no key {key}")
+        value = value[part]
+    return value
+
+
+def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
+    """Return the overrides that were chosen for a variant; none where it was not tuned."""
+    return next((list(row["overrides"]) for row in tuned if row["variant"] == variant and row["chosen"]), [])
+
+
+def choose(variant: Variant, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
+    """Tell what became of the trials of a variant, and which had the best validation accuracy, of equals the first.
+
+    Args:
+        variant: that was tuned.
+        trials: overrides and run directory of each.
+
+    Returns rows of `variant`, `overrides`, `val/acc` (None where a trial failed) and `chosen`.
+
+    Raises:
+        ValueError: all trials failed.
+    """
+    found = [Record.load(place).metrics["val/acc"] if completed(place) else None for _, place in trials]
+    known = [value for value in found if value is not None]
+    if not known:
+        raise ValueError(f"study.tune: all {len(trials)} trials of {variant.name} failed; see {trials[0][1].parent}")
+    best = found.index(max(known))
+    return [
+        {"variant": variant.name, "overrides": overrides, "val/acc": value, "chosen": number == best}
+        for number, ((overrides, _), value) in enumerate(zip(trials, found, strict=True))
+    ]
