@@ -287,7 +287,7 @@ def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):
         assert {"variant", "model.remove"} < set(start.hparams)
         assert "seed" not in start.hparams
         groups.setdefault(start.group_name.rpartition("-")[0], set()).add(start.group_name)
-        assert mean.Scalars("run/seeds")[0].value == len(list(directory.glob(f"{run.info['variant']}-s*")))
+        assert mean.Scalars("run/runs")[0].value == len(list(directory.glob(f"{run.info['variant']}-s*")))
         assert mean.Scalars("final/test/acc_sd")
         assert [e.step for e in mean.Scalars("val/acc")] == [e.step for e in events.Scalars("val/acc")]
     variants = ("baseline", "no_conv1", "no_conv2", "no_fc3")

@@ -33,11 +33,11 @@ Scalars = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # by tag:
 def write_events(study: Study, directory: Path) -> None:
     """Write the event files that a study's directory lacks, and remove those that more runs have made out of date.
 
-    A file's name holds a digest of what it says, so that nothing is written where nothing has changed. A study of one
-    seed gets none: its runs are their own means.
+    A file's name holds a digest of what it says, so that nothing is written where nothing has changed. Where each variant
+    has one run, which is its own mean, none is written.
     """
     written = set()
-    several = len({row["seed"] for row in study.rows}) > 1
+    several = len(study.rows) > len({row["variant"] for row in study.rows})
     for comparison in study.comparisons if several else []:
         name = comparison.variant.name
         places = [directory / row["run_dir"] for row in study.rows if row["variant"] == name]
@@ -65,7 +65,7 @@ def _scalars(study: Study, comparison: Comparison, kind: str) -> Scalars:
         if kind == "mean" and "/" in name and deviation is not None:
             final[f"{tag}_sd"] = deviation
     if kind == "mean" and comparison.runs:
-        final["run/seeds"] = len(comparison.runs)
+        final["run/runs"] = len(comparison.runs)
     once = np.zeros(1, np.int64)
     return found | {tag: (once, np.array([value], np.float64)) for tag, value in final.items()}
 

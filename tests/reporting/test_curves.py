@@ -65,9 +65,9 @@ def test_tensorboard_reads_mean_lowest_and_highest_of_every_scalar(study_of, tmp
     assert mean["train/loss_step"] == [(0, 2.5), (7, 1.5)]
     assert mean["final/test/acc"] == [(0, 0.8)]
     assert mean["final/test/acc_sd"] == [(0, stdev([0.7, 0.9]))]
-    assert mean["run/seeds"] == [(0, 2)]
+    assert mean["run/runs"] == [(0, 2)]
     assert highest["final/test/acc"] == [(0, 0.9)]
-    assert set(lowest) == set(highest) == set(mean) - {"final/test/acc_sd", "run/seeds"}
+    assert set(lowest) == set(highest) == set(mean) - {"final/test/acc_sd", "run/runs"}
     assert "epoch" not in mean
 
 
