@@ -33,8 +33,8 @@ Scalars = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # by tag:
 def write_events(study: Study, directory: Path) -> None:
     """Write the event files that a study's directory lacks, and remove those that more runs have made out of date.
 
-    A file's name holds a digest of what it says, so that nothing is written where nothing has changed. Where each variant
-    has one run, which is its own mean, none is written.
+    A file's name holds a digest of what it says, so that nothing is written where nothing has changed. Nor is anything
+    where each variant has one run, which is its own mean.
     """
     written = set()
     several = len(study.rows) > len({row["variant"] for row in study.rows})
