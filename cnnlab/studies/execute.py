@@ -72,9 +72,7 @@ class Survivor:
                 raise
             outcomes = [error] * len(configs)
         for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
-            held_out = config["data"].get("fold")
-            fold = "" if held_out is None else f" fold {held_out}"
-            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}{fold}"
+            where = _where(self.numbers[place.name], config)
             if isinstance(outcome, InUseError):
                 _say(f"{where}  is run by another process")
             elif isinstance(outcome, BaseException):
@@ -83,6 +81,13 @@ class Survivor:
                 _say(f"{where}  failed: {one_line(outcome) or type(outcome).__name__}")
             else:
                 _say(f"{where}  {_compared(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
+
+
+def _where(number: str, config: Mapping[str, Any]) -> str:
+    """Say which run it is that something is said of."""
+    held_out = config["data"].get("fold")
+    fold = "" if held_out is None else f" fold {held_out}"
+    return f"[{number}] {config['study']['variant']} s{config['seed']}{fold}"
 
 
 def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
@@ -103,12 +108,11 @@ def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], Non
 
     def announce(directory: Path) -> None:
         run = Record.load(directory)
-        info = run.info
-        where = f"[{numbers[directory]}] {info['variant']} s{info['seed']}"
-        if info["status"] == "completed":
-            _say(f"{where}  {_accuracy(run.config, run.metrics)}  {shown_seconds(run.metrics['fit_seconds'])}")
+        where = _where(numbers[directory], run.config)
+        if run.status == "completed":
+            _say(f"{where}  {_compared(run.config, run.metrics)}  {shown_seconds(run.metrics['fit_seconds'])}")
         else:
-            _say(f"{where}  failed: {info['cause']}")
+            _say(f"{where}  failed: {run.info['cause']}")
 
     return announce
 
