@@ -16,6 +16,7 @@ from children import forked as cnnlab
 from children import start
 
 from cnnlab.config.compose import conf_dir
+from cnnlab.reporting.events import KINDS
 from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.trained.run import Run
 
@@ -71,14 +72,18 @@ def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
     cwd, command, _ = study
     directory = cwd / "outputs/studies/leave_one_out"
     before = {p: p.stat().st_mtime_ns for p in directory.glob("*-s*/**/*") if p.is_file()}
+    over_seeds = {p: p.stat().st_mtime_ns for p in directory.glob("*/*/*tfevents*") if p.parts[-3] in KINDS}
     assert len(before) > 50
+    assert len(over_seeds) == 12
     again = cnnlab(*command, cwd=cwd)
     assert again.returncode == 0, again.stderr
     assert "8 of 8 runs are completed already" in again.stdout
     assert before == {p: p.stat().st_mtime_ns for p in directory.glob("*-s*/**/*") if p.is_file()}
+    assert over_seeds == {p: p.stat().st_mtime_ns for p in directory.glob("*/*/*tfevents*") if p.parts[-3] in KINDS}
     extended = cnnlab(*command, "seed=0,2", cwd=cwd)
     assert "4 of 8 runs are completed already" in extended.stdout
     assert len(rows_of(directory)) == 12
+    assert not any(path.exists() for path in over_seeds)  # those of three seeds have taken their places
     assert {p: p.stat().st_mtime_ns for p in before if p.suffix == ".ckpt"}.items() <= before.items()
 
 
@@ -267,14 +272,24 @@ def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):
 
     cwd, *_ = study
     groups = {}
-    for run in runs_in(cwd / "outputs/studies/leave_one_out").values():
+    directory = cwd / "outputs/studies/leave_one_out"
+    for run in runs_in(directory).values():
         events = EventAccumulator(str(run.directory)).Reload()
         assert events.Scalars("final/test/acc")[0].value == pytest.approx(run.metrics["test/acc"])
-        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-        start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        mean = EventAccumulator(str(directory / "mean" / run.info["variant"])).Reload()
+        start, of_mean = (
+            plugin_data_pb2.HParamsPluginData.FromString(
+                read.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+            ).session_start_info
+            for read in (events, mean)
+        )
+        assert (of_mean.group_name, of_mean.hparams) == (start.group_name, start.hparams)
         assert {"variant", "model.remove"} < set(start.hparams)
         assert "seed" not in start.hparams
         groups.setdefault(start.group_name.rpartition("-")[0], set()).add(start.group_name)
+        assert mean.Scalars("run/runs")[0].value == len(list(directory.glob(f"{run.info['variant']}-s*")))
+        assert mean.Scalars("final/test/acc_sd")
+        assert [e.step for e in mean.Scalars("val/acc")] == [e.step for e in events.Scalars("val/acc")]
     variants = ("baseline", "no_conv1", "no_conv2", "no_fc3")
     assert set(groups) == {f"leave_one_out/{variant}" for variant in variants}
     assert all(len(names) == 1 for names in groups.values())

@@ -7,12 +7,13 @@ from math import log
 from typing import NamedTuple
 
 from cnnlab.reporting.axis import engineering, logarithmic_ticks, number, ticks
+from cnnlab.reporting.curves import Curves, by_epoch
 from cnnlab.reporting.forest import css_class
 
 LETTER = 6.6  # width of a character of 12 px
 DOTS = 15  # epochs up to which each has a dot
 
-Curve = Sequence[tuple[float, float]]  # epoch, value
+Warp = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Frame:
         x, y: lowest and highest value of each axis.
         left: room for the numbers of the vertical axis.
         warp: what makes the horizontal axis even, a logarithm or nothing.
+        lift: the same of the vertical axis.
     """
 
     width: int
@@ -31,7 +33,8 @@ class Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     left: int = 44
-    warp: Callable[[float], float] = float
+    warp: Warp = float
+    lift: Warp = float
 
     def across(self, value: float) -> float:
         """Pixels from the left."""
@@ -40,14 +43,14 @@ class Frame:
 
     def down(self, value: float) -> float:
         """Pixels from the top."""
-        low, high = self.y
-        return 24 + (self.height - 64) * (high - value) / ((high - low) or 1)
+        low, high = map(self.lift, self.y)
+        return 24 + (self.height - 64) * (high - self.lift(value)) / ((high - low) or 1)
 
     def svg(self, x_label: str, y_label: str, marks: Sequence[str], x_ticks: Sequence[float]) -> str:
         """The svg element: grid, numbers and labels of both axes, then marks."""
         bottom, right = self.height - 40, self.width - 8
         parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
-        for value in ticks(*self.y):
+        for value in logarithmic_ticks(*self.y) if self.lift is log else ticks(*self.y):
             y = self.down(value)
             parts.append(f'<line class="grid" x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{self.left - 5}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
@@ -62,21 +65,26 @@ class Frame:
         return f'<svg class="plot" role="img" aria-label="{escape(y_label)}" {size}>{"".join([*parts, *marks])}</svg>'
 
 
-def curves(by_variant: Mapping[str, Sequence[Curve]], baseline: str, y_label: str, factor: float = 1) -> str:
+def curves(
+    by_variant: Mapping[str, Curves], scalar: str, baseline: str, y_label: str, factor: float = 1, warp: Warp = float
+) -> str:
     """A panel for each variant on common axes: mean over seeds, the band from lowest to highest, the baseline in grey.
 
     Args:
-        by_variant: for each variant the curves of its runs.
+        by_variant: for each variant the curves over its runs.
+        scalar: the name of what is drawn.
         baseline: the variant that stands in all panels.
         y_label: what the values are.
         factor: what they are multiplied by.
+        warp: what makes the vertical axis even, a logarithm (of values above 0) or nothing.
     """
-    bands = {name: _band(runs, factor) for name, runs in by_variant.items()}
+    bands = {name: _band(own, scalar, factor) for name, own in by_variant.items()}
     points = [point for band in bands.values() for point in band]
     if not points:
         return ""
     epochs = min(p.epoch for p in points), max(p.epoch for p in points)
-    frame = Frame(176, 164, epochs, (min(p.low for p in points), max(p.high for p in points)), left=34)
+    lowest, highest = min(p.low for p in points), max(p.high for p in points)
+    frame = Frame(176, 164, epochs, (lowest, highest), left=34, lift=warp if lowest > 0 else float)
     whole = sorted({round(tick) for tick in ticks(*epochs, most=4)})
     reference, panels = bands.get(baseline, []), []
     for name, band in bands.items():
@@ -96,12 +104,12 @@ class Point(NamedTuple):
     high: float
 
 
-def _band(runs: Sequence[Curve], factor: float) -> list[Point]:
-    by_epoch: dict[float, list[float]] = {}
-    for curve in runs:
-        for epoch, value in curve:
-            by_epoch.setdefault(epoch, []).append(factor * value)
-    return [Point(epoch, min(v), sum(v) / len(v), max(v)) for epoch, v in sorted(by_epoch.items())]
+def _band(curves: Curves, scalar: str, factor: float) -> list[Point]:
+    if not (found := by_epoch(curves, scalar)):
+        return []
+    epochs, curve = found
+    values = (factor * curve.lowest, factor * curve.mean, factor * curve.highest)
+    return [Point(*point) for point in zip(epochs.tolist(), *(v.tolist() for v in values), strict=True)]
 
 
 def _drawn(frame: Frame, band: Sequence[Point], kind: str) -> str:

@@ -66,9 +66,14 @@ def _figure(width: float, height: float) -> "tuple[object, Axes]":
 
     figure = Figure((width, height))
     axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: "Axes") -> None:
+    """Leave of an axes' frame what is read, and put a faint grid behind it."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure, axes
 
 
 def _svg(figure: object, name: str) -> str:

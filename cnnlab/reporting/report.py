@@ -1,4 +1,4 @@
-"""Write the report of a study, or of any runs side by side: `results.csv`, `report.html`, `.md` and `.tex`."""
+"""Write the report of a study, or of any runs side by side: `results.csv`, `report.html`, `.md` and `.tex`; events."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cnnlab.config.identity import config_hash, differing, flatten
 from cnnlab.reporting.comparison import notes, table
+from cnnlab.reporting.events import write_events
 from cnnlab.reporting.latex import latex
 from cnnlab.reporting.markdown import markdown
 from cnnlab.reporting.measure import written
@@ -58,8 +59,9 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
 
 
 def write(study: Study, directory: Path) -> str:
-    """Write the four files, and the figures that `report.md` shows; returns what to print."""
+    """Write the four files, the figures of `report.md`, and the curves for TensorBoard; returns what to print."""
     directory.mkdir(parents=True, exist_ok=True)
+    write_events(study, directory)
     title, parts = f"Study {study.name}", sections(study)
     (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
     (directory / "report.html").write_text(page(title, parts), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from math import log
 
 from cnnlab.reporting import charts
 from cnnlab.reporting.comparison import COSTS, method, notes, paper_table, table
@@ -97,12 +98,17 @@ def costs(study: Study) -> Section:
 
 
 def curves(study: Study) -> Section:
-    """Plot what variants are compared by on validation images, by epoch."""
+    """Plot what variants are compared by on validation images, and both losses, by epoch."""
     caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.baseline}."
     name = study.metric.partition("/")[2]
     unit = written(replace(study.measure, name=f"val/{name}"))
-    html = charts.curves(study.curves, study.baseline, unit.axis, unit.factor)
-    return Section("Learning curves", [Figure("curves", html, caption)] if html else [])
+    compared = charts.curves(study.curves, f"val/{name}", study.baseline, unit.axis, unit.factor)
+    figures = [Figure("curves", compared, caption)]
+    for scalar, label in {"train/loss": "training loss", "val/loss": "validation loss"}.items():
+        if scalar != f"val/{name}":
+            html = charts.curves(study.curves, scalar, study.baseline, label, warp=log)
+            figures.append(Figure(label.replace(" ", "-"), html, f"{label.capitalize()}, on a logarithmic axis."))
+    return Section("Learning curves", [figure for figure in figures if figure.html])
 
 
 def runs(study: Study) -> Section:

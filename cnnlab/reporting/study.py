@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.reporting.curves import Curves, curves_over
 from cnnlab.reporting.folds import add_folds, compare_by_folds
 from cnnlab.reporting.measure import judged
 from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_difference
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import Measure
 from cnnlab.runs.plan import Plan, Variant, runs_of
-from cnnlab.runs.record import Record, read_history, read_json
+from cnnlab.runs.record import Record, read_json
 
 ResultRow = dict[str, Any]
 
@@ -44,7 +45,7 @@ class Study:
     rows: Table  # a row for each run, as in results.csv
     comparisons: list[Comparison]
     invalid: list[Variant]
-    curves: dict[str, list[list[tuple[float, float]]]]  # variant: for each run (epoch, the metric on validation images)
+    curves: dict[str, Curves]  # of each variant, over its completed runs; over those that have begun while it has none
     versions: dict[str, Any]
     margin: float | None = None  # a difference that is too small to matter
     one_split: str | None = None  # a variant that is no comparison: the baseline's runs on one validation split
@@ -121,10 +122,7 @@ def assemble(
     for other in others:
         other.judgement = judged(measure, other.judgement)
     finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
-    curves: dict[str, list[list[tuple[float, float]]]] = {v.name: [] for v in valid}
-    for variant_name, run in finished:
-        if variant_name in curves and (curve := _curve(run.directory, f"val/{metric.partition('/')[2]}")):
-            curves[variant_name].append(curve)
+    curves = {v.name: curves_over(_logged(v.name, rows, directory)) for v in valid}
     _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
     versions = _versions(finished[0][1]) if finished else {}
     invalid = [v for v in variants if v.reason]
@@ -208,11 +206,11 @@ def _compare_with(reference: Comparison, others: Sequence[Comparison], metric: s
         other.judgement = judgement
 
 
-def _curve(directory: Path, metric: str) -> list[tuple[float, float]]:
-    """Return a metric after each epoch that has it; a damaged log costs the curve, not the report."""
-    with contextlib.suppress(ValueError):
-        return [(row["epoch"], row[metric]) for row in read_history(directory) if metric in row]
-    return []
+def _logged(variant: str, rows: Sequence[ResultRow], directory: Path) -> list[Path]:
+    """Return the directories of a variant's completed runs; of all that have begun, while none is completed."""
+    begun = [row for row in rows if row["variant"] == variant and row["status"] not in ("pending", "damaged")]
+    done = [row for row in begun if row["status"] == "completed"]
+    return [directory / row["run_dir"] for row in done or begun]
 
 
 def _add_lesions(comparisons: Sequence[Comparison], gone: Sequence[str], baseline: Sequence[Record]) -> None:

@@ -120,27 +120,60 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: a log is damaged.
     """
-    logs = {
-        int(p.parent.name[8:]): p for p in directory.glob("csv/version_*/metrics.csv") if p.parent.name[8:].isdigit()
-    }
     epochs: dict[int, dict[str, float]] = {}
-    for _, path in sorted(logs.items()):
-        try:
-            with path.open(newline="") as file:
-                for line in csv.DictReader(
-                    file.read().rpartition("\n")[0].splitlines()
-                ):  # the last may be half written
-                    values = {k: float(v) for k, v in line.items() if v and k != "step" and not k.startswith("test/")}
-                    if len(values) > 1 and "epoch" in values:
-                        epochs.setdefault(int(values.pop("epoch")) + 1, {}).update(values)
-        except (ValueError, AttributeError, TypeError, csv.Error) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+    for log in _logs(directory):
+        own = {k: cells for k, cells in log.items() if k not in ("step", "epoch") and not k.startswith("test/")}
+        for line, epoch in enumerate(log.get("epoch", [])):
+            if epoch is not None:
+                values = {name: cell for name, cells in own.items() if (cell := cells[line]) is not None}
+                if values:
+                    epochs.setdefault(int(epoch) + 1, {}).update(values)
     first = ("train/loss", "val/loss", "val/acc")
     columns = [*first, *sorted({name for row in epochs.values() for name in row} - {*first})]
     return [
         {"epoch": epoch, **{name: row[name] for name in columns if name in row}}
         for epoch, row in sorted(epochs.items())
     ]
+
+
+def read_scalars(directory: Path) -> dict[str, dict[int, float]]:
+    """Return every scalar of a run from the logs of the CSV logger, by name: its value at each step that has one.
+
+    `epoch` is one of them: the number, from 0, of the epoch that ends at a step. A resumed run has several logs; what
+    a later one says of a step counts.
+
+    Raises:
+        ValueError: a log is damaged.
+    """
+    scalars: dict[str, dict[int, float]] = {}
+    for log in _logs(directory):
+        steps = log.pop("step", [])
+        for name, cells in log.items():
+            values = {int(s): v for s, v in zip(steps, cells, strict=False) if s is not None and v is not None}
+            scalars.setdefault(name, {}).update(values)
+    return scalars
+
+
+def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
+    """Yield the columns of a run's logs, the first log first; an empty cell is None.
+
+    Raises:
+        ValueError: a log is damaged.
+    """
+    logs = {
+        int(p.parent.name[8:]): p for p in directory.glob("csv/version_*/metrics.csv") if p.parent.name[8:].isdigit()
+    }
+    for _, path in sorted(logs.items()):
+        try:
+            with path.open(newline="") as file:
+                whole = file.read().rpartition("\n")[0]  # the last line may be half written
+            header, *lines = filter(None, csv.reader(whole.splitlines())) if whole else [[]]
+            columns = zip(*lines, strict=True) if lines else ([] for _ in header)
+            found = zip(header, columns, strict=True)
+            log = {name: [float(cell) if cell else None for cell in cells] for name, cells in found}
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        yield log
 
 
 def identity(directory: Path, config: Mapping[str, Any]) -> str:

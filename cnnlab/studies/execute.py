@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,10 @@ class Survivor:
         """Train the job of a composed config."""
         from hydra.core.hydra_config import HydraConfig
 
-        if os.getpid() != self.sweeper and os.getppid() == self.sweeper:
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+        if os.getpid() != self.sweeper:
+            os.environ["TTY_COMPATIBLE"] = "0"  # for rich: bars of several workers would be drawn over each other
+            if os.getppid() == self.sweeper:
+                threading.Thread(target=_end_with_parent, daemon=True).start()
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
         configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
@@ -70,9 +72,7 @@ class Survivor:
                 raise
             outcomes = [error] * len(configs)
         for (place, config), outcome in zip(configs.items(), outcomes, strict=True):
-            held_out = config["data"].get("fold")
-            fold = "" if held_out is None else f" fold {held_out}"
-            where = f"[{self.numbers[place.name]}] {config['study']['variant']} s{config['seed']}{fold}"
+            where = _where(self.numbers[place.name], config)
             if isinstance(outcome, InUseError):
                 _say(f"{where}  is run by another process")
             elif isinstance(outcome, BaseException):
@@ -83,6 +83,13 @@ class Survivor:
                 _say(f"{where}  {_compared(config, outcome)}  {shown_seconds(outcome['fit_seconds'])}")
 
 
+def _where(number: str, config: Mapping[str, Any]) -> str:
+    """Say which run it is that something is said of."""
+    held_out = config["data"].get("fold")
+    fold = "" if held_out is None else f" fold {held_out}"
+    return f"[{number}] {config['study']['variant']} s{config['seed']}{fold}"
+
+
 def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     """Say what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
     study = config["study"]
@@ -91,6 +98,23 @@ def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     if study["trial"] is not None or study.get("folds") is not None or "test/acc" not in metrics:
         return f"validation accuracy {metrics.get('val/acc', 0.0):.4f}"
     return f"accuracy {metrics['test/acc']:.4f}"
+
+
+def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], None] | None:
+    """Return what says how a run has ended, where its worker cannot: submitit's jobs print into files."""
+    if not str(config.hydra.runtime.choices.get("hydra/launcher")).startswith("submitit"):
+        return None
+    numbers = {task.directory: task.number for task in tasks}
+
+    def announce(directory: Path) -> None:
+        run = Record.load(directory)
+        where = _where(numbers[directory], run.config)
+        if run.status == "completed":
+            _say(f"{where}  {_compared(run.config, run.metrics)}  {shown_seconds(run.metrics['fit_seconds'])}")
+        else:
+            _say(f"{where}  failed: {run.info['cause']}")
+
+    return announce
 
 
 def _say(text: str) -> None:

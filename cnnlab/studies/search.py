@@ -17,7 +17,9 @@ from cnnlab.config.keys import refuse_study_keys
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.plan import job_of
 from cnnlab.runs.record import Record
-from cnnlab.studies.execute import Task, carry_out
+from cnnlab.studies.execute import Task, announcer, carry_out
+from cnnlab.studies.progress import follow
+from cnnlab.studies.tally import Tally
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
 
@@ -67,7 +69,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         study.enqueue_trial(cut.params)
         print(f"trial_{cut.number:03d} was cut off: its values are tried again", flush=True)
 
-    failed = 0
+    failed, tally = 0, Tally(wanted, already, unit="trials")
     while (left := wanted - failed - len(study.get_trials(states=done))) > 0:
         trials = [study.ask(space) for _ in range(min(parallel, left))]
         tasks = []
@@ -79,7 +81,9 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
             composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
             run_dir = directory / job_of(variant, composed).run_dir
             tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
-        carry_out(context, config, tasks)
+        tally.expect(task.directory for task in tasks)
+        with follow(tally, announcer(config, tasks)):
+            carry_out(context, config, tasks)
         failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
     print(f"\n{summary(study, directory)}")
     if failed:

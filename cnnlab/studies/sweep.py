@@ -28,10 +28,12 @@ from cnnlab.runs.checkpoints import read
 from cnnlab.runs.metrics import Measure, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
-from cnnlab.studies.execute import Task, carry_out
+from cnnlab.studies.execute import Task, announcer, carry_out
 from cnnlab.studies.folds import folds_of, hold_out
 from cnnlab.studies.plan import MEASURES, estimate, shown_seconds, width_for
+from cnnlab.studies.progress import follow
 from cnnlab.studies.removals import KEYS, factors, removals
+from cnnlab.studies.tally import Tally
 from cnnlab.studies.tune import SEED as TUNING_SEED
 from cnnlab.studies.tune import choice, choices, choose
 from cnnlab.trained.lesions import lesion
@@ -80,8 +82,11 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
     for line in begun(todo):
         print(line, flush=True)
+    tally = Tally(len(tasks), len(tasks) - len(todo), {v.name: v.seconds for v in plan.variants if v.seconds})
+    tally.expect(task.directory for task in todo)
     try:
-        carry_out(context, study.config, todo)
+        with follow(tally, announcer(study.config, todo)):
+            carry_out(context, study.config, todo)
         silence_baselines(plan, study.directory)
     finally:
         print(f"\n{report(study.directory)}")

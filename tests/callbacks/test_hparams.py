@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 import cnnlab
 from cnnlab.config.compose import compose, plain, write_composed
 from cnnlab.trained.run import Run
-from cnnlab.training.callbacks.hparams import COLUMNS, row
+from cnnlab.training.callbacks.hparams import COLUMNS, group, row
 from cnnlab.training.run import resume, train
 
 pytestmark = pytest.mark.slow
@@ -151,3 +151,12 @@ def test_a_row_has_numbers_as_numbers_and_the_rest_as_text(composed):
     assert shown["optimizer.lr"] == 0.01
     assert shown["optimizer"] == "Adam"
     assert "negative_slope" in shown["model.layers.fc1.activation"]
+
+
+def test_seeds_that_have_validation_splits_of_their_own_share_a_row(composed):
+    study = ["study.name=s", "study.variant=v", "study.varied=[data.split_seed]", "study.vary=[seed,split]"]
+    one, other = (composed(*study, f"seed={n}", f"data.split_seed={n}") for n in (0, 1))
+    assert group(one) == group(other)
+    assert row(one, []) == row(other, [])
+    one["study"]["vary"] = other["study"]["vary"] = ["seed"]
+    assert group(one) != group(other)

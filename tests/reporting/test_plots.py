@@ -4,10 +4,12 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from cnnlab.reporting.axis import ticks
 from cnnlab.reporting.charts import Dot, curves, scatter
+from cnnlab.reporting.curves import Curve
 from cnnlab.reporting.forest import LEFT, RIGHT, Forest, Row
 
 
@@ -95,8 +97,12 @@ def test_a_picture_of_a_forest_plot_stands_by_itself():
 
 
 def test_curves_have_a_panel_for_each_variant_on_common_axes():
-    runs = {"base": [[(1, 0.5), (2, 0.7)], [(1, 0.6), (2, 0.9)]], "other": [[(1, 0.5), (2, 0.7)]], "none": []}
-    html = curves(runs, "base", "accuracy, %", 100)
+    steps = np.array([9, 19])
+    base = Curve(steps, np.array([0.55, 0.8]), np.array([0.5, 0.7]), np.array([0.6, 0.9]))
+    other = Curve(steps, *[np.array([0.5, 0.7])] * 3)
+    epoch = Curve(steps, *[np.array([0.0, 1.0])] * 3)
+    variants = {"base": {"val/acc": base, "epoch": epoch}, "other": {"val/acc": other, "epoch": epoch}, "none": {}}
+    html = curves(variants, "val/acc", "base", "accuracy, %", 100)
     panels = ElementTree.fromstring(html).findall("div")
     assert [panel.find("b").text for panel in panels] == ["base", "other"]
     lines = [[line.get("points") for line in panel.iter("polyline")] for panel in panels]
@@ -104,4 +110,4 @@ def test_curves_have_a_panel_for_each_variant_on_common_axes():
     assert lines[1][0] == lines[0][0]  # the baseline stands in both
     low, high = (float(pair.split(",")[1]) for pair in lines[1][1].split())
     assert low > high  # 70 % stands above 50
-    assert curves({"base": []}, "base", "accuracy, %") == ""
+    assert curves({"base": {}}, "val/acc", "base", "accuracy, %") == ""

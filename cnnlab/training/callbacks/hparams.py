@@ -73,7 +73,7 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
     """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
 
-    Seed and fold are left out in a study, where those of a variant are one row.
+    What the runs of a variant differ in is left out in a study, where they are one row: seed, fold, split of a seed.
     """
     study, flat = config["study"], flatten(config)
     shown = {key: varied_value(config, key) for key in COLUMNS}
@@ -83,17 +83,27 @@ def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool |
             shown[key] = varied_value(config, key) if key in flat else typed  # a group's choice, such as callbacks=ema
     if study["variant"]:
         shown |= {"variant": study["variant"], **{key: varied_value(config, key) for key in study["varied"]}}
-        del shown["seed"]
-        shown.pop("data.fold", None)
+        for key in _of_seeds(config):
+            shown.pop(key, None)
     return shown
 
 
 def group(config: Mapping[str, Any]) -> str:
-    """Return what the runs that share a row have in common: study, variant and all settings but seed and fold."""
-    study, data = config["study"], config["data"]
-    if data.get("fold") is not None:
-        config = {**config, "data": {**data, "fold": None}}
-    return f"{study['name']}/{study['variant']}-{config_hash({**config, 'seed': None})}" if study["variant"] else ""
+    """Return what the runs that share a row have in common: study, variant and all settings that they do not vary."""
+    study = config["study"]
+    if not study["variant"]:
+        return ""
+    common = {**config, "data": {**config["data"]}, "seed": None}
+    if "data.split_seed" in _of_seeds(config):
+        del common["data"]["split_seed"]
+    if common["data"].get("fold") is not None:
+        common["data"]["fold"] = None
+    return f"{study['name']}/{study['variant']}-{config_hash(common)}"
+
+
+def _of_seeds(config: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which the runs of a variant differ."""
+    return ["seed", "data.fold", *(["data.split_seed"] if "split" in config["study"]["vary"] else [])]
 
 
 def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
