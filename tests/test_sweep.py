@@ -313,7 +313,7 @@ def test_the_report_works_offline_in_a_browser(study, browser):
         assert column(header) == sorted(column(header), key=key)
         page.locator("#comparison th", has_text=header).first.click()
         assert column(header) == sorted(column(header), key=key, reverse=True)
-    assert page.locator("#differences svg").count() == 3 + 1  # variants, axis
+    assert page.locator("#differences .forest > div").count() == 3 + 1  # variants, axis
     assert page.locator("#differences .second").count() == 3  # lesions
     assert page.locator("#capacity svg").count() == 2
     assert page.locator("#curves svg").count() == 4

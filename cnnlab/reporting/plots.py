@@ -1,4 +1,4 @@
-"""A study's plots, as SVG text to stand in a page."""
+"""Plots of robustness and of lesions, as SVG text."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"worse": "#c0392b", "better": "#1e8449"}
-NEUTRAL = "#34495e"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 
 
