@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf))(?: ?%| ± .*| to .*| \(.*\))?")
+NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf))(?: ?%| ± .*| to .*| \([^)]*\))?")
 
 
 class Bytes(int):

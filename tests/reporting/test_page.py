@@ -256,11 +256,11 @@ def test_a_section_written_once_is_in_page_markdown_and_latex_where_it_fits():
 def test_cells_are_sorted_by_the_number_they_begin_with():
     cells = ["+0.10 to +0.30", "-2.5%", "99.1 ± 0.2", 3, "1e-05", "+0.1 (-0.2 to +0.4)", "-inf to +0.2"]
     assert [sort_key(cell) for cell in cells] == [0.1, -2.5, 99.1, 3, 1e-05, 0.1, float("-inf")]
-    assert [sort_key(cell) for cell in ("16-wide", "3 of 4", None, "x", [1, 2])] == [
+    assert [sort_key(cell) for cell in ("16-wide", "3 of 4", None, "3 (a), 4 (b)", [1, 2])] == [
         "16-wide",
         "3 of 4",
         "",
-        "x",
+        "3 (a), 4 (b)",
         "1x2",
     ]
     assert numeric(Table([{"a": "+0.1"}, {"a": None}]), "a")
