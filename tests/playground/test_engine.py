@@ -1,0 +1,139 @@
+"""What the page computes in Chromium against PyTorch: logits and the values of every layer, intact and silenced."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+import torch
+from shipped import DISTINCT, usual_input
+from torch import nn
+
+from cnnlab.config.compose import compose, plain
+from cnnlab.models.activations import ACTIVATIONS
+from cnnlab.models.network import Network
+from cnnlab.playground.describe import describe
+from cnnlab.playground.store import Store
+from cnnlab.playground.write import html
+
+CLOSED = ("torchvision",)
+SMALL = [m for m in DISTINCT if m not in CLOSED]
+
+
+def network_of(model: dict, shape: tuple, classes: int, seed: int = 0) -> Network:
+    """A network whose norms have statistics, and their own scale and shift, as a trained one has."""
+    network = Network(model, shape, classes, mean=[0.4] * shape[0], std=[0.3] * shape[0], seed=seed)
+    torch.manual_seed(seed)
+    network.train()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.momentum = None
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+        network(torch.rand(4, *shape))
+    return network.eval()
+
+
+def opened(browser, tmp_path, network: Network, means=None):
+    """The page of a network, in a browser."""
+    shape = network.shapes["input"]
+    described, store = describe(network, torch.rand(4, *shape), means or {})
+    classes = [str(c) for c in range(network.table[-1].output_shape[0])]
+    return open_page(browser, tmp_path, described, store, classes)
+
+
+def open_page(browser, tmp_path, described: dict, store: Store, classes: list[str]):
+    pictures = {"start": 0, "labels": [], "names": []}
+    size = described["input"]["shape"][1:]
+    prepare = {"own": size, "resize": None, "crop": None, "trim": 0, "order": None, "paper": 0}
+    about = {"title": "test", "classes": classes, "test_accuracy": None, "pictures": pictures, "prepare": prepare}
+    path = tmp_path / "index.html"
+    path.write_text(html(about | described, store), encoding="utf-8")
+    page = browser.new_page(offline=True)
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    page.goto(f"file://{path}")
+    return page
+
+
+CALL = """async ([what, bytes, size, silence]) => {
+  const all = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0)), answers = [];
+  for (let start = 0; start < all.length; start += size)
+    answers.push(await window.cnnlab[what](Float32Array.from(all.subarray(start, start + size), (b) => b / 255), silence));
+  const values = answers.flat(), floats = new Float32Array(values.reduce((sum, one) => sum + one.length, 0));
+  let at = 0;
+  for (const one of values) { floats.set(one, at); at += one.length; }
+  const out = new Uint8Array(floats.buffer);
+  let text = "";
+  for (let i = 0; i < out.length; i += 32768) text += String.fromCharCode(...out.subarray(i, i + 32768));
+  return btoa(text);
+}"""
+
+
+def asked(page, what: str, images: torch.Tensor, silence: dict | None = None) -> np.ndarray:
+    """What the page answers for images (N, C, H, W) of bytes: all floats, one behind the other."""
+    encoded = base64.b64encode(images.numpy().tobytes()).decode()
+    answer = page.evaluate(CALL, [what, encoded, images[0].numel(), silence])
+    return np.frombuffer(base64.b64decode(answer), np.float32)
+
+
+def layer_values(network: Network, described: dict, image: torch.Tensor) -> list[tuple[str, np.ndarray]]:
+    """What PyTorch computes for one image: of every layer the parts that the page has."""
+    found, handles = {}, []
+    for layer in described["layers"]:
+        unit = network.get_submodule(layer["name"])
+        for name, part in unit.named_children():
+            key = (layer["name"], name)
+            handles.append(part.register_forward_hook(lambda m, i, o, key=key: found.__setitem__(key, o.detach())))
+    network(image)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def check(page, network: Network, images: torch.Tensor, tolerance: float = 1e-3):
+    """Hold the logits of all images and every layer's values of the first to PyTorch's."""
+    with torch.no_grad():
+        expected = torch.cat([network(part) for part in images.split(10)]).numpy()
+    given = asked(page, "logits", images).reshape(expected.shape)
+    assert np.abs(given - expected).max() <= tolerance * np.abs(expected).max()
+    described = json.loads(page.evaluate("document.getElementById('network').textContent"))
+    with torch.no_grad():
+        values = layer_values(network, described, images[:1])
+    flat, start = asked(page, "values", images[:1]), 0
+    for layer in described["layers"]:
+        for number, op in enumerate(layer["ops"]):
+            size = int(np.prod(op["shape"]))
+            part, start = flat[start : start + size], start + size
+            last = number + 1 == len(layer["ops"]) or layer["ops"][number + 1]["part"] != op["part"]
+            if last:
+                right = values[layer["name"], op["part"]].numpy().ravel()
+                assert np.abs(part - right).max() <= tolerance * np.abs(right).max(), (layer["name"], op["part"])
+    assert start == len(flat)
+
+
+def images_of(shape: tuple, count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def shipped_network(model: str) -> Network:
+    shape, classes = usual_input(model)
+    return network_of(plain(compose("train", [f"model={model}"])[0])["model"], shape, classes)
+
+
+def small(model: str) -> bool:
+    config = plain(compose("train", [f"model={model}"])[0])["model"]
+    with torch.device("meta"):
+        return Network(config, *usual_input(model)).params <= 12e6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", SMALL)
+def test_the_page_computes_what_pytorch_does(browser, tmp_path, model):
+    if not small(model):
+        pytest.skip("more than 12 million parameters")
+    network = shipped_network(model)
+    page = opened(browser, tmp_path, network)
+    check(page, network, images_of(usual_input(model)[0], 100))
+    page.close()
