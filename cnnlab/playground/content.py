@@ -43,11 +43,12 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     step("weights")
     checked = shown.images if len(shown) else _noise(classifier)
     described, store = describe(classifier.network, checked, means)
-    title = f"{run.config['model']['name']} on {run.config['data']['name']}"
+    network, accuracy = classifier.network, run.metrics.get("test/acc")
+    lead = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
     return {
-        "title": title,
+        "title": f"{run.config['model']['name']} on {run.config['data']['name']}",
+        "lead": lead + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else ""),
         "classes": classifier.classes,
-        "test_accuracy": run.metrics.get("test/acc"),
         "pictures": {
             "start": store.add(shown.images.numpy()),
             "labels": shown.labels.tolist(),
@@ -75,7 +76,7 @@ def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[s
     """Say how the page makes an input of a drawing or of a picture file, as `read_input` does."""
     config, (_, height, width) = run.config["data"], classifier.hparams["input_shape"]
     order = permute_pixels(torch.arange(height * width).view(1, 1, height, width)) if config["permute_pixels"] else None
-    own = (height, width) if without_images(config) else source(config).facts(config)[0][1:]
+    own = (height, width) if config["crop"] else source(config).facts(config)[0][1:]
     edges = torch.cat([pictures[..., 0, :], pictures[..., -1, :]], -1).float() / 255 if len(pictures) else None
     return {
         "own": list(own),  # height and width of the dataset's images before they are scaled

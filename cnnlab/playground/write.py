@@ -13,8 +13,10 @@ from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
 
 HERE = Path(__file__).parent
-ENGINE = ("gemm", "activations", "convolution", "operations", "graph", "network", "worker")  # run in a worker, in order
-PAGE = ("graph", "client", "main")
+# scripts of the worker and of the page, in the order in which they are put together
+SHARED = ("shapes", "graph", "tensors")
+ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
+PAGE = (*SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "layers", "edges", "silence", "main")
 
 
 def play(run: Record, pictures: int) -> Path:
@@ -54,6 +56,7 @@ def html(described: dict[str, Any], store: Store) -> str:
     )
     return template.render(
         title=described["title"],
+        lead=described["lead"],
         policy=policy,
         style=style,
         script=script,

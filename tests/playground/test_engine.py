@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 from shipped import DISTINCT, usual_input
 from torch import nn
 
@@ -48,7 +49,7 @@ def open_page(browser, tmp_path, described: dict, store: Store, classes: list[st
     pictures = {"start": 0, "labels": [], "names": []}
     size = described["input"]["shape"][1:]
     prepare = {"own": size, "resize": None, "crop": None, "trim": 0, "order": None, "paper": 0}
-    about = {"title": "test", "classes": classes, "test_accuracy": None, "pictures": pictures, "prepare": prepare}
+    about = {"title": "test", "lead": "", "classes": classes, "pictures": pictures, "prepare": prepare}
     path = tmp_path / "index.html"
     path.write_text(html(about | described, store), encoding="utf-8")
     page = browser.new_page(offline=True)
@@ -135,5 +136,74 @@ def test_the_page_computes_what_pytorch_does(browser, tmp_path, model):
         pytest.skip("more than 12 million parameters")
     network = shipped_network(model)
     page = opened(browser, tmp_path, network)
-    check(page, network, images_of(usual_input(model)[0], 100))
+    check(page, network, images_of(usual_input(model)[0], 100 if network.macs < 2e8 else 10))
+    page.close()
+
+
+KINDS = {
+    "convolutions": """
+        a: {kind: conv, channels: 6, kernel_size: [3, 5], stride: 2, padding: [1, 2], norm: batch}
+        b: {kind: conv, channels: 9, kernel_size: 4, padding: same, groups: 3, norm: {kind: group, groups: 3}}
+        c: {kind: conv, channels: 9, kernel_size: 3, dilation: 2, groups: 9, padding: same, bias: false, norm: instance}
+        d: {kind: conv, channels: 4, kernel_size: 2, stride: [2, 3], norm: layer}
+        e: {kind: conv, channels: 3, kernel_size: 3, padding: 1, connections: [[0, 1], [2], [0, 3]]}
+        f: {kind: fixed_filter, kernel: sharpen}
+        g: {kind: whiten}
+        h: {kind: conv_classifier, kernel_size: 2}
+        i: {kind: adaptive_maxpool}
+        j: {kind: flatten}""",
+    "pools": """
+        a: {kind: maxpool, kernel_size: 3, stride: 2, padding: 1, ceil: true}
+        b: {kind: lrn, size: 3, alpha: 0.5}
+        c: {kind: avgpool, kernel_size: [3, 2], stride: 2, padding: 1, ceil: true}
+        d: {kind: lppool, kernel_size: 2, stride: 1, p: 3}
+        e: {kind: trainable_pool, kernel_size: 2, stride: 1}
+        f: {kind: adaptive_avgpool, output_size: [3, 2]}
+        g: {kind: scale, factor: 3}
+        h: {kind: channel_dropout}
+        i: {kind: batchnorm}
+        j: {kind: linear, features: 84, norm: layer, dropout: 0.5}
+        k: {kind: rbf}""",
+    "merges": """
+        a: {kind: conv, channels: 4, kernel_size: 3, padding: same, activation: tanh}
+        b: {kind: adaptive_avgpool}
+        c: {kind: multiply, from: [a, b], activation: relu}
+        d: {kind: add, from: [c, a, c2], norm: batch}
+        e: {kind: concat, from: [d, a]}
+        c2: {kind: conv, from: c, channels: 4, kernel_size: 1, after: c}
+        f: {kind: classifier}""",
+}
+
+
+@pytest.mark.parametrize("layers", KINDS.values(), ids=KINDS)
+def test_every_kind_of_layer(browser, tmp_path, layers):
+    shape = (3, 23, 26)
+    network = network_of({"name": "kinds", "layers": yaml.safe_load(layers)}, shape, 10)
+    page = opened(browser, tmp_path, network)
+    check(page, network, images_of(shape, 3), 1e-4)
+    page.close()
+
+
+def test_every_activation(browser, tmp_path):
+    layers = {"wide": {"kind": "scale", "factor": 4.0}}
+    layers |= {f"a_{name}": {"kind": "identity", "activation": name, "from": "wide"} for name in ACTIVATIONS}
+    layers["a_tanh_gelu"] = {"kind": "identity", "activation": {"kind": "gelu", "approximate": "tanh"}, "from": "wide"}
+    layers["all"] = {"kind": "concat", "from": [name for name in layers if name != "wide"]}
+    network = network_of({"name": "all", "layers": {**layers, "head": {"kind": "classifier"}}}, (2, 9, 9), 3)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.add_(torch.rand_like(values) / 2)  # those of activations too, so that no two channels share theirs
+    page = opened(browser, tmp_path, network)
+    check(page, network, images_of((2, 9, 9), 3), 1e-5)
+    page.close()
+
+
+def test_javascript_alone_computes_the_same(browser, tmp_path):
+    network = shipped_network("lenet5")
+    page = opened(browser, tmp_path, network)
+    image = images_of((1, 28, 28), 1)
+    fast = asked(page, "logits", image)
+    page.evaluate("window.cnnlab.restart(false)")
+    assert page.evaluate("window.cnnlab.how()") == "JavaScript"
+    assert np.abs(asked(page, "logits", image) - fast).max() < 1e-5 * np.abs(fast).max()
     page.close()

@@ -2,7 +2,6 @@
 // Those that learn parameters for each channel get the channel's number as well.
 
 const softplus = (x, beta, threshold) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta);
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
 /** 1 - erf(x), to 1.2e-7 of it (a Chebyshev fit; Press et al. 1992, "Numerical Recipes", erfcc). */
 function erfc(x) {

@@ -9,7 +9,6 @@ const BEYOND = {
   circular: (at, size) => (at + size) % size,
 };
 const source = (at, size, mode) => (at >= 0 && at < size ? at : BEYOND[mode](at, size));
-const upTo = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
 /** The sizes of a convolution: of the padded image, of its phases, of the product. */
 function convolutionSizes(op, [shape], [outputs, ...outShape]) {

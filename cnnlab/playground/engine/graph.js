@@ -9,8 +9,6 @@ function blocksOf(names) {
   return Object.fromEntries(Object.entries(blocks).filter(([prefix, members]) => prefix && members.length > 1));
 }
 
-const sameShape = (a, b) => a.length === b.length && a.every((n, i) => n === b[i]);
-
 /**
  * What is computed when layers are removed: {name: sources} of those that stay, and the one that answers.
  *
@@ -53,7 +51,7 @@ function refuseMisfit(layers, kept) {
     const fits = ["add", "multiply"].includes(kind)
       ? sources.every((each) => sameShape(shapeOf(each), shape)) || (sameShape(sources, from))
       : sources.length === from.length && sources.every((each, i) => sameShape(shapeOf(each), shapeOf(from[i])));
-    if (!fits) throw new Error(`then ${name} reads ${sources.map((each) => shapeOf(each).join(" × ")).join(" and ")}, for which it has no weights`);
+    if (!fits) throw new Error(`then ${name} reads ${sources.map((each) => showShape(shapeOf(each))).join(" and ")}, for which it has no weights`);
   }
 }
 
@@ -85,7 +83,7 @@ function lesionOf(layers, silence) {
   const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
   for (const name of replaced.keys()) {
     const [first] = named[name].from, shape = first === "input" ? layers.input : named[first].shape;
-    if (!sameShape(shape, named[name].shape)) throw new Error(`${name} changes ${shape.join(" × ")} to ${named[name].shape.join(" × ")}`);
+    if (!sameShape(shape, named[name].shape)) throw new Error(`${name} changes ${showShape(shape)} to ${named[name].showShape(shape)}`);
   }
   return { by: "pass", replaced, ...withoutLayers(layers, new Set(whole)) };
 }

@@ -2,18 +2,6 @@
 
 const SLACK = 16; // floats behind every place, which a product may read, and forgets
 
-/** Floats of all tensors: stored as they are, or as 16-bit integers with a factor for each row. */
-function readTensors(described, bytes) {
-  return described.map(({ shape, stored, start, factors }) => {
-    const size = count(shape);
-    if (stored === "float32") return { shape, values: new Float32Array(bytes, start, size) };
-    const whole = new Int16Array(bytes, start, size), each = size / shape[0];
-    const scale = new Float32Array(bytes, factors, shape[0]), values = new Float32Array(size);
-    for (let i = 0; i < size; i++) values[i] = whole[i] * scale[Math.floor(i / each)];
-    return { shape, values };
-  });
-}
-
 /** Build a network: {run(input, lesion), layers, how}; `allowWasm` false computes everything in JavaScript. */
 function buildNetwork(description, bytes, allowWasm = true) {
   const tensors = readTensors(description.tensors, bytes), layers = description.layers;

@@ -1,8 +1,5 @@
 // What a layer is made of: each operation prepares itself for its shapes and gives a function (inputs, out).
-// A shape is [channels], [channels, length] or [channels, height, width]; values lie channel by channel, row by row.
 
-const count = (shape) => shape.reduce((product, n) => product * n, 1);
-const asMaps = ([channels, ...axes]) => [channels, ...Array(2 - axes.length).fill(1), ...axes];
 const NOTHING = { passing: 0, kept: 0 };
 const simple = (prepare) => ({ needs: () => NOTHING, prepare });
 

@@ -32,20 +32,11 @@ const handlers = {
     };
     slice();
   },
+  stop() {
+    clearTimeout(counting);
+    return {};
+  },
 };
-
-/** Embedded pictures: bytes, made floats from 0 to 1 when they are asked for. */
-function readPictures({ pictures, input }, bytes) {
-  const size = count(input.shape), all = new Uint8Array(bytes, pictures.start, size * pictures.labels.length);
-  const values = (i) => Float32Array.from(all.subarray(i * size, (i + 1) * size), (byte) => byte / 255);
-  return pictures.labels.map((label, i) => ({ label, values: () => values(i) }));
-}
-
-function largest(values) {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
-}
 
 self.onmessage = ({ data: { id, ask, ...asked } }) => {
   const reply = (answer) => self.postMessage({ id, ...answer });
