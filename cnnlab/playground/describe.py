@@ -40,6 +40,7 @@ def describe(network: Network, images: Tensor, means: Mapping[str, Tensor]) -> t
             "shape": list(row.output_shape),
             "params": row.params + (row.frozen or 0),
             "sees": row.receptive_field,
+            "reach": {name: list(getattr(network.reaches[row.name], name)) for name in ("first", "size", "step")},
             "answers": row.name == answers,
             "mean": store.tensor(means[row.name].flatten()) if row.name in means else None,
             "ops": [_stored(op, store) for op in ops[row.name]],

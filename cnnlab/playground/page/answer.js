@@ -13,7 +13,7 @@ function makeAnswer(classes) {
   const body = byId("bars"), rows = Array.from({ length: Math.min(classes.length, classes.length > MOST ? GUESSES : MOST) }, () => {
     const name = make("th", { scope: "row" }), bars = ["now", "before"].map((kind) => make("span", { class: `bar ${kind}` }));
     const numbers = ["now", "before"].map((kind) => make("span", { class: `number ${kind}` }));
-    const row = make("tr", {}, name, make("td", { class: "track", "aria-hidden": "true" }, ...bars), make("td", {}, ...numbers));
+    const row = make("tr", {}, name, make("td", { class: "track", "aria-hidden": "true" }, ...bars), ...numbers.map((number) => make("td", {}, number)));
     body.append(row);
     return { row, name, bars, numbers };
   });
@@ -43,7 +43,7 @@ function makeAnswer(classes) {
     const place = byId(`accuracy-${which}`), finished = done === of;
     place.hidden = !of;
     place.querySelector("b").textContent = done ? percent(hits / done) : "";
-    place.querySelector("span").textContent = finished ? `${hits} of ${of} validation pictures` : `${hits} of ${done}, counting to ${of}`;
+    place.querySelector("span").textContent = finished ? `${hits} of ${of} pictures` : `${hits} of ${done}, counting to ${of}`;
   }
 
   return { show, counted };

@@ -12,7 +12,7 @@ function makeGrid(title, shape, picked) {
   const canvas = make("canvas", { tabindex: 0, role: "img" }), figure = make("figure", { class: "grid" });
   const more = make("button", { type: "button", class: "quiet", onclick: () => ((all = true), more.remove(), paint()) }, `show all ${channels}`);
   figure.append(make("figcaption", {}, make("span", {}, title), scale.element), canvas);
-  let all = cells || channels <= MANY, values = null, marked = new Set(), at = null, columns = 1, painted = 0;
+  let all = cells || channels <= MANY, values = null, marked = new Set(), at = null, field = null, columns = 1, painted = 0;
   if (!all) figure.append(more);
   const factor = width >= TILE ? 1 : Math.max(1, Math.round(TILE / width));
   const tileWidth = cells ? CELL : Math.min(width * factor, 112), tileHeight = cells ? CELL : (tileWidth * height) / width;
@@ -44,9 +44,10 @@ function makeGrid(title, shape, picked) {
       const [x, y] = [(c % columns) * stepX, Math.floor(c / columns) * stepY];
       on.drawImage(source, 0, c * height, width, height, x, y, tileWidth, tileHeight);
       if (!cells && channels > 1) on.fillText(marked.has(c) ? `${c} silent` : c, x, y + tileHeight + 10);
-      if (marked.has(c)) cross(on, x, y);
+      if (marked.has(c) && marked.size < channels) cross(on, x, y);
     }
-    if (at) frame(on);
+    if (at) frame(on, at.channel, { ...at, height: 1, width: 1 });
+    for (let c = 0; field && c < shown(); c++) if (field.channel === null || field.channel === c) frame(on, c, field);
     scale.show(reach);
     canvas.setAttribute("aria-label", `${title}: ${channels} ${cells ? "values" : `maps of ${showShape([height, width])}`}, from ${showNumber(Math.min(...range(values)))} to ${showNumber(Math.max(...range(values)))}. Arrow keys choose a value${cells ? "" : ", Page Up and Page Down a map"}.`);
   }
@@ -60,12 +61,13 @@ function makeGrid(title, shape, picked) {
     on.stroke();
   }
 
-  function frame(on) {
-    const x = (at.channel % columns) * stepX, y = Math.floor(at.channel / columns) * stepY;
+  /** Frame a part of a tile. */
+  function frame(on, channel, { y, x, height: rows, width: places }) {
+    const left = (channel % columns) * stepX, top = Math.floor(channel / columns) * stepY;
     const [w, h] = [tileWidth / width, tileHeight / height];
     on.lineWidth = 2;
     on.strokeStyle = "#f08c00";
-    on.strokeRect(x + at.x * w - 1, y + at.y * h - 1, Math.max(w, 3) + 2, Math.max(h, 3) + 2);
+    on.strokeRect(left + x * w - 1, top + y * h - 1, Math.max(places * w, 3) + 2, Math.max(rows * h, 3) + 2);
   }
 
   function pick(place) {
@@ -103,7 +105,12 @@ function makeGrid(title, shape, picked) {
       paint();
     },
     valueAt: ({ channel, y, x }) => values?.[(channel * height + y) * width + x],
-    unpick: () => pick(null),
+    pick,
+    /** Frame what a chosen value of another layer reads: {channel or null for all, y, x, height, width}; null for none. */
+    mark(its) {
+      field = its;
+      paint();
+    },
   };
 }
 

@@ -77,8 +77,45 @@ function openPage(bytes) {
     countSilenced();
   }
 
+  // ---- where a value comes from
+  const tensors = readTensors(description.tensors, bytes), named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
+  const lastPart = (name) => [name, name === "input" ? 0 : named[name].ops.length - 1];
+  const sourcesOf = (layer) => (lesion && lesionOf(layers, lesion).sources ? lesionOf(layers, lesion).sources[layer.name] : layer.from);
+
+  async function explained(layer, part, place) {
+    const sources = sourcesOf(layer);
+    if (!sources) return [];
+    const wanted = [...sources.map(lastPart), ...layer.ops.map((_, number) => [layer.name, number])];
+    const { values } = await engine.ask("show", { input, silence: lesion, wanted });
+    const read = sources.map((name, i) => ({ name, values: values[i], shape: name === "input" ? layers.input : named[name].shape }));
+    markWindow(layer, place, sources);
+    return explain(layer, part, place, { read, parts: values.slice(sources.length), tensors });
+  }
+
+  /** Frame the window on what the layer reads, and on the input all that the value depends on. */
+  function markWindow(layer, place, sources) {
+    for (const section of sections) section.markField(null);
+    const op = layer.ops[0], slides = op.kernel && !op.adaptive;
+    if (slides) {
+      const [rows, columns] = placesUnder(op, place), end = (places) => places[places.length - 1] - places[0] + 1;
+      const channel = op.op === "convolution" ? null : place.channel;
+      const field = { channel, y: rows[0], x: columns[0], height: end(rows), width: end(columns) };
+      for (const section of sections) if (sources.includes(section.layer.name)) section.markField(field);
+    }
+    seen.mark({ channel: null, ...fieldOf(layer, place, inputOf.shape) });
+  }
+
+  function chosen(section) {
+    for (const other of sections) if (other !== section) other.close();
+  }
+
+  function left() {
+    for (const section of sections) section.markField(null);
+    seen.mark(null);
+  }
+
   const blocks = blocksOf(layers.map(({ name }) => name));
-  const sections = makeLayers(layers, { toggle: silence.toggle, toggleBlock: (_, members) => silence.toggleAll(members) }, byId("layers"));
+  const sections = makeLayers(layers, { toggle: silence.toggle, toggleBlock: (_, members) => silence.toggleAll(members), explained, chosen, left }, byId("layers"));
 
   // ---- through the network: one question at a time, the newest drawing next
   const inSight = new Set();
