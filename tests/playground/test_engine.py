@@ -16,6 +16,8 @@ from cnnlab.models.network import Network
 from cnnlab.playground.describe import describe
 from cnnlab.playground.store import Store
 from cnnlab.playground.write import html
+from cnnlab.trained.silence import MisfitError, parse, silenced
+from cnnlab.training.classifier import Classifier
 
 CLOSED = ("torchvision",)
 SMALL = [m for m in DISTINCT if m not in CLOSED]
@@ -207,3 +209,56 @@ def test_javascript_alone_computes_the_same(browser, tmp_path):
     assert page.evaluate("window.cnnlab.how()") == "JavaScript"
     assert np.abs(asked(page, "logits", image) - fast).max() < 1e-5 * np.abs(fast).max()
     page.close()
+
+
+@pytest.fixture(scope="module")
+def residual():
+    """A classifier with residual blocks, branches and a concat, and means of its layers."""
+    layers = """
+        stem: {kind: conv, channels: 4, kernel_size: 3, padding: same}
+        a_conv1: {kind: conv, channels: 4, kernel_size: 3, padding: same, norm: batch}
+        a_conv2: {kind: conv, channels: 4, kernel_size: 3, padding: same, activation: null}
+        a_add: {kind: add, from: [a_conv2, stem], activation: relu}
+        b_conv1: {kind: conv, channels: 6, kernel_size: 3, stride: 2, padding: 1}
+        b_conv2: {kind: conv, channels: 6, kernel_size: 3, padding: same, activation: null}
+        b_short: {kind: conv, channels: 6, kernel_size: 1, stride: 2, from: a_add, activation: null}
+        b_add: {kind: add, from: [b_conv2, b_short], activation: relu}
+        c_left: {kind: conv, channels: 6, kernel_size: 1}
+        c_right: {kind: maxpool, kernel_size: 3, stride: 1, padding: 1, from: b_add}
+        c_both: {kind: concat, from: [c_left, c_right]}
+        head: {kind: classifier}
+        twice: {kind: scale, factor: 2}"""
+    model = {"name": "residual", "activation": "tanh", "layers": yaml.safe_load(layers)}
+    classifier = Classifier(model, (2, 12, 12), [*"abc"], [0.4, 0.5], [0.3, 0.2]).eval()
+    means = {row.name: torch.rand(1, row.output_shape[0], *[1] * (len(row.output_shape) - 1)) for row in
+             classifier.network.table}  # fmt: skip
+    return classifier, means
+
+
+LESIONS = [
+    ["stem"], ["a_*"], ["a_conv1"], ["a_conv1", "a_conv2"], ["a_conv2", "a_add"], ["b_conv*"], ["b_conv1"], ["b_*"],
+    ["b_short"], ["b_short", "b_add"], ["c_left"], ["c_right"], ["c_left", "c_right"], ["c_*"], ["a_conv2:1"],
+    ["a_conv1:0", "a_conv1:3", "b_conv2"], ["twice"], ["stem:2", "c_both:7", "b_*"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["mean", "zero", "pass"])
+def test_every_lesion_answers_as_in_pytorch_or_is_refused_as_there(browser, tmp_path, residual, by):
+    classifier, means = residual
+    page = opened(browser, tmp_path, classifier.network, means)
+    images = images_of((2, 12, 12), 3)
+    answered = 0
+    for asked_for in LESIONS:
+        targets = parse(classifier.network, asked_for)
+        try:
+            with silenced(classifier, targets, by, means):
+                expected = classifier.logits(images).numpy()
+        except MisfitError:
+            with pytest.raises(Exception, match="reads|changes"):
+                asked(page, "logits", images, {"by": by, "layers": targets})
+            continue
+        answered += 1
+        given = asked(page, "logits", images, {"by": by, "layers": targets}).reshape(expected.shape)
+        assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max(), asked_for
+    page.close()
+    assert answered >= (7 if by == "pass" else len(LESIONS))

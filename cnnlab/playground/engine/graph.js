@@ -83,7 +83,7 @@ function lesionOf(layers, silence) {
   const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
   for (const name of replaced.keys()) {
     const [first] = named[name].from, shape = first === "input" ? layers.input : named[first].shape;
-    if (!sameShape(shape, named[name].shape)) throw new Error(`${name} changes ${showShape(shape)} to ${named[name].showShape(shape)}`);
+    if (!sameShape(shape, named[name].shape)) throw new Error(`${name} changes ${showShape(shape)} to ${showShape(named[name].shape)}`);
   }
   return { by: "pass", replaced, ...withoutLayers(layers, new Set(whole)) };
 }

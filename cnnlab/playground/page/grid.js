@@ -9,7 +9,7 @@ const TILE = 72, GAP = 6, CAPTION = 13, CELL = 16, MANY = 48;
  */
 function makeGrid(title, shape, picked) {
   const [channels, height, width] = asMaps(shape), cells = height * width === 1, scale = makeScale();
-  const canvas = make("canvas", { tabindex: 0, role: "img" }), figure = make("figure", { class: "grid" });
+  const canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": title }), figure = make("figure", { class: "grid" });
   const more = make("button", { type: "button", class: "quiet", onclick: () => ((all = true), more.remove(), paint()) }, `show all ${channels}`);
   figure.append(make("figcaption", {}, make("span", {}, title), scale.element), canvas);
   let all = cells || channels <= MANY, values = null, marked = new Set(), at = null, field = null, columns = 1, painted = 0;

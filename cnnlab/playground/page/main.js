@@ -4,7 +4,7 @@ const description = JSON.parse(byId("network").textContent);
 const { layers, classes, input: inputOf, prepare } = description;
 layers.input = inputOf.shape;
 
-let engine = null;
+let engine = null, currentInput = null;
 const started = start();
 
 async function start() {
@@ -43,7 +43,7 @@ function openPage(bytes) {
   }
 
   function redraw() {
-    input = makeInput();
+    input = currentInput = makeInput();
     const over = drawing.empty() ? title : title === "your drawing" ? title : `${title}, painted over`;
     byId("shown").textContent = over;
     drawing.paint(under, `rgb(${inputOf.mean.length === 3 ? inputOf.mean.map((m) => 255 * m) : Array(3).fill(255 * ink)})`);
@@ -194,9 +194,13 @@ function openPage(bytes) {
 
 /** For tests and the console: logits of an input (C x H x W, 0 to 1), and all that every layer gives. */
 window.cnnlab = {
-  logits: async (input, silence = null) => (await (await started).ask("logits", { input, silence })).logits,
+  input: async () => (await started, currentInput),
+  /** What computes: WebAssembly or JavaScript; `restart(false)` keeps to JavaScript. */
+  how: () => engine.how,
+  restart: async (allowWasm) => (engine = await startEngine(description, await unpack(byId("numbers").textContent), allowWasm)),
+  logits: async (input, silence = null) => (await (await started, engine).ask("logits", { input, silence })).logits,
   values: async (input, silence = null) => {
     const wanted = layers.flatMap(({ name, ops }) => ops.map((_, part) => [name, part]));
-    return (await (await started).ask("show", { input, silence, wanted })).values;
+    return (await (await started, engine).ask("show", { input, silence, wanted })).values;
   },
 };

@@ -13,7 +13,7 @@ function explain(layer, part, place, { read, parts, tensors }) {
   let sources = read;
   for (let number = 0; number <= part; number++) {
     const op = layer.ops[number], make_ = SUMS[op.op], result = at(parts[number], op.shape, place);
-    if (make_) found.push(...make_({ op, place, sources, tensors, result }));
+    if (make_) found.push(...make_({ op, place, sources, tensors, result, read }));
     sources = [{ name: "", shape: op.shape, values: parts[number] }];
   }
   return found;
@@ -61,12 +61,14 @@ const SUMS = {
     const total = terms.reduce((sum, term) => sum + term.sum, 0);
     return [heading("window × weights, the largest sums first"), all, line("all products ", total, `, bias${signed(bias)}, together `, result)];
   },
-  dense({ op, place, sources: [source], tensors, result }) {
+  dense({ op, place, sources: [source], tensors, result, read: [{ shape }] }) {
+    const [, height, width] = asMaps(shape), inMap = height * width;
+    const nameOf = (i) => (inMap === 1 ? String(i) : `map ${Math.floor(i / inMap)}, row ${Math.floor((i % inMap) / width)}, column ${i % width}`);
     const weights = numbersOf(tensors, op.weight), bias = numbersOf(tensors, op.bias)?.[place.channel] ?? 0, values = source.values;
     const terms = Array.from(values, (value, i) => ({ i, value, weight: weights[place.channel * values.length + i] }));
     terms.forEach((term) => (term.product = term.value * term.weight));
     terms.sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
-    const row = ({ i, value, weight, product }) => make("tr", {}, make("th", { scope: "row" }, String(i)), ...[value, weight, product].map((n) => make("td", {}, showNumber(n))));
+    const row = ({ i, value, weight, product }) => make("tr", {}, make("th", { scope: "row" }, nameOf(i)), ...[value, weight, product].map((n) => make("td", {}, showNumber(n))));
     const head = make("tr", {}, ...["value", "reads", "weight", "product"].map((name) => make("th", { scope: "col" }, name)));
     const rest = terms.slice(TERMS), sum = (of) => of.reduce((total, { product }) => total + product, 0), body = make("tbody", {}, ...terms.slice(0, TERMS).map(row));
     return [
