@@ -60,7 +60,7 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
 
 
 def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Images, list[str]]:
-    """Return validation images drawn by chance, the same ones every time, as the network takes them, and their names."""
+    """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
     data = DataModule(run.config["data"])
     data.setup()
     assert data.val is not None

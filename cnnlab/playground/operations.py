@@ -130,9 +130,7 @@ def _maxpool(module: Any, axes: int) -> list[Op]:
 
 def _avgpool(module: Any, axes: int) -> list[Op]:
     divisor = getattr(module, "divisor_override", None)
-    return [
-        {"op": "avgpool", **_window(module, axes), "divisor": divisor, "count_padding": module.count_include_pad}
-    ]
+    return [{"op": "avgpool", **_window(module, axes), "divisor": divisor, "count_padding": module.count_include_pad}]
 
 
 def _trainable_pool(module: TrainablePool2d, axes: int) -> list[Op]:
@@ -206,7 +204,9 @@ DESCRIPTIONS: dict[type[nn.Module], Callable[[Any, int], list[Op]]] = {
     nn.Linear: _dense,
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), _maxpool),
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _avgpool),
-    **dict.fromkeys((LPPool1d, LPPool2d), lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}]),
+    **dict.fromkeys(
+        (LPPool1d, LPPool2d), lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}]
+    ),
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _adaptive("avgpool")),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _adaptive("maxpool")),
     TrainablePool2d: _trainable_pool,

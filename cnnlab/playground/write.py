@@ -16,7 +16,24 @@ HERE = Path(__file__).parent
 # scripts of the worker and of the page, in the order in which they are put together
 SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
-PAGE = (*SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix", "sums", "layers", "edges", "silence", "main")
+PAGE = (
+    *SHARED,
+    "client",
+    "elements",
+    "colours",
+    "words",
+    "prepare",
+    "drawing",
+    "pictures",
+    "answer",
+    "grid",
+    "matrix",
+    "sums",
+    "layers",
+    "edges",
+    "silence",
+    "main",
+)
 
 
 def play(run: Record, pictures: int) -> Path:

@@ -63,7 +63,7 @@ def open_page(browser, tmp_path, described: dict, store: Store, classes: list[st
 CALL = """async ([what, bytes, size, silence]) => {
   const all = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0)), answers = [];
   for (let start = 0; start < all.length; start += size)
-    answers.push(await window.cnnlab[what](Float32Array.from(all.subarray(start, start + size), (b) => b / 255), silence));
+    answers.push(await window.cnnlab[what](Float32Array.from(all.slice(start, start + size), (b) => b / 255), silence));
   const values = answers.flat(), floats = new Float32Array(values.reduce((sum, one) => sum + one.length, 0));
   let at = 0;
   for (const one of values) { floats.set(one, at); at += one.length; }
@@ -254,7 +254,7 @@ def test_every_lesion_answers_as_in_pytorch_or_is_refused_as_there(browser, tmp_
             with silenced(classifier, targets, by, means):
                 expected = classifier.logits(images).numpy()
         except MisfitError:
-            with pytest.raises(Exception, match="reads|changes"):
+            with pytest.raises(Exception, match=r"reads|changes"):
                 asked(page, "logits", images, {"by": by, "layers": targets})
             continue
         answered += 1

@@ -41,7 +41,7 @@ function makeAnswer(classes) {
 
   function counted(which, { hits, of, done }) {
     const place = byId(`accuracy-${which}`), finished = done === of;
-    place.hidden = !of;
+    place.hidden = !done;
     place.querySelector("b").textContent = done ? percent(hits / done) : "";
     place.querySelector("span").textContent = finished ? `${hits} of ${of} pictures` : `${hits} of ${done}, counting to ${of}`;
   }

@@ -145,7 +145,7 @@ function openPage(bytes) {
   let intactCounted = false;
 
   function countSilenced() {
-    byId("accuracy-silenced").hidden = !lesion || !pictures.length;
+    byId("accuracy-silenced").hidden = true; // until it is counted
     if (!intactCounted) return;
     const its = lesion;
     if (its && pictures.length) engine.ask("count", { silence: its }, (progress) => its === lesion && answer.counted("silenced", progress));
