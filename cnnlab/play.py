@@ -10,8 +10,11 @@ from cnnlab.trained.run import Run
 def _task(config: dict[str, Any]) -> None:
     from cnnlab.playground.write import play
 
+    pictures = config["pictures"]
+    if not isinstance(pictures, int) or pictures < 0:
+        raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
     run = Run.chosen(config).reading(config["data_dir"])
-    page = play(run, config["pictures"])
+    page = play(run, pictures)
     size = page.stat().st_size / 1e6
     print(f"page         {os.path.relpath(page)} ({size:.1f} MB), to be opened in a browser")
 

@@ -33,11 +33,12 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     Raises:
         ValueError: no checkpoint, or a network that the page cannot compute.
     """
+    name, data = run.config["model"]["name"], run.config["data"]
     classifier = load_trained(run)
     operations(classifier.network)  # refused before validation images are looked at
     step("means of the layers")
     shown, names, means = Images(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
-    if pictures and not without_images(run.config["data"]):
+    if pictures and not without_images(data):
         shown, names = some_pictures(run, classifier, pictures)
         means = validation_means(run, classifier)
     step("weights")
@@ -46,7 +47,7 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     network, accuracy = classifier.network, run.metrics.get("test/acc")
     lead = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
     return {
-        "title": f"{run.config['model']['name']} on {run.config['data']['name']}",
+        "title": name if without_images(data) else f"{name} on {data['name']}",
         "lead": lead + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else ""),
         "classes": classifier.classes,
         "pictures": {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from zoo import filled
 
 from cnnlab.data.images import read_input
 from cnnlab.playground.content import content
@@ -206,3 +207,21 @@ def test_a_closed_network_is_refused_in_one_line_before_a_file_is_written(comman
     assert done.stderr.startswith("cnnlab: net: the page cannot compute torchvision.models.squeezenet.SqueezeNet")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run/play").exists()
+
+
+@pytest.mark.slow
+def test_given_weights_without_pictures(command, browser, tmp_path):
+    torch.save(filled("squeezenet1_1").state_dict(), tmp_path / "weights.pth")
+    done = command("play", "model=squeezenet", "init_from=weights.pth")
+    assert done.status == 0, done.stderr
+    (path,) = tmp_path.glob("outputs/given/squeezenet-*/play/index.html")
+    assert f"page         {path.relative_to(tmp_path)} (3." in done.stdout
+    page = browser.new_page(offline=True)
+    page.goto(f"file://{path}")
+    page.wait_for_selector("body.ready")
+    assert page.locator("#bars tr").count() == 5
+    assert not page.locator("#chooser").is_visible()
+    page.click("#layer-stem header button")
+    assert not page.locator("input[value=mean]").is_visible()  # there is no picture to take a mean of
+    assert page.locator("input[value=zero]").is_checked()
+    page.close()

@@ -5,17 +5,18 @@ const TILE = 72, GAP = 6, CAPTION = 13, CELL = 16, MANY = 48;
 /**
  * A canvas of tiles with its scale.
  *
- * `title` says what is shown; `picked({channel, y, x})` is called when a value is chosen by mouse or keys.
+ * `title` says what is shown; `picked({channel, y, x})` is called when a value is chosen by mouse or keys. Maps are
+ * shown some `tile` pixels wide.
  */
-function makeGrid(title, shape, picked) {
+function makeGrid(title, shape, picked, tile = TILE) {
   const [channels, height, width] = asMaps(shape), cells = height * width === 1, scale = makeScale();
   const canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": title }), figure = make("figure", { class: "grid" });
   const more = make("button", { type: "button", class: "quiet", onclick: () => ((all = true), more.remove(), paint()) }, `show all ${channels}`);
   figure.append(make("figcaption", {}, make("span", {}, title), scale.element), canvas);
   let all = cells || channels <= MANY, values = null, marked = new Set(), at = null, field = null, columns = 1, painted = 0;
   if (!all) figure.append(more);
-  const factor = width >= TILE ? 1 : Math.max(1, Math.round(TILE / width));
-  const tileWidth = cells ? CELL : Math.min(width * factor, 112), tileHeight = cells ? CELL : (tileWidth * height) / width;
+  const factor = width >= tile ? 1 : Math.max(1, Math.round(tile / width));
+  const tileWidth = cells ? CELL : Math.min(width * factor, 1.5 * tile), tileHeight = cells ? CELL : (tileWidth * height) / width;
   const stepX = tileWidth + (cells ? 1 : GAP), stepY = tileHeight + (cells ? 1 : GAP + CAPTION);
 
   const shown = () => (all ? channels : MANY);

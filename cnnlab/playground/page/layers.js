@@ -20,6 +20,7 @@ function makeLayer(layer, before, hooks) {
   const parts = shownParts(layer), head = make("div", { class: "head" }), sum = make("div");
   const panel = make("div", { class: "value", role: "region", "aria-label": `a value of ${layer.name}`, hidden: true }, head, sum);
   const slide = make("button", { type: "button", "aria-pressed": "false", onclick: () => play(!sliding) }, "Slide");
+  const passing = make("p", { class: "note", hidden: true }, "Left out: those behind it read what it reads.");
   const silence = layer.answers ? null : make("button", { type: "button", "aria-pressed": "false", onclick: () => hooks.toggle(layer.name, null) }, "Silence", make("span", { class: "hidden" }, ` ${layer.name}`));
   const grids = parts.map(([part, title], i) => makeGrid(title, layer.ops[part].shape, (place) => chosen(i, place)));
   const element = make(
@@ -27,6 +28,7 @@ function makeLayer(layer, before, hooks) {
     { class: "layer", id: `layer-${layer.name}`, "aria-labelledby": `name-${layer.name}` },
     make("header", {}, make("h3", { id: `name-${layer.name}` }, layer.name), make("p", { class: "what" }, layerWords(layer)), silence),
     make("p", { class: "facts" }, layerFacts(layer, before)),
+    passing,
     make("div", { class: "grids" }, ...grids.map((grid) => grid.element)),
     panel,
   );
@@ -94,6 +96,7 @@ function makeLayer(layer, before, hooks) {
       silent = new Set(whole ? Array(layer.shape[0]).keys() : channels ?? []);
       element.classList.toggle("silent", whole);
       element.classList.toggle("removed", removed);
+      passing.hidden = !removed;
       silence?.setAttribute("aria-pressed", String(whole));
       if (place) describe(false);
     },

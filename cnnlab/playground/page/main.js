@@ -17,7 +17,7 @@ async function start() {
 function openPage(bytes) {
   const pictures = readPictures(description, bytes), [channels, height, width] = inputOf.shape;
   const hasMeans = layers.some(({ mean }) => mean !== null), answer = makeAnswer(classes);
-  const under = new OffscreenCanvas(width, height), seen = makeGrid("as the network sees it", inputOf.shape, () => {});
+  const under = new OffscreenCanvas(width, height), seen = makeGrid("as the network sees it", inputOf.shape, () => {}, channels > 1 ? 36 : 84);
   const ink = channels === 1 ? 1 - prepare.paper : null;
   const paper = () => new Float32Array(channels * height * width).fill(prepare.paper);
   let base = paper(), title = channels === 1 ? "your drawing" : "an empty picture", input = base;
@@ -77,45 +77,11 @@ function openPage(bytes) {
     countSilenced();
   }
 
-  // ---- where a value comes from
-  const tensors = readTensors(description.tensors, bytes), named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
-  const lastPart = (name) => [name, name === "input" ? 0 : named[name].ops.length - 1];
-  const sourcesOf = (layer) => (lesion && lesionOf(layers, lesion).sources ? lesionOf(layers, lesion).sources[layer.name] : layer.from);
-
-  async function explained(layer, part, place) {
-    const sources = sourcesOf(layer);
-    if (!sources) return [];
-    const wanted = [...sources.map(lastPart), ...layer.ops.map((_, number) => [layer.name, number])];
-    const { values } = await engine.ask("show", { input, silence: lesion, wanted });
-    const read = sources.map((name, i) => ({ name, values: values[i], shape: name === "input" ? layers.input : named[name].shape }));
-    markWindow(layer, place, sources);
-    return explain(layer, part, place, { read, parts: values.slice(sources.length), tensors });
-  }
-
-  /** Frame the window on what the layer reads, and on the input all that the value depends on. */
-  function markWindow(layer, place, sources) {
-    for (const section of sections) section.markField(null);
-    const op = layer.ops[0], slides = op.kernel && !op.adaptive;
-    if (slides) {
-      const [rows, columns] = placesUnder(op, place), end = (places) => places[places.length - 1] - places[0] + 1;
-      const channel = op.op === "convolution" ? null : place.channel;
-      const field = { channel, y: rows[0], x: columns[0], height: end(rows), width: end(columns) };
-      for (const section of sections) if (sources.includes(section.layer.name)) section.markField(field);
-    }
-    seen.mark({ channel: null, ...fieldOf(layer, place, inputOf.shape) });
-  }
-
-  function chosen(section) {
-    for (const other of sections) if (other !== section) other.close();
-  }
-
-  function left() {
-    for (const section of sections) section.markField(null);
-    seen.mark(null);
-  }
+  const tensors = readTensors(description.tensors, bytes);
+  const origins = makeOrigins(layers, tensors, () => ({ engine, input, lesion }), () => sections, seen);
 
   const blocks = blocksOf(layers.map(({ name }) => name));
-  const sections = makeLayers(layers, { toggle: silence.toggle, toggleBlock: (_, members) => silence.toggleAll(members), explained, chosen, left }, byId("layers"));
+  const sections = makeLayers(layers, { toggle: silence.toggle, toggleBlock: (_, members) => silence.toggleAll(members), ...origins }, byId("layers"));
 
   // ---- through the network: one question at a time, the newest drawing next
   const inSight = new Set();
