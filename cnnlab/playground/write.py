@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
-    *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix", "sums",
-    "origins", "layers", "edges", "silence", "main",
+    *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix",
+    "sums", "origins", "layers", "edges", "silence", "main",
 )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def test_given_weights_without_pictures(command, browser, tmp_path):
     page.wait_for_selector("body.ready")
     assert page.locator("#bars tr").count() == 5
     assert not page.locator("#chooser").is_visible()
-    page.click("#layer-stem header button")
+    page.click("#layer-conv1 header button")
     assert not page.locator("input[value=mean]").is_visible()  # there is no picture to take a mean of
     assert page.locator("input[value=zero]").is_checked()
     page.close()
