@@ -21,8 +21,9 @@ from cnnlab.training.validate import check
 pytestmark = pytest.mark.slow
 
 FILES = sorted(p.relative_to(conf_dir()).as_posix() for p in conf_dir().rglob("*.yaml"))
-COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "predict": ["run=x", "images=x"],
-            "report": [], "robustness": ["run=x"], "summary": [], "train": []}  # fmt: skip
+COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "play": ["run=x"],
+            "predict": ["run=x", "images=x"], "report": [], "robustness": ["run=x"],
+            "summary": [], "train": []}  # fmt: skip
 PACKAGES = {"common/data.yaml": "data", "common/model.yaml": "model", "common/trainer.yaml": "trainer"}
 # whose keys are names that anybody may choose
 NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")

@@ -88,6 +88,15 @@ def test_a_command_knows_what_the_modules_register_that_it_is_told(lab, name):
 
 
 @pytest.mark.slow
+def test_the_page_refuses_a_layer_kind_that_its_engine_does_not_know(lab):
+    done = forked("play", "run=run", "trusted_modules=[extra]", cwd=lab)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cnnlab: a: the page cannot compute torch.nn.modules.activation.Hardtanh")
+    assert done.stderr.count("\n") == 1
+    assert not (lab / "run/play").exists()
+
+
+@pytest.mark.slow
 def test_so_do_sweeps_their_workers_several_processes_and_resumed_runs(lab):
     mine = [*MINE, "trusted_modules=[extra]"]
     workers = ["-m", *mine, "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

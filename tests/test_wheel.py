@@ -19,7 +19,7 @@ def test_the_wheel_composes_and_trains_from_an_empty_directory(tmp_path):
     subprocess.run(build, check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"cnnlab/conf/train.yaml", "cnnlab/py.typed"} <= set(names)
+    assert {"cnnlab/conf/train.yaml", "cnnlab/py.typed", "cnnlab/playground/engine/gemm.js"} <= set(names)
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "conf"))]
 
     # a clean environment that borrows the dependencies, not the editable install: its .pth is not followed from here

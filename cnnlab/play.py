@@ -1,0 +1,25 @@
+"""The trained network alive on one page: `play/index.html` in the run directory, which needs no network connection."""
+
+import os
+from typing import Any
+
+from cnnlab.config.command import command
+from cnnlab.trained.run import Run
+
+
+def _task(config: dict[str, Any]) -> None:
+    from cnnlab.playground.write import play
+
+    pictures = config["pictures"]
+    if not isinstance(pictures, int) or pictures < 0:
+        raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
+    run = Run.chosen(config).reading(config["data_dir"])
+    page = play(run, pictures)
+    size = page.stat().st_size / 1e6
+    print(f"page         {os.path.relpath(page)} ({size:.1f} MB), to be opened in a browser")
+
+
+main = command("play", _task)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""All that a page of a run holds: its network, some validation pictures, how pictures are prepared, names."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.images import permute_pixels
+from cnnlab.data.sources import Images, source
+from cnnlab.playground.describe import describe, operations
+from cnnlab.playground.store import Store
+from cnnlab.reporting.steps import Announce
+from cnnlab.runs.record import Record
+from cnnlab.trained.given import without_images
+from cnnlab.trained.load import labels_of_run
+from cnnlab.trained.silence import validation_means
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+from cnnlab.training.load import load_trained
+
+ROOM = 2**20  # bytes of all pictures together, at most; twelve are taken in any case
+FEWEST = 12
+
+
+def content(run: Record, pictures: int, step: Announce = lambda name: None) -> tuple[dict[str, Any], Store]:
+    """Gather what the page of a run holds, as JSON and the bytes that it points into.
+
+    Args:
+        run: a finished run.
+        pictures: validation pictures in the page, at most; fewer where they are large.
+        step: told what is being done.
+
+    Raises:
+        ValueError: no checkpoint, or a network that the page cannot compute.
+    """
+    name, data = run.config["model"]["name"], run.config["data"]
+    classifier = load_trained(run)
+    operations(classifier.network)  # refused before validation images are looked at
+    step("means of the layers")
+    shown, names, means = Images(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
+    if pictures and not without_images(data):
+        shown, names = some_pictures(run, classifier, pictures)
+        means = validation_means(run, classifier)
+    step("weights")
+    checked = shown.images if len(shown) else _noise(classifier)
+    described, store = describe(classifier.network, checked, means)
+    network, accuracy = classifier.network, run.metrics.get("test/acc")
+    lead = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
+    return {
+        "title": name if without_images(data) else f"{name} on {data['name']}",
+        "lead": lead + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else ""),
+        "classes": classifier.classes,
+        "pictures": {
+            "start": store.add(shown.images.numpy()),
+            "labels": shown.labels.tolist(),
+            "names": names,
+        },
+        "prepare": preparation(run, classifier, shown.images),
+        **described,
+    }, store
+
+
+def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Images, list[str]]:
+    """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
+    data = DataModule(run.config["data"])
+    data.setup()
+    assert data.val is not None
+    labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
+    size = data.val.images[0].numel()
+    count = min(count, len(labels), max(FEWEST, ROOM // size))
+    chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    names = [f"validation picture {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
+    return Images(data.val.images[chosen].contiguous(), labels[chosen]), names
+
+
+def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[str, Any]:
+    """Say how the page makes an input of a drawing or of a picture file, as `read_input` does."""
+    config, (_, height, width) = run.config["data"], classifier.hparams["input_shape"]
+    order = permute_pixels(torch.arange(height * width).view(1, 1, height, width)) if config["permute_pixels"] else None
+    own = (height, width) if config["crop"] else source(config).facts(config)[0][1:]
+    edges = torch.cat([pictures[..., 0, :], pictures[..., -1, :]], -1).float() / 255 if len(pictures) else None
+    return {
+        "own": list(own),  # height and width of the dataset's images before they are scaled
+        "resize": config["resize"],
+        "crop": config["crop"],
+        "trim": config["trim"],
+        "order": None if order is None else order.flatten().tolist(),
+        "paper": 0 if edges is None or edges.mean() < 0.5 else 1,  # of a drawing: dark, or bright
+    }
+
+
+def _noise(classifier: Classifier) -> Tensor:
+    shape = classifier.hparams["input_shape"]
+    return torch.rand(FEWEST, *shape, generator=torch.Generator().manual_seed(0))

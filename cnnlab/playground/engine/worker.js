@@ -1,0 +1,49 @@
+// The worker: answers what the page asks, drawings first, and counts right answers in between.
+
+let network = null, pictures = null, counting = null;
+const SLICE = 24; // ms of counting before the page is listened to again
+
+const handlers = {
+  load({ description, bytes, allowWasm }) {
+    network = buildNetwork(description, bytes, allowWasm);
+    pictures = readPictures(description, bytes);
+    return { how: network.how };
+  },
+  /** Logits of the intact network and, where something is silenced, of the other, and the values of wanted parts. */
+  show({ input, silence, wanted }) {
+    const lesion = lesionOf(network.layers, silence);
+    const intact = network.run(input).slice(), logits = lesion ? network.run(input, lesion).slice() : intact;
+    return { intact, logits, values: wanted.map(([name, part]) => network.parts[name][part].slice()) };
+  },
+  logits({ input, silence }) {
+    return { logits: network.run(input, lesionOf(network.layers, silence)).slice() };
+  },
+  /** Count right answers on all pictures; the page hears of it again and again until all are counted. */
+  count({ silence }, reply) {
+    clearTimeout(counting);
+    const lesion = lesionOf(network.layers, silence);
+    let done = 0, hits = 0;
+    const slice = () => {
+      for (const until = performance.now() + SLICE; done < pictures.length && performance.now() < until; done++) {
+        hits += largest(network.run(pictures[done].values(), lesion)) === pictures[done].label;
+      }
+      reply({ done, hits, of: pictures.length });
+      if (done < pictures.length) counting = setTimeout(slice);
+    };
+    slice();
+  },
+  stop() {
+    clearTimeout(counting);
+    return {};
+  },
+};
+
+self.onmessage = ({ data: { id, ask, ...asked } }) => {
+  const reply = (answer) => self.postMessage({ id, ...answer });
+  try {
+    const answer = handlers[ask](asked, reply);
+    if (answer) reply(answer);
+  } catch (error) {
+    reply({ error: error.message });
+  }
+};

@@ -1,0 +1,242 @@
+"""Describe torch modules as the operations that the page's engine computes (`engine/operations.js`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.models import activations as own
+from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
+from cnnlab.models.modules import (
+    Conv1d,
+    Conv2d,
+    FixedFilter2d,
+    LPPool1d,
+    LPPool2d,
+    RBFOutput,
+    Scale,
+    SparseConv2d,
+    TrainablePool2d,
+    Whiten2d,
+)
+from cnnlab.models.table import axes_of
+
+Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
+
+
+class NotComputedError(ValueError):
+    """A module that the page's engine does not know."""
+
+
+def operations_of(module: nn.Module, inputs: list[Tensor]) -> tuple[list[Op], Tensor]:
+    """Describe a module in evaluation mode.
+
+    Args:
+        module: a layer, or a part of one.
+        inputs: what it reads, each (1, ...), for the shapes alone.
+
+    Returns the operations, each with the `shape` of what it gives and the `part` of the layer that it is, and what the
+    module gives.
+
+    Raises:
+        NotComputedError: names what the page cannot compute.
+    """
+    if type(module) in (nn.Sequential, MergeUnit):
+        ops, values = list[Op](), inputs
+        for name, child in module.named_children():
+            found, value = operations_of(child, values)
+            ops += [{"part": name} | op for op in found]
+            values = [value]
+        return ops, values[0]
+    describe = DESCRIPTIONS.get(type(module))
+    if describe is None or module._forward_hooks or module._forward_pre_hooks:
+        raise NotComputedError(f"the page cannot compute {type(module).__module__}.{type(module).__name__}")
+    output: Tensor = module(*inputs)
+    shape = list(output.shape[1:])
+    return [op | {"shape": shape} for op in describe(module, inputs[0].ndim - 2)], output
+
+
+def _convolution(module: Any, axes: int) -> list[Op]:
+    return [
+        _convolution_of(
+            module.weight,
+            module.bias,
+            stride=module.stride,
+            padding=module.padding,
+            dilation=module.dilation,
+            groups=module.groups,
+            mode=module.padding_mode,
+        )
+    ]
+
+
+def _convolution_of(
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    mode: str = "zeros",
+) -> Op:
+    axes = weight.ndim - 2
+    kernel, steps = weight.shape[2:], axes_of(dilation, axes)
+    if padding == "same":
+        spare = [step * (size - 1) for step, size in zip(steps, kernel, strict=True)]
+        edges = [(total // 2, total - total // 2) for total in spare]
+    else:
+        edges = [(n, n) for n in axes_of(0 if padding == "valid" else padding, axes)]
+    return {
+        "op": "convolution",
+        "weight": weight,
+        "bias": bias,
+        "kernel": _two(kernel, 1),
+        "stride": _two(axes_of(stride, axes), 1),
+        "dilation": _two(steps, 1),
+        "padding": [n for edge in [(0, 0)] * (2 - axes) + edges for n in edge],  # top, bottom, left, right
+        "groups": groups,
+        "mode": mode,
+    }
+
+
+def _sparse(module: SparseConv2d, axes: int) -> list[Op]:
+    full = module.weight.new_zeros(module.out_channels, module.in_channels, *module.kernel_size)
+    full = full.index_put((module.targets, module.sources), module.weight)
+    return [_convolution_of(full, module.bias, module.stride, module.padding)]
+
+
+def _fixed(module: FixedFilter2d, axes: int) -> list[Op]:
+    weight = module.kernel.expand(module.channels, 1, *module.kernel_size)
+    return [_convolution_of(weight, None, padding=module.padding, groups=module.channels)]
+
+
+def _dense(module: nn.Linear, axes: int) -> list[Op]:
+    return [{"op": "dense", "weight": module.weight, "bias": module.bias}]
+
+
+def _window(module: Any, axes: int) -> Op:
+    kernel = axes_of(module.kernel_size, axes)
+    stride = axes_of(module.stride, axes) if module.stride else kernel
+    padding = axes_of(getattr(module, "padding", 0), axes)
+    return {"kernel": _two(kernel, 1), "stride": _two(stride, 1), "padding": _two(padding, 0)}
+
+
+def _maxpool(module: Any, axes: int) -> list[Op]:
+    if set(axes_of(module.dilation, axes)) != {1} or module.return_indices:
+        raise NotComputedError("the page cannot compute a maximum over a dilated window, or one that gives indices")
+    return [{"op": "maxpool", **_window(module, axes)}]
+
+
+def _avgpool(module: Any, axes: int) -> list[Op]:
+    divisor = getattr(module, "divisor_override", None)
+    return [{"op": "avgpool", **_window(module, axes), "divisor": divisor, "count_padding": module.count_include_pad}]
+
+
+def _trainable_pool(module: TrainablePool2d, axes: int) -> list[Op]:
+    mean = {"op": "avgpool", **_window(module, axes), "divisor": None, "count_padding": True}
+    return [mean, {"op": "affine", "factor": module.coefficient, "bias": module.bias}]
+
+
+def _adaptive(op: str) -> Callable[[Any, int], list[Op]]:
+    return lambda module, axes: [{"op": op, "adaptive": True, "divisor": None, "count_padding": False}]
+
+
+def _batchnorm(module: Any, axes: int) -> list[Op]:
+    if module.running_mean is None:
+        raise NotComputedError("the page cannot compute batch statistics of one picture")
+    factor = 1 / (module.running_var.double() + module.eps).sqrt()
+    bias = torch.zeros_like(module.running_mean) if module.bias is None else module.bias
+    weight = 1 if module.weight is None else module.weight.double()
+    return [{"op": "batchnorm", "mean": module.running_mean, "factor": factor * weight, "bias": bias}]
+
+
+def _groupnorm(module: Any, axes: int) -> list[Op]:
+    groups = {nn.GroupNorm: "num_groups", nn.LayerNorm: None}.get(type(module), "num_features")
+    if isinstance(module, nn.LayerNorm) and (axes or len(module.normalized_shape) > 1):
+        raise NotComputedError("the page cannot compute nn.LayerNorm of maps, only of vectors")
+    if getattr(module, "track_running_stats", False):
+        raise NotComputedError("the page cannot compute nn.InstanceNorm with running statistics")
+    count = getattr(module, groups) if groups else 1
+    bias = module.bias if module.bias is not None or module.weight is None else torch.zeros_like(module.weight)
+    return [{"op": "groupnorm", "groups": count, "eps": module.eps, "weight": module.weight, "bias": bias}]
+
+
+def _lrn(module: nn.LocalResponseNorm, axes: int) -> list[Op]:
+    return [{"op": "lrn", **{name: getattr(module, name) for name in ("size", "alpha", "beta", "k")}}]
+
+
+def _activation(kind: str, *options: str, learned: tuple[str, ...] = ()) -> Callable[[Any, int], list[Op]]:
+    def describe(module: Any, axes: int) -> list[Op]:
+        op = {"op": "activation", "kind": kind} | {name: getattr(module, name) for name in options}
+        return [op | ({"learned": {name: getattr(module, name) for name in learned}} if learned else {})]
+
+    return describe
+
+
+def _leaky(module: Any, axes: int) -> list[Op]:
+    slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else (module.lower + module.upper) / 2
+    return [{"op": "activation", "kind": "leaky_relu", "slope": slope}]
+
+
+def _apl(module: own.APL, axes: int) -> list[Op]:
+    learned = {"a": module.a, "b": module.b}
+    return [{"op": "activation", "kind": "apl", "pieces": len(module.a), "learned": learned}]
+
+
+def _two(sizes: Any, before: int) -> list[int]:
+    """Sizes of one or two axes as two: a row of values is a map one value high."""
+    return [before] * (2 - len(sizes)) + [int(n) for n in sizes]
+
+
+def _same(op: str, *options: str) -> Callable[[Any, int], list[Op]]:
+    return lambda module, axes: [{"op": op, **{name: getattr(module, name) for name in options}}]
+
+
+def _nothing(module: Any, axes: int) -> list[Op]:
+    return []
+
+
+DESCRIPTIONS: dict[type[nn.Module], Callable[[Any, int], list[Op]]] = {
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, Conv1d, Conv2d, Whiten2d), _convolution),
+    SparseConv2d: _sparse,
+    FixedFilter2d: _fixed,
+    nn.Linear: _dense,
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), _maxpool),
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _avgpool),
+    **dict.fromkeys(
+        (LPPool1d, LPPool2d), lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}]
+    ),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _adaptive("avgpool")),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _adaptive("maxpool")),
+    TrainablePool2d: _trainable_pool,
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batchnorm),
+    **dict.fromkeys((nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d), _groupnorm),
+    nn.LocalResponseNorm: _lrn,
+    RBFOutput: _same("rbf", "codes"),
+    Scale: _same("scale", "factor"),
+    Add: _same("add"),
+    Multiply: _same("multiply"),
+    Concat: _same("concat"),
+    nn.Flatten: _same("copy"),
+    **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d), _nothing),
+    own.APL: _apl,
+    own.BentIdentity: _activation("bent_identity"),
+    nn.ELU: _activation("elu", "alpha"),
+    nn.GELU: lambda module, axes: [{"op": "activation", "kind": "gelu", "tanh": module.approximate == "tanh"}],
+    nn.Hardswish: _activation("hardswish"),
+    own.ISRLU: _activation("isrlu", "alpha"),
+    **dict.fromkeys((nn.LeakyReLU, nn.RReLU), _leaky),
+    nn.Mish: _activation("mish"),
+    nn.PReLU: lambda module, axes: [{"op": "activation", "kind": "prelu", "learned": {"slopes": module.weight}}],
+    nn.ReLU: _activation("relu"),
+    nn.ReLU6: _activation("relu6"),
+    own.ScaledTanh: _activation("scaled_tanh"),
+    nn.SELU: _activation("selu"),
+    nn.Sigmoid: _activation("sigmoid"),
+    nn.SiLU: _activation("silu"),
+    nn.Softplus: _activation("softplus", "beta", "threshold"),
+    own.SoftPP: _activation("softpp", "k", "c"),
+    own.SReLU: _activation("srelu", learned=("t_l", "a_l", "t_r", "a_r")),
+    nn.Tanh: _activation("tanh"),
+}

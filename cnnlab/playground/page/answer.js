@@ -1,0 +1,50 @@
+// The answer: a bar for each class, or for the five most probable, and how many pictures are answered right.
+
+const MOST = 10, GUESSES = 5;
+
+function softmax(logits) {
+  const most = Math.max(...logits), powers = Array.from(logits, (value) => Math.exp(value - most));
+  const sum = powers.reduce((total, value) => total + value, 0);
+  return powers.map((value) => value / sum);
+}
+
+/** The answer's part of the page: show(intact, logits, silenced), counted(which, {hits, of}). */
+function makeAnswer(classes) {
+  const body = byId("bars"), rows = Array.from({ length: Math.min(classes.length, classes.length > MOST ? GUESSES : MOST) }, () => {
+    const name = make("th", { scope: "row" }), bars = ["now", "before"].map((kind) => make("span", { class: `bar ${kind}` }));
+    const numbers = ["now", "before"].map((kind) => make("span", { class: `number ${kind}` }));
+    const row = make("tr", {}, name, make("td", { class: "track", "aria-hidden": "true" }, ...bars), ...numbers.map((number) => make("td", {}, number)));
+    body.append(row);
+    return { row, name, bars, numbers };
+  });
+
+  function show(intact, logits, silenced) {
+    const now = softmax(logits), before = softmax(intact), best = largest(now), was = largest(before);
+    const order = classes.map((_, i) => i);
+    if (classes.length > MOST) order.sort((a, b) => now[b] - now[a]);
+    document.body.classList.toggle("silenced", silenced);
+    rows.forEach(({ row, name, bars, numbers }, i) => {
+      const c = order[i];
+      name.textContent = classes[c];
+      row.classList.toggle("best", c === best);
+      [now, before].forEach((shares, which) => {
+        bars[which].style.width = percent(shares[c], 2).replace(" ", "");
+        numbers[which].textContent = which && !silenced ? "" : percent(shares[c]);
+      });
+    });
+    const answer = `${classes[best]}, ${percent(now[best])}`, intactly = `${classes[was]}, ${percent(before[was])}`;
+    for (const place of ["answer", "strip-answer"]) byId(place).textContent = classes[best];
+    for (const place of ["sureness", "strip-sureness"]) byId(place).textContent = percent(now[best]);
+    byId("intact-answer").textContent = silenced ? `intact: ${intactly}` : "";
+    announce(silenced ? `answer with layers silenced: ${answer}; intact: ${intactly}` : `answer: ${answer}`);
+  }
+
+  function counted(which, { hits, of, done }) {
+    const place = byId(`accuracy-${which}`), finished = done === of;
+    place.hidden = !done;
+    place.querySelector("b").textContent = done ? percent(hits / done) : "";
+    place.querySelector("span").textContent = finished ? `${hits} of ${of} pictures` : `${hits} of ${done}, counting to ${of}`;
+  }
+
+  return { show, counted };
+}

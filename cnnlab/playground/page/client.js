@@ -1,0 +1,33 @@
+// The page's side of the worker: questions in, promises of answers out.
+
+/** The bytes that the page carries. */
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/** Start the engine on a described network: {ask(question, content, more), how}. */
+async function startEngine(description, bytes, allowWasm) {
+  const code = new Blob([document.getElementById("engine").textContent], { type: "text/javascript" });
+  const worker = new Worker(URL.createObjectURL(code));
+  const waiting = new Map();
+  let asked = 0;
+  worker.onmessage = ({ data: { id, ...answer } }) => waiting.get(id)?.(answer);
+
+  /** Ask the worker; the promise is kept by its first answer, and `more` hears every answer. */
+  function ask(question, content = {}, more = () => {}) {
+    const id = ++asked;
+    return new Promise((resolve, reject) => {
+      waiting.set(id, (answer) => {
+        if (answer.error) reject(new Error(answer.error));
+        else resolve(answer);
+        more(answer);
+      });
+      worker.postMessage({ id, ask: question, ...content });
+    });
+  }
+
+  const { how } = await ask("load", { description, bytes, allowWasm });
+  return { ask, how };
+}

@@ -1,0 +1,46 @@
+// Where a chosen value comes from: asked of the engine, explained in its layer, framed on what the layer reads.
+
+/**
+ * The hooks of layers for chosen values: explained, chosen, left.
+ *
+ * `now()` gives the engine, the input and what is silenced; `sections()` the layers on the page; `seen` shows the input.
+ */
+function makeOrigins(layers, tensors, now, sections, seen) {
+  const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
+  const lastPart = (name) => [name, name === "input" ? 0 : named[name].ops.length - 1];
+  const shapeOf = (name) => (name === "input" ? layers.input : named[name].shape);
+
+  async function explained(layer, part, place) {
+    const { engine, input, lesion } = now(), graph = lesionOf(layers, lesion)?.sources;
+    const sources = graph ? graph[layer.name] : layer.from;
+    if (!sources) return []; // left out
+    const wanted = [...sources.map(lastPart), ...layer.ops.map((_, number) => [layer.name, number])];
+    const { values } = await engine.ask("show", { input, silence: lesion, wanted });
+    const read = sources.map((name, i) => ({ name, values: values[i], shape: shapeOf(name) }));
+    frame(layer, place, sources);
+    return explain(layer, part, place, { read, parts: values.slice(sources.length), tensors });
+  }
+
+  /** Frame the window on what the layer reads, and on the input all that the value depends on. */
+  function frame(layer, place, sources) {
+    for (const section of sections()) section.markField(null);
+    const [op] = layer.ops, end = (places) => places[places.length - 1] - places[0] + 1;
+    if (op.kernel) {
+      const [rows, columns] = placesUnder(op, place), channel = op.op === "convolution" ? null : place.channel;
+      const field = { channel, y: rows[0], x: columns[0], height: end(rows), width: end(columns) };
+      for (const section of sections()) if (sources.includes(section.layer.name)) section.markField(field);
+    }
+    seen.mark({ channel: null, ...fieldOf(layer, place, layers.input) });
+  }
+
+  return {
+    explained,
+    chosen(section) {
+      for (const other of sections()) if (other !== section) other.close();
+    },
+    left() {
+      for (const section of sections()) section.markField(null);
+      seen.mark(null);
+    },
+  };
+}

@@ -1,0 +1,43 @@
+// A layer in words.
+
+const by = (sizes) => sizes.join(" × ");
+const unless = (usual, sizes, words) => (sizes.every((n) => n === usual) ? "" : `, ${words} ${sizes[0] === sizes[1] ? sizes[0] : by(sizes)}`);
+const windowOf = (op) => (op.adaptive ? `to ${by(op.shape.slice(1))}` : `${by(op.kernel)}${unless(op.op === "convolution" ? 1 : op.kernel[0], op.stride, "stride")}`);
+
+const OPERATION_WORDS = {
+  convolution: (op) => `convolution ${windowOf(op)}${unless(1, op.dilation, "dilation")}${unless(0, op.padding, "padding").replace(/^(, padding \d+).*/, "$1")}${op.groups > 1 ? `, ${op.groups} groups` : ""}`,
+  dense: () => "dense",
+  maxpool: (op) => `maximum ${windowOf(op)}`,
+  avgpool: (op) => `mean ${windowOf(op)}`,
+  lppool: (op) => `${op.p}-norm ${windowOf(op)}`,
+  batchnorm: () => "batch norm",
+  groupnorm: (op) => (op.groups === 1 ? "layer norm" : op.groups === op.shape[0] ? "instance norm" : `group norm, ${op.groups} groups`),
+  lrn: () => "local response norm",
+  affine: () => "coefficient and bias",
+  scale: (op) => `times ${showNumber(op.factor)}`,
+  rbf: () => "distance to bitmaps",
+  add: () => "sum",
+  multiply: () => "product",
+  concat: () => "one behind the other",
+  copy: (op) => (op.shape.length === 1 ? "flatten" : "unchanged"),
+  normalise: () => "normalised",
+  activation: (op) => op.kind.replaceAll("_", " "),
+};
+const operationWords = (op) => OPERATION_WORDS[op.op](op);
+
+/** What a layer does: "convolution 5 × 5, then tanh". */
+function layerWords(layer) {
+  const shown = layer.ops.filter((op) => op.op !== "copy" || layer.ops.length === 1);
+  return shown.map(operationWords).join(", then ");
+}
+
+/** Its facts: shape, parameters, what it sees, what it reads if that is not the layer before. */
+function layerFacts(layer, before) {
+  const sees = [layer.sees].flat(), parameters = layer.params.toLocaleString("en");
+  return [
+    showShape(layer.shape) + (layer.shape.length === 1 ? " values" : ""),
+    layer.params ? `${parameters} parameter${layer.params === 1 ? "" : "s"}` : "",
+    layer.shape.length > 1 ? `each value sees ${by(sees.length > 1 ? sees : [sees[0], sees[0]])} pixels` : "",
+    sameShape(layer.from, [before]) ? "" : `reads ${layer.from.join(" and ")}`,
+  ].filter(Boolean).join(" · ");
+}

@@ -1,0 +1,78 @@
+"""Write the page of a run: one HTML file with its styles, its scripts, the network and the pictures inside."""
+
+import base64
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cnnlab.playground.content import content
+from cnnlab.playground.store import Store
+from cnnlab.reporting.steps import steps
+from cnnlab.runs.record import Record
+
+HERE = Path(__file__).parent
+# scripts of the worker and of the page, in the order in which they are put together
+SHARED = ("shapes", "graph", "tensors")
+ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
+PAGE = (
+    *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix",
+    "sums", "origins", "layers", "edges", "silence", "main",
+)  # fmt: skip
+
+
+def play(run: Record, pictures: int) -> Path:
+    """Write `play/index.html` in a run's directory; returns its path.
+
+    Args:
+        run: a finished run.
+        pictures: validation pictures in the page, at most.
+
+    Raises:
+        ValueError: no checkpoint, or a network that the page cannot compute.
+    """
+    with steps("play", 3) as step:
+        described, store = content(run, pictures, step)
+        step("page")
+        page = run.directory / "play" / "index.html"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(html(described, store), encoding="utf-8")
+    return page
+
+
+def html(described: dict[str, Any], store: Store) -> str:
+    """Return the page as text.
+
+    Its content security policy allows its own script, by hash, and a worker made of its own text; no address at all.
+    """
+    from jinja2 import Environment
+
+    style = (HERE / "page/style.css").read_text(encoding="utf-8")
+    script = "\n".join(_script(name) for name in PAGE)
+    template = Environment(autoescape=True, trim_blocks=True).from_string(
+        (HERE / "page/index.html").read_text(encoding="utf-8")
+    )
+    policy = (
+        "default-src 'none'; img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'; "
+        f"script-src {_hash(script)} 'wasm-unsafe-eval'; style-src {_hash(style)}"
+    )
+    return template.render(
+        title=described["title"],
+        lead=described["lead"],
+        policy=policy,
+        style=style,
+        script=script,
+        engine="\n".join(_script(name) for name in ENGINE),
+        network=json.dumps(described, separators=(",", ":")).replace("<", "\\u003c"),
+        numbers=base64.b64encode(gzip.compress(bytes(store.bytes), mtime=0)).decode(),
+    )
+
+
+def _script(name: str) -> str:
+    found = next(path for folder in ("engine", "page") if (path := HERE / folder / f"{name}.js").is_file())
+    return found.read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
