@@ -83,11 +83,8 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
         ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
             `augment`; that group is optional, so that Hydra does not mind.
     """
-    if "hydra" in config and not config.get("augment"):
-        chosen = config.hydra.runtime.choices.get("augment")
-        if chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
-            known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
-            raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+    if "hydra" in config:
+        refuse_unknown_augment(config)
     refuse_unknown_keys(config, command)
     refuse_missing_keys(config, command)
     resolved = _resolved(config)
@@ -95,8 +92,20 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     return resolved
 
 
+def refuse_unknown_augment(config: DictConfig) -> None:
+    """Refuse a choice of `augment` that there is not, which Hydra does not mind where a group is optional.
+
+    Raises:
+        ValueError: names the nearest one there is.
+    """
+    chosen = config.hydra.runtime.choices.get("augment")
+    if not config.get("augment") and chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
+        known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
+        raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+
+
 def _resolved(config: DictConfig) -> dict[str, Any]:
-    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
     return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 

@@ -39,7 +39,7 @@ def refuse_unknown_keys(config: DictConfig, command: str) -> None:
     Raises:
         ValueError: names the key and the nearest one there is.
     """
-    read = set(_references(config))
+    read = set(references(config))
     for path, required, optional in _expected(config, command):
         for key in map(str, _at(config, path)):
             full = f"{path}.{key}" if path else key
@@ -156,7 +156,7 @@ def _shipped(name: str) -> dict[str, Any]:
     return content
 
 
-def _references(node: Any) -> Iterator[str]:
+def references(node: Any) -> Iterator[str]:
     """Yield the dotted keys, from the root, that interpolations in a config read."""
     keys = list(node) if isinstance(node, DictConfig) else range(len(node)) if isinstance(node, ListConfig) else []
     for key in keys:
@@ -167,7 +167,7 @@ def _references(node: Any) -> Iterator[str]:
             for dots, name in re.findall(r"\$\{(?:oc\.select:)?\s*(\.*)([\w.]+)", str(child._value())):
                 yield _absolute(child, dots, name)
         elif isinstance(child, Container) and not child._is_none() and not child._is_missing():
-            yield from _references(child)
+            yield from references(child)
 
 
 def _absolute(node: Any, dots: str, name: str) -> str:

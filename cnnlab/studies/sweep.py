@@ -25,8 +25,9 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
+from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task, carry_out
-from cnnlab.studies.plan import MEASURES, blocks_to_leave_out, estimate, layers_to_leave_out, shown_seconds, width_for
+from cnnlab.studies.plan import MEASURES, Estimates, blocks_to_leave_out, layers_to_leave_out, shown_seconds, width_for
 from cnnlab.trained.lesions import lesion
 from cnnlab.training.validate import check
 
@@ -116,11 +117,10 @@ class Expansion:
             if config.study[key] not in (None, []):
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a variant, at the first seed."""
-        every = [*self.fixed, *overrides, f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
-        return self.context.config_loader.load_sweep_config(self.config, every)
+        self.estimates = Estimates()
+        self.configs = Configs(
+            context, config, self.fixed, [f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
+        )
 
     def plan(self) -> tuple[Plan, list[Variant]]:
         """All variants that can be, with their jobs, and those that cannot."""
@@ -142,12 +142,9 @@ class Expansion:
             return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
         jobs = []
         for variant in valid:
-            composed = self.compose(variant.overrides)
             for seed in self.seeds:
-                composed.seed = seed
-                if self.split_varies and variant.name != one_split:
-                    composed.data.split_seed = seed
-                jobs.append(job_of(variant.name, plain(composed)))
+                split_seed = seed if self.split_varies and variant.name != one_split else None
+                jobs.append(job_of(variant.name, self.configs.run(variant.overrides, seed, split_seed)))
         jobs.sort(key=lambda job: self.seeds.index(job.seed))  # a study cut short has all variants at fewer seeds
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
         margin = None if study.margin is None else study.margin / 100
@@ -171,7 +168,7 @@ class Expansion:
         patterns, blocks = self.config.study.leave_out, self.config.study.leave_out_blocks
         if not patterns and not blocks:
             return [("", [])]
-        model, removals = plain(self.compose(overrides))["model"], list[tuple[str, list[str]]]()
+        model, removals = self.configs.variant(overrides)["model"], list[tuple[str, list[str]]]()
         if patterns:
             wanted = [patterns] if isinstance(patterns, str) else list(patterns)
             removals += [(name, [name]) for name in layers_to_leave_out(model, wanted)]
@@ -185,9 +182,9 @@ class Expansion:
         if variant.reason:
             return variant
         try:
-            config = plain(self.compose(variant.overrides))
+            config = self.configs.variant(variant.overrides)
             network = check(config).network
-            seconds = estimate(config, network.macs)
+            seconds = self.estimates.seconds(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))
         return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
@@ -197,14 +194,14 @@ class Expansion:
         measure = self.config.study.match
         name = f"{variant.name}-same_{measure}"
         try:
-            width = width_for(plain(self.compose(variant.overrides)), measure, getattr(baseline, measure))
+            width = width_for(self.configs.variant(variant.overrides), measure, getattr(baseline, measure))
         except ValueError as error:
             return Variant(name, variant.overrides, variant.removed, reason=str(error))
         return Variant(name, [*variant.overrides, f"model.width={width}"])
 
     def kinship(self, plan: Plan) -> dict[str, str | None]:
         """For each variant, what those have in common that can be trained together with it; say which are alone."""
-        configs = {v.name: plain(self.compose(v.overrides)) for v in plan.variants if not v.reason}
+        configs = {v.name: self.configs.variant(v.overrides) for v in plan.variants if not v.reason}
         alone: dict[str, list[str]] = {}
         for name, config in configs.items():
             if reason := why_alone(config):
