@@ -20,8 +20,9 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from omegaconf import OmegaConf
 
-from cnnlab.config.compose import load_config, write_config
+from cnnlab.config.compose import write_composed
 from cnnlab.runs.answers import Answers, read_answers, write_answers
 from cnnlab.runs.plan import Plan
 from cnnlab.runs.record import read_json, write_json
@@ -53,19 +54,17 @@ def plan(folder: Path, tree: Path, varied: str, variants: int, name: str) -> tup
 def fill(study: Path, run: Path, seed: int = 0) -> None:
     """Give each job of a plan a finished run: copies of one, whose answers are changed for one image in fifty."""
     random = np.random.default_rng(seed)
-    config, info, metrics, answers = load_config(run), read_json(run / "run.json"), read_json(run / "metrics.json"), {}
-    answers = read_answers(run)
+    info, metrics, answers = read_json(run / "run.json"), read_json(run / "metrics.json"), read_answers(run)
+    config = OmegaConf.load(run / ".hydra/config.yaml")
     planned = Plan.load(study)
     overrides = {variant.name: variant.overrides for variant in planned.variants}
     for job in planned.jobs:
         directory = study / job.run_dir
         shutil.copytree(run, directory, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "events.*"))
-        for override in overrides[job.variant]:
-            group, _, rest = override.partition(".")
-            key, _, value = rest.partition("=")
-            config[group][key] = float(value)
-        told = {"name": planned.name, "variant": job.variant, "varied": planned.varied}
-        write_config(config | {"seed": job.seed, "study": config["study"] | told}, directory, overrides[job.variant])
+        told = [f"seed={job.seed}", f"study.name={planned.name}", f"study.variant={job.variant}"]
+        for key, _, value in (text.partition("=") for text in [*overrides[job.variant], *told]):
+            OmegaConf.update(config, key, value)
+        write_composed(config, directory, overrides[job.variant])
         own = {"config_hash": job.config_hash, "variant": job.variant, "seed": job.seed}
         write_json(directory / "run.json", info | own | {"overrides": overrides[job.variant]})
         changed = {stage: other(given, random) for stage, given in answers.items()}

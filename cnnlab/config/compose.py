@@ -19,8 +19,9 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
+from cnnlab.config.saved import read_yaml, resolve
 from cnnlab.config.trusted import import_trusted
-from cnnlab.registry import hint, one_line
+from cnnlab.registry import hint
 
 PATHS = (
     "run",
@@ -199,7 +200,7 @@ def load_config(directory: Path) -> dict[str, Any]:
     Raises:
         ValueError: there is no config, or it lacks a key.
     """
-    return _resolved(_read_config(directory))
+    return resolve(_read_config(directory))
 
 
 def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
     """
-    config = _read_config(directory)
+    config: DictConfig = OmegaConf.create(_read_config(directory))
     for override in ["trusted_modules=[]", *overrides]:  # the directory may be somebody else's
         key, _, value = override.partition("=")
         if isinstance(OmegaConf.select(config, key), DictConfig):
@@ -238,22 +239,16 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
     return {**model, "layers": layers, "remove": [], "freeze": [], "repair": False, "width": 1}
 
 
-def _read_config(directory: Path) -> DictConfig:
+def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / ".hydra" / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
+    content: dict[str, Any] = rename_targets(read_yaml(path), MOVED)
     try:
-        config = OmegaConf.load(path)
-    except (YAMLError, UnicodeDecodeError, OSError) as error:  # a tag of Python's too: it is data
-        raise ValueError(f"{path} is damaged: {one_line(error)}") from error
-    if not isinstance(config, DictConfig):
-        raise ValueError(f"{path} is damaged: it holds no mapping")
-    renamed: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))
-    try:
-        refuse_missing_keys(renamed, "train")
+        refuse_missing_keys(content, "train")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    return renamed
+    return content
 
 
 def quote(override: str) -> str:

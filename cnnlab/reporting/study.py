@@ -12,7 +12,7 @@ import numpy as np
 from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_difference
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.plan import Plan, Variant, runs_of
-from cnnlab.runs.record import Record, read_history, read_json
+from cnnlab.runs.record import Record, read_history, read_json, saved_config
 
 ResultRow = dict[str, Any]
 
@@ -81,7 +81,8 @@ def assemble(
     reference = next(c for c in comparisons if c.variant.name == baseline)
     others = [c for c in comparisons if c is not reference]
     _compare_with(reference, others, metric, margin)
-    finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
+    damaged = {row["run_dir"] for row in rows if row["status"] == "damaged"}
+    finished = [(v, run) for v, _, place, run in runs if run is not None and place not in damaged]
     curves: dict[str, list[list[tuple[float, float]]]] = {v.name: [] for v in valid}
     for variant_name, run in finished:
         if variant_name in curves and (curve := _curve(run.directory)):
@@ -95,7 +96,7 @@ def assemble(
 def damage(run: Record) -> str | None:
     """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
     try:
-        run.info, run.metrics, run.config  # noqa: B018
+        run.info, run.metrics, saved_config(run.directory)
     except ValueError as error:
         return str(error)
     return None

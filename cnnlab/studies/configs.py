@@ -1,7 +1,7 @@
 """The configs of a study's variants and runs, composed without doing again what variants have in common.
 
-Hydra takes a tenth of a second to compose a config from its files. Which files they are depends on the choices of groups
-alone: they are read once for each set of choices, and what sets a value is applied to a copy, by Hydra's own code.
+Hydra takes a tenth of a second to compose a config from its files. Which files they are depends on the choices of
+groups alone: they are read once for each set of choices, and what sets a value is applied to a copy, by Hydra's code.
 """
 
 import copy
