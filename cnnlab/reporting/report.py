@@ -8,18 +8,21 @@ from pathlib import Path
 from cnnlab.config.identity import config_hash, differing, flatten
 from cnnlab.reporting.comparison import remarks, table
 from cnnlab.reporting.page import page
+from cnnlab.reporting.search import report_search
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
-from cnnlab.runs.plan import Variant
+from cnnlab.runs.plan import Variant, is_search
 from cnnlab.runs.record import Record
 
 
 def report(directory: Path) -> str:
-    """Write `results.csv`, `report.md` and `report.html` into a study's directory; returns what to print.
+    """Write `results.csv`, `report.md` and `report.html` into a study's or a search's directory; returns what to print.
 
     Raises:
-        ValueError: the directory holds no study.
+        ValueError: the directory holds neither.
     """
+    if is_search(directory):
+        return report_search(directory)
     return write(read_study(directory), directory)
 
 
