@@ -1,4 +1,4 @@
-"""The report of a study, or of any runs side by side; from a half-finished study too."""
+"""The report of a study or a search, or of any runs side by side; from a half-finished one too."""
 
 from pathlib import Path
 from typing import Any

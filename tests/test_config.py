@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from cnnlab.config.compose import compose, load_config, plain, quote, resumed_config, write_composed
+from cnnlab.config.errors import EXPECTED
+from cnnlab.config.saved import read_yaml, resolve
 from cnnlab.config.targets import target
 
 
@@ -63,3 +65,32 @@ def test_users_own_configs_come_from_a_folder(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("name: mine\nlayers: {head: {kind: classifier}}\nremove: []\n")
     assert plain(compose("train", ["model=mine"], tmp_path)[0])["model"]["name"] == "mine"
+
+
+SAVED = {
+    "values": "{a: 1, b: [x, 2.5, null, {c: true}], c: 1e-3, d: 2020-01-01, e: 'on', f: .inf, 3: y, g: {}}",
+    "interpolations": "{a: '${b.c}', b: {c: '${d}', e: '${.c}'}, d: '${oc.env:NOTHING,${f}}', f: 2, g: ['${f}']}",
+    "relative": "{a: {b: {c: '${...d.e}'}}, d: {e: 4}, f: ['${a.b}', '${d}']}",
+    "computed": "{which: model, model: {a: 1}, a: '${${which}.a}', b: '${oc.select:${which}.a,0}'}",
+    "escaped": "{a: '\\\\${b}', b: 1, c: 'x\u00e4${b}'}",
+    "bytes": "{a: !!binary aGk=, b: '${a}'}",
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_config_is_read_as_omegaconf_reads_it(tmp_path, name):
+    from omegaconf import OmegaConf
+
+    path = tmp_path / "config.yaml"
+    path.write_text(SAVED[name])
+    expected = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert resolve(read_yaml(path)) == expected
+    assert list(resolve(read_yaml(path))) == list(expected)
+
+
+@pytest.mark.parametrize("text", ["{a: ???}", "{a: '${b}'}", "{a: 1, a: 2}", "!!python/object/apply:os.getcwd []"])
+def test_a_saved_config_that_omegaconf_refuses_is_refused(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(EXPECTED):
+        resolve(read_yaml(path))

@@ -1,9 +1,18 @@
 """A study on paper."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext
+
+from cnnlab.config.compose import conf_dir, plain
+from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.runs.plan import Job, Plan, Variant
-from cnnlab.studies.plan import width_for
+from cnnlab.studies.configs import Configs
+from cnnlab.studies.plan import Estimates, width_for
 from cnnlab.studies.removals import blocks_to_leave_out, layers_to_leave_out
 from cnnlab.training.assemble import meta_network
 
@@ -83,3 +92,84 @@ def test_a_plan_is_extended_by_one_of_the_same_study_and_replaced_by_another(tmp
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         Plan.load(tmp_path)
+
+
+@pytest.fixture
+def variants():
+    """Makes configs of variants, and what Hydra composes of the same overrides."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+
+        def make(*fixed: str):
+            config = compose("train", list(fixed), return_hydra_config=True)
+            own = ["seed=3", "study.name=x"]
+
+            def by_hydra(*overrides: str, **changes: int):
+                every = [*fixed, *overrides, *own, *(f"{k}={v}" for k, v in changes.items())]
+                return plain(context.config_loader.load_sweep_config(config, every))
+
+            return Configs(context, config, fixed, own), by_hydra
+
+        yield make
+
+
+VARIANTS = [
+    [],
+    ["model.width=2"],
+    ["model=mlp"],
+    ["model.width=2", "model=mlp", "label_smoothing=0.1"],
+    ["model={name: other, remove: [conv2]}"],
+    ["~model.layers.conv2", "+model.layers.x={kind: norm, after: conv1}"],
+    ["model.remove=[conv1]", "++model.remove=[conv2]"],
+    ["optimizer=sgd", "scheduler=constant", "augment=affine", "optimizer.lr=0.5"],
+    ["augment=null", "callbacks=ema", "~callbacks"],
+    ["data=xo", "data.split_seed=${seed}"],
+    ["hydra.job.name=x", "precision=bf16-mixed"],
+    ["seed=9", "study.margin=0.5"],
+    ["optimizer.nothing=1"],
+    ["+optimizer.lr=1"],
+    ["model=none_such"],
+    ["model@other=mlp"],
+    ["trainer.max_epochs=1,2"],
+]
+
+
+def test_the_config_of_a_run_is_what_hydra_composes_of_its_overrides(variants):
+    configs, by_hydra = variants("model=lenet5", "optimizer.lr=0.2")
+
+    def outcome(function, *arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except EXPECTED as error:
+            return type(error), explain(error)
+
+    for overrides in VARIANTS:
+        expected = outcome(by_hydra, *overrides, **{"seed": 5, "data.split_seed": 6})
+        assert outcome(configs.run, overrides, 5, 6) == expected, overrides
+    assert configs.variant(["model.width=2"]) == by_hydra("model.width=2")
+    configs, _ = variants("run_name=split_${data.split_seed}")
+    assert [configs.run([], seed, seed)["run_name"] for seed in (5, 6)] == ["split_5", "split_6"]
+
+
+def test_variants_of_the_same_groups_are_composed_from_files_once(variants):
+    configs, _ = variants("model=lenet5")
+    loads = []
+    load, configs._loader = configs._loader, SimpleNamespace(load_sweep_config=lambda *a: loads.append(a) or load(*a))
+    load = load.load_sweep_config
+    for width in range(1, 4):
+        for model in ("lenet5", "mlp"):
+            overrides = [f"model={model}", f"model.width={width}"]
+            assert [configs.run(overrides, seed)["seed"] for seed in range(3)] == [0, 1, 2]
+    assert len(loads) == 2
+
+
+def test_a_network_is_timed_once_and_one_of_its_size_not_at_all_when_that_took_long(composed, monkeypatch):
+    estimates, config = Estimates(), composed("model=lenet5")
+    seconds = estimates.seconds(config, 416_520)
+    assert estimates.seconds(composed("model=lenet5", "optimizer.lr=1"), 416_520) == seconds
+    wider = composed("model=lenet5", "model.width=1.1")
+    monkeypatch.setattr("cnnlab.studies.plan.TIMING", 0)
+    assert estimates.seconds(wider, 500_000) == pytest.approx(seconds * 500_000 / 416_520)
+    monkeypatch.setattr("cnnlab.studies.plan.step_seconds", lambda network, *_: 1.0)  # as none of so few steps takes
+    assert estimates.seconds(composed("model=mlp"), 101_632) > 10 * seconds

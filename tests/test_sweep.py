@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from children import forked as cnnlab
 from children import start
 
 from cnnlab.config.compose import conf_dir
+from cnnlab.reporting.compare import compare
 from cnnlab.reporting.events import KINDS
 from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.trained.run import Run
@@ -264,6 +266,18 @@ def test_a_search_prunes_resumes_and_survives_failing_trials(tmp_path):
     assert len({r["optimizer.lr"] for r in rows_of(tmp_path / "outputs/studies/search")}) == 10  # none asked twice
     best = [float(r["val/acc"]) for r in rows_of(tmp_path / "outputs/studies/search") if r["state"] == "complete"]
     assert best == sorted(best, reverse=True)
+    assert len(compare(tmp_path / "outputs/studies/search")) == 10
+    reported = {name: (tmp_path / f"outputs/studies/search/report.{name}").read_text() for name in ("md", "html")}
+    assert "10 of 10 wanted trials are done" in reported["md"]
+    for name in reported:
+        (tmp_path / f"outputs/studies/search/report.{name}").unlink()
+    assert cnnlab("report", "study=outputs/studies/search", cwd=tmp_path).returncode == 0
+    assert reported == {name: (tmp_path / f"outputs/studies/search/report.{name}").read_text() for name in reported}
+    alone = shlex.split(reported["md"].partition("Its command:")[2].splitlines()[2])  # word for word
+    assert alone[:3] == ["python", "-m", "cnnlab.train"]
+    assert cnnlab("train", *alone[3:], cwd=tmp_path).returncode == 0
+    (run,) = (tmp_path / "outputs/runs").iterdir()
+    assert Run.load(run).metrics["val/acc"] == best[0]
 
 
 def test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group(study):

@@ -19,8 +19,9 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
+from cnnlab.config.saved import read_yaml, resolve
 from cnnlab.config.trusted import import_trusted
-from cnnlab.registry import hint, one_line
+from cnnlab.registry import hint
 
 PATHS = (
     "run",
@@ -83,11 +84,8 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
         ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
             `augment`; that group is optional, so that Hydra does not mind.
     """
-    if "hydra" in config and not config.get("augment"):
-        chosen = config.hydra.runtime.choices.get("augment")
-        if chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
-            known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
-            raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+    if "hydra" in config:
+        refuse_unknown_augment(config)
     refuse_unknown_keys(config, command)
     refuse_missing_keys(config, command)
     resolved = _resolved(config)
@@ -95,8 +93,20 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     return resolved
 
 
+def refuse_unknown_augment(config: DictConfig) -> None:
+    """Refuse a choice of `augment` that there is not, which Hydra does not mind where a group is optional.
+
+    Raises:
+        ValueError: names the nearest one there is.
+    """
+    chosen = config.hydra.runtime.choices.get("augment")
+    if not config.get("augment") and chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
+        known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
+        raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
+
+
 def _resolved(config: DictConfig) -> dict[str, Any]:
-    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
     return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
@@ -190,7 +200,7 @@ def load_config(directory: Path) -> dict[str, Any]:
     Raises:
         ValueError: there is no config, or it lacks a key.
     """
-    return _resolved(_read_config(directory))
+    return resolve(_read_config(directory))
 
 
 def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -199,7 +209,7 @@ def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
     """
-    config = _read_config(directory)
+    config: DictConfig = OmegaConf.create(_read_config(directory))
     for override in ["trusted_modules=[]", *overrides]:  # the directory may be somebody else's
         key, _, value = override.partition("=")
         if isinstance(OmegaConf.select(config, key), DictConfig):
@@ -229,22 +239,16 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
     return {**model, "layers": layers, "remove": [], "freeze": [], "repair": False, "width": 1}
 
 
-def _read_config(directory: Path) -> DictConfig:
+def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / ".hydra" / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{directory} is no run directory: it has no .hydra/config.yaml")
+    content: dict[str, Any] = rename_targets(read_yaml(path), MOVED)
     try:
-        config = OmegaConf.load(path)
-    except (YAMLError, UnicodeDecodeError, OSError) as error:  # a tag of Python's too: it is data
-        raise ValueError(f"{path} is damaged: {one_line(error)}") from error
-    if not isinstance(config, DictConfig):
-        raise ValueError(f"{path} is damaged: it holds no mapping")
-    renamed: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(config), MOVED))
-    try:
-        refuse_missing_keys(renamed, "train")
+        refuse_missing_keys(content, "train")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    return renamed
+    return content
 
 
 def quote(override: str) -> str:

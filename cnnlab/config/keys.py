@@ -39,7 +39,7 @@ def refuse_unknown_keys(config: DictConfig, command: str) -> None:
     Raises:
         ValueError: names the key and the nearest one there is.
     """
-    read = set(_references(config))
+    read = set(references(config))
     for path, required, optional in _expected(config, command):
         for key in map(str, _at(config, path)):
             full = f"{path}.{key}" if path else key
@@ -50,8 +50,12 @@ def refuse_unknown_keys(config: DictConfig, command: str) -> None:
             raise ValueError(f"{full}: there is no such key{hint(deeper[0] if deeper else key, known)}")
 
 
-def refuse_missing_keys(config: DictConfig, command: str) -> None:
+def refuse_missing_keys(config: Mapping[str, Any], command: str) -> None:
     """Refuse a config in which a key is missing.
+
+    Args:
+        config: composed, or as plain containers.
+        command: name of its root config, such as "train".
 
     Raises:
         ValueError: names the key.
@@ -94,28 +98,31 @@ def dotted(config: DictConfig) -> list[str]:
     return found
 
 
-def _at(config: DictConfig, path: str) -> Any:
-    """Return the mapping at a path; empty where there is none, or something else, which is refused elsewhere."""
-    node = config._get_node(path) if path else config
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """Return the mapping at a root key; empty where there is none, or something else, which is refused elsewhere."""
+    if not key or not isinstance(config, DictConfig):
+        node = config.get(key) if key else config
+        return node if isinstance(node, Mapping) else {}
+    node = config._get_node(key)
     return node if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing() else {}
 
 
-def _expected(config: DictConfig, command: str) -> Iterator[tuple[str, set[str], set[str]]]:
+def _expected(config: Mapping[str, Any], command: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """Yield the places whose keys are fixed: dotted path, keys that have to be there, keys that may be."""
     always, perhaps = root_keys(command)
     later = set(LATER[""]) if command == "train" else set()
     yield "", set(always) - later, set(perhaps) | later
     if command == "train":
         yield "study", set(_shipped("train")["study"]) - set(LATER["study"]), set(LATER["study"])
-        if isinstance(config.get("trainer"), DictConfig):
-            yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config.trainer))
-    if isinstance(config.get("data"), DictConfig):
-        name = str(config.data.get("name"))
+        if isinstance(config.get("trainer"), Mapping):
+            yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config["trainer"]))
+    if isinstance(config.get("data"), Mapping):
+        name = str(config["data"].get("name"))
         # a source of the user's own reads what its file holds
-        own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config.data))
+        own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config["data"]))
         common = set(_shipped("common/data")) - set(LATER["data"])
         yield "data", {"name", *common, *_source_keys(name)}, own | set(LATER["data"])
-    if isinstance(config.get("model"), DictConfig):
+    if isinstance(config.get("model"), Mapping):
         yield "model", MODEL, {"loss", *_shipped("common/model")}
 
 
@@ -157,7 +164,7 @@ def _shipped(name: str) -> dict[str, Any]:
     return content
 
 
-def _references(node: Any) -> Iterator[str]:
+def references(node: Any) -> Iterator[str]:
     """Yield the dotted keys, from the root, that interpolations in a config read."""
     keys = list(node) if isinstance(node, DictConfig) else range(len(node)) if isinstance(node, ListConfig) else []
     for key in keys:
@@ -168,7 +175,7 @@ def _references(node: Any) -> Iterator[str]:
             for dots, name in re.findall(r"\$\{(?:oc\.select:)?\s*(\.*)([\w.]+)", str(child._value())):
                 yield _absolute(child, dots, name)
         elif isinstance(child, Container) and not child._is_none() and not child._is_missing():
-            yield from _references(child)
+            yield from references(child)
 
 
 def _absolute(node: Any, dots: str, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnlab.config.identity import differing, flatten
 from cnnlab.reporting.tables import Table
-from cnnlab.runs.plan import Plan, runs_of
+from cnnlab.runs.plan import Plan, is_search, runs_of
 from cnnlab.runs.record import Record
 
 
@@ -56,7 +56,7 @@ def _runs_in(directory: str | Path) -> list[tuple[dict[str, Any], Record]]:
     if (path / "run.json").is_file():
         run = Record.load(path)
         return [(_name(run), run)]
-    if (path / "plan.json").is_file():
+    if (path / "plan.json").is_file() and not is_search(path):
         plan = Plan.load(path)
         order = [variant.name for variant in plan.variants]
         jobs = sorted(runs_of(plan, path), key=lambda pair: (order.index(pair[0].variant), pair[0].seed))

@@ -11,21 +11,24 @@ from cnnlab.reporting.latex import latex
 from cnnlab.reporting.markdown import markdown
 from cnnlab.reporting.measure import written
 from cnnlab.reporting.page import page
+from cnnlab.reporting.search import report_search
 from cnnlab.reporting.section import Figure
 from cnnlab.reporting.sections import sections
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
 from cnnlab.reporting.verdicts import missing, seeds_to_decide
-from cnnlab.runs.plan import Variant
+from cnnlab.runs.plan import Variant, is_search
 from cnnlab.runs.record import Record
 
 
 def report(directory: Path) -> str:
-    """Write `results.csv`, `report.html`, `report.md` and `report.tex` into a study's directory; returns what to print.
+    """Write `results.csv`, `report.html` and `.md`, and of a study `.tex`, into its directory; returns what to print.
 
     Raises:
-        ValueError: the directory holds no study.
+        ValueError: the directory holds neither.
     """
+    if is_search(directory):
+        return report_search(directory)
     return write(read_study(directory), directory)
 
 

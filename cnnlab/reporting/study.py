@@ -16,7 +16,7 @@ from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_dif
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import Measure
 from cnnlab.runs.plan import Plan, Variant, runs_of
-from cnnlab.runs.record import Record, read_json
+from cnnlab.runs.record import Record, read_json, saved_config
 
 ResultRow = dict[str, Any]
 
@@ -121,7 +121,8 @@ def assemble(
         _compare_with(reference, others, metric, margin)
     for other in others:
         other.judgement = judged(measure, other.judgement)
-    finished = [(v, run) for v, _, _, run in runs if run is not None and damage(run) is None]
+    damaged = {row["run_dir"] for row in rows if row["status"] == "damaged"}
+    finished = [(v, run) for v, _, place, run in runs if run is not None and place not in damaged]
     curves = {v.name: curves_over(_logged(v.name, rows, directory)) for v in valid}
     _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
     versions = _versions(finished[0][1]) if finished else {}
@@ -152,7 +153,7 @@ def _times(runs: Sequence[Record]) -> tuple[str, str]:
 def damage(run: Record) -> str | None:
     """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
     try:
-        run.info, run.metrics, run.config  # noqa: B018
+        run.info, run.metrics, saved_config(run.directory)
     except ValueError as error:
         return str(error)
     return None

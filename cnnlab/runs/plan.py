@@ -1,4 +1,4 @@
-"""The plan of a study, `plan.json`: its variants, its runs and where they lie."""
+"""The plan of a study or a search, `plan.json`: what is compared or searched, and the runs of a study."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +10,7 @@ from cnnlab.runs.metrics import Measure
 from cnnlab.runs.record import Record, read_json, write_json
 
 SCHEMA = 1
+TRIALS = "trials.log"  # Optuna's journal, in a search's directory
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Plan:
             ValueError: there is none.
         """
         path = directory / "plan.json"
+        if is_search(directory):
+            raise ValueError(f"{directory} is a search and no study; give one of the two another study.name")
         if not path.is_file():
             raise ValueError(f"{directory} is no study: it has no plan.json")
         content = read_json(path)
@@ -82,13 +85,80 @@ class Plan:
     def write(self, directory: Path) -> None:
         """Write `plan.json`, with the variants and jobs of an earlier plan of the same study that this one lacks."""
         directory.mkdir(parents=True, exist_ok=True)
-        if (directory / "plan.json").is_file():
+        if (directory / "plan.json").is_file() or is_search(directory):
             earlier = Plan.load(directory)
             if earlier.identity == self.identity:
                 names, done = {v.name for v in self.variants}, {j.run for j in self.jobs}
                 self.variants += [v for v in earlier.variants if v.name not in names]
                 self.jobs += [j for j in earlier.jobs if j.run not in done]
         write_json(directory / "plan.json", asdict(self))
+
+
+@dataclass
+class Parameter:
+    """What values of a key a search tries."""
+
+    kind: str  # float, int or choice
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: list[Any] | None = None
+
+    @classmethod
+    def of(cls, distribution: Any) -> "Parameter":
+        """The same as one of Optuna's distributions."""
+        if hasattr(distribution, "choices"):
+            return cls("choice", choices=list(distribution.choices))
+        kind = "int" if isinstance(distribution.low, int) else "float"
+        return cls(kind, distribution.low, distribution.high, distribution.log)
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return ", ".join(map(str, self.choices))
+        return f"{self.low} to {self.high}" + (", logarithmic" if self.log else "")
+
+
+@dataclass
+class SearchPlan:
+    """What the `plan.json` of a search says; its trials are in Optuna's journal."""
+
+    name: str
+    command: list[str]
+    run: list[str]  # the command of one run, which the values of a trial complete
+    space: dict[str, Parameter]
+    trials: int  # wanted
+    images: int  # for validation
+    schema: int = SCHEMA
+
+    @classmethod
+    def load(cls, directory: Path) -> "SearchPlan | None":
+        """The plan of a search's directory; None where an earlier version made it.
+
+        Raises:
+            ValueError: it is damaged, or that of a study.
+        """
+        path = directory / "plan.json"
+        if not path.is_file():
+            return None
+        content = read_json(path)
+        if "variants" in content:
+            raise ValueError(f"{directory} is a study and no search; give one of the two another study.name")
+        try:
+            content["space"] = {key: Parameter(**p) for key, p in content["space"].items()}
+            return cls(**content)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+    def write(self, directory: Path) -> None:
+        """Write `plan.json`; that of an earlier command of the same search is replaced."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.load(directory)  # which refuses a study's
+        write_json(directory / "plan.json", asdict(self))
+
+
+def is_search(directory: Path) -> bool:
+    """Whether a directory is that of a search, and not of a study."""
+    return (directory / TRIALS).is_file()
 
 
 def runs_of(plan: Plan, directory: Path) -> Iterator[tuple[Job, Record | None]]:

@@ -1,12 +1,13 @@
 """A study on paper: its variants, what each would cost, whether each can be built, and which runs it is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import log
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from cnnlab.config.identity import Config
+from cnnlab.config.identity import Config, digest
 from cnnlab.data.load import facts
 from cnnlab.data.splits import sizes
 from cnnlab.device import best_device, resolve_precision
@@ -17,6 +18,7 @@ MEASURES = ("params", "macs")  # of capacity, for twins
 MATCHED = 0.02  # how far a twin's capacity may be from the baseline's
 WIDTHS = (0.02, 50.0)  # where a twin's width is looked for
 TIMED_MACS = 2e10  # multiply-adds of a timed step, at most
+TIMING = 2.0  # seconds after which only networks of another size are timed
 
 
 def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
@@ -40,18 +42,46 @@ def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
     return round(nearest, 6)
 
 
-def estimate(config: Config, macs: int) -> float:
-    """Seconds one run would take, from a few timed steps on random images, and as many images as it would see."""
-    train, val, test = sizes(config["data"])
-    limit = config["trainer"].get("limit_train_batches")  # Lightning's: a whole number of batches, or a share of them
-    if limit is not None:
-        train = min(train, limit * config["data"]["batch_size"] if isinstance(limit, int) else round(limit * train))
-    batch = max(1, min(config["data"]["batch_size"], train, int(TIMED_MACS / max(macs, 1))))
-    accelerator = config["trainer"]["accelerator"]
-    device = torch.device("cpu" if accelerator == "cpu" else best_device())
-    half = resolve_precision(config["precision"], accelerator) == "bf16-mixed"
-    shape, classes = facts(config["data"])
-    network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
+class Estimates:
+    """Estimates how long runs take, from a few timed steps of each network on random images.
+
+    A network is timed once. When that has taken TIMING seconds in all, the time of one whose multiply-adds are within
+    a factor of two is scaled instead, so that a study of 200 networks is planned in seconds, too.
+    """
+
+    def __init__(self) -> None:
+        self._timed: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}  # by setting: macs, seconds for an image
+        self._spent = 0.0
+
+    def seconds(self, config: Config, macs: int) -> float:
+        """Return the seconds that one run would take: those of an image, times the images that it would see."""
+        train, val, test = sizes(config["data"])
+        limit = config["trainer"].get("limit_train_batches")  # Lightning's: so many whole batches, or a share of them
+        if limit is not None:
+            train = min(train, limit * config["data"]["batch_size"] if isinstance(limit, int) else round(limit * train))
+        macs = max(macs, 1)
+        batch = max(1, min(config["data"]["batch_size"], train, int(TIMED_MACS / macs)))
+        accelerator = config["trainer"]["accelerator"]
+        device = torch.device("cpu" if accelerator == "cpu" else best_device())
+        half = resolve_precision(config["precision"], accelerator) == "bf16-mixed"
+        shape, classes = facts(config["data"])
+        timed = self._timed.setdefault((shape, classes, batch, device, half), {})
+        structure = digest(config["model"])
+        near = [t for t in timed.values() if macs / 2 <= t[0] <= 2 * macs] if self._spent > TIMING else []
+        if structure not in timed and near:
+            its, taken = min(near, key=lambda t: abs(log(t[0] / macs)))
+            timed[structure] = macs, taken * macs / its
+        elif structure not in timed:
+            started = perf_counter()
+            network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
+            timed[structure] = macs, step_seconds(network, shape, batch, device, half) / batch
+            self._spent += perf_counter() - started
+        epochs: int = config["trainer"]["max_epochs"]
+        return timed[structure][1] * (train * epochs + (val * epochs + test) / 3)
+
+
+def step_seconds(network: Network, shape: Sequence[int], batch: int, device: torch.device, half: bool) -> float:
+    """Return the seconds of a forward and a backward pass, the shortest of three, after one that does not count."""
     network = network.to(device).to(memory_format=torch.channels_last)
     images = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, device=device)
     times = []
@@ -62,9 +92,7 @@ def estimate(config: Config, macs: int) -> float:
         loss.backward()
         float(loss.detach())  # waits for a GPU
         times.append(perf_counter() - started)
-    per_image: float = min(times[1:]) / batch
-    epochs: int = config["trainer"]["max_epochs"]
-    return per_image * (train * epochs + (val * epochs + test) / 3)
+    return min(times[1:])
 
 
 def shown_seconds(seconds: float) -> str:

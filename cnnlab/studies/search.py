@@ -2,20 +2,21 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-from hydra.types import HydraContext
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 
 from cnnlab.config.compose import plain
 from cnnlab.config.identity import config_hash
 from cnnlab.config.keys import refuse_study_keys
-from cnnlab.reporting.tables import Table
-from cnnlab.runs.plan import job_of
+from cnnlab.data.splits import sizes
+from cnnlab.reporting.search import report_search
+from cnnlab.runs.plan import Parameter, SearchPlan, job_of
 from cnnlab.runs.record import Record
 from cnnlab.studies.execute import Task, announcer, carry_out
 from cnnlab.studies.progress import follow
@@ -25,6 +26,8 @@ from cnnlab.training.validate import check
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+
+FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp")  # options with which Hydra finds configs
 
 
 def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], wanted: int, parallel: int) -> None:
@@ -58,7 +61,12 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         name = config_hash({**base, "searched": sorted(space)})
         config.study.name = config.study.name or f"search-{name}"
     directory = Path(str(config.hydra.sweep.dir))
-    directory.mkdir(parents=True, exist_ok=True)
+    ranges = {key: Parameter.of(drawn) for key, drawn in space.items()}
+    command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
+    images = sizes(base["data"])[1]
+    SearchPlan(config.study.name, command, one_run(context, config, fixed, space), ranges, wanted, images).write(
+        directory
+    )
     study = load_search(directory, base["seed"])
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     print(f"search       {os.path.relpath(directory)}", flush=True)
@@ -70,24 +78,46 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         print(f"trial_{cut.number:03d} was cut off: its values are tried again", flush=True)
 
     failed, tally = 0, Tally(wanted, already, unit="trials")
-    while (left := wanted - failed - len(study.get_trials(states=done))) > 0:
-        trials = [study.ask(space) for _ in range(min(parallel, left))]
-        tasks = []
-        for place, trial in enumerate(trials, wanted - left + 1):
-            variant = f"trial_{trial.number:03d}"
-            own = [f"{key}={value}" for key, value in trial.params.items()]
-            own += [f"study.name={config.study.name}", f"study.variant={variant}", f"study.trial={trial.number}"]
-            own += [f"study.varied=[{','.join(sorted(key.lstrip('+') for key in space))}]"]
-            composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
-            run_dir = directory / job_of(variant, composed).run_dir
-            tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
-        tally.expect(task.directory for task in tasks)
-        with follow(tally, announcer(config, tasks)):
-            carry_out(context, config, tasks)
-        failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
-    print(f"\n{summary(study, directory)}")
+    try:
+        while (left := wanted - failed - len(study.get_trials(states=done))) > 0:
+            trials = [study.ask(space) for _ in range(min(parallel, left))]
+            tasks = []
+            for place, trial in enumerate(trials, wanted - left + 1):
+                variant = f"trial_{trial.number:03d}"
+                own = [f"{key}={value}" for key, value in trial.params.items()]
+                own += [f"study.name={config.study.name}", f"study.variant={variant}", f"study.trial={trial.number}"]
+                own += [f"study.varied=[{','.join(sorted(key.lstrip('+') for key in space))}]"]
+                composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
+                run_dir = directory / job_of(variant, composed).run_dir
+                tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
+            tally.expect(task.directory for task in tasks)
+            with follow(tally, announcer(config, tasks)):
+                carry_out(context, config, tasks)
+            failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
+    finally:
+        print(f"\n{report_search(directory)}")
     if failed:
         sys.exit(f"cnnlab: {failed} trials failed; {directory / 'results.csv'} says which")
+
+
+def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
+    """Return the command of one run with all that is not searched, which the values of a trial complete.
+
+    Args:
+        context: Hydra's.
+        config: the config composed without what is searched.
+        fixed: overrides that are not searched.
+        space: keys that are.
+    """
+    given = sys.argv[1:]
+    options = [
+        a for i, a in enumerate(given) if (given[i - 1] if i else "") in FOLDERS or a.partition("=")[0] in FOLDERS
+    ]
+    options += [a for a in given if a.startswith("hydra.searchpath=")]
+    kept = [o for o in fixed if o.partition("=")[0] not in space and not o.startswith(("study.", "hydra.", "hydra/"))]
+    files = context.config_loader.load_configuration(config.hydra.job.config_name, [*fixed], RunMode.RUN)
+    mode = ["hydra.mode=RUN"] if files.hydra.mode == RunMode.MULTIRUN else []  # an experiment that is a search
+    return ["python", "-m", "cnnlab.train", *options, *kept, *mode]
 
 
 def distribution(override: Override) -> Any:
@@ -116,22 +146,3 @@ def tell(study: "Study", trial: "Trial", task: Task) -> bool:
     pruned = study.trials[trial.number].user_attrs.get("pruned", False)
     study.tell(trial, None if pruned else run.metrics["val/acc"], TrialState.PRUNED if pruned else TrialState.COMPLETE)
     return True
-
-
-def summary(study: "Study", directory: Path) -> str:
-    """Write `results.csv`, the best trial first; returns what to print of it."""
-    rows = Table(
-        {
-            "trial": trial.number,
-            "state": trial.state.name.lower(),
-            "val/acc": trial.value
-            if trial.value is not None
-            else max(trial.intermediate_values.values(), default=None),
-            **trial.params,
-        }
-        for trial in study.trials
-    )
-    rows.sort(key=lambda row: (row["state"] != "complete", -(row["val/acc"] or 0)))
-    (directory / "results.csv").write_text(rows.csv(), encoding="utf-8")
-    best = " ".join(f"{key}={value}" for key, value in rows[0].items() if key not in ("trial", "state", "val/acc"))
-    return f"{Table(rows[:10])}\n\nbest         {best}\nresults      {os.path.relpath(directory / 'results.csv')}"

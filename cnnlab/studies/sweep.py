@@ -28,9 +28,10 @@ from cnnlab.runs.checkpoints import read
 from cnnlab.runs.metrics import Measure, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of, runs_of
 from cnnlab.runs.record import Record, completed, locked
+from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task, announcer, carry_out
 from cnnlab.studies.folds import folds_of, hold_out
-from cnnlab.studies.plan import MEASURES, estimate, shown_seconds, width_for
+from cnnlab.studies.plan import MEASURES, Estimates, shown_seconds, width_for
 from cnnlab.studies.progress import follow
 from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tally import Tally
@@ -134,12 +135,9 @@ class Expansion:
             if config.study[key] not in (None, [], False):
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a variant, at the first seed."""
-        every = [*self.fixed, *overrides, *hold_out(0, self.folds)]
-        every += [f"seed={self.seeds[0]}", f"study.name={self.config.study.name}"]
-        return self.context.config_loader.load_sweep_config(self.config, every)
+        self.estimates = Estimates()
+        own = [*hold_out(0, self.folds), f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
+        self.configs = Configs(context, config, self.fixed, own)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
         """All variants that can be, with their jobs, and those that cannot.
@@ -165,19 +163,16 @@ class Expansion:
             return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
         jobs = []
         for variant in valid:
-            composed = self.compose([*variant.overrides, *choice(tuned, variant.name)])
+            overrides = [*variant.overrides, *choice(tuned, variant.name)]
             for seed in self.seeds:
-                composed.seed = seed
-                if self.split_varies and variant.name != one_split:
-                    composed.data.split_seed = seed
+                split_seed = seed if self.split_varies and variant.name != one_split else None
                 for fold in range(self.folds or 1):
-                    if self.folds:
-                        composed.data.fold = fold
-                    jobs.append(job_of(variant.name, plain(composed)))
+                    config = self.configs.run(overrides, seed, split_seed, fold if self.folds else None)
+                    jobs.append(job_of(variant.name, config))
         # a study cut short has all variants at fewer seeds or folds
         jobs.sort(key=lambda job: (self.seeds.index(job.seed), job.fold or 0))
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
-        config = plain(self.compose(valid[0].overrides))
+        config = self.configs.variant(valid[0].overrides)
         compared = self._measure(config)
         points = 100 if compared is None or compared.percent else 1
         margin = None if study.margin is None else study.margin / points
@@ -208,7 +203,7 @@ class Expansion:
         """Nothing, then what the study removes from the network of these overrides."""
         if not any(self.config.study[key] for key in KEYS):
             return [("", [])]
-        config = plain(self.compose(overrides))
+        config = self.configs.variant(overrides)
         already = as_patterns(config["model"].get("remove") or [], "model.remove")
         named = removals(config["study"], config["model"])
         return [("", []), *((n, [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in named.items())]
@@ -218,11 +213,11 @@ class Expansion:
         if variant.reason:
             return variant
         try:
-            config = plain(self.compose(variant.overrides))
+            config = self.configs.variant(variant.overrides)
             network = check(config).network
             if few := lottery(sizes(config["data"])[1], facts(config["data"])[1]):
                 self.warnings[few] = None
-            seconds = estimate(config, network.macs)
+            seconds = self.estimates.seconds(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))
         return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
@@ -232,14 +227,14 @@ class Expansion:
         measure = self.config.study.match
         name = f"{variant.name}-same_{measure}"
         try:
-            width = width_for(plain(self.compose(variant.overrides)), measure, getattr(baseline, measure))
+            width = width_for(self.configs.variant(variant.overrides), measure, getattr(baseline, measure))
         except ValueError as error:
             return Variant(name, variant.overrides, variant.removed, reason=str(error))
         return Variant(name, [*variant.overrides, f"model.width={width}"])
 
     def kinship(self, plan: Plan) -> dict[str, str | None]:
         """For each variant, what those have in common that can be trained together with it; say which are alone."""
-        configs = {v.name: plain(self.compose(v.overrides)) for v in plan.variants if not v.reason}
+        configs = {v.name: self.configs.variant(v.overrides) for v in plan.variants if not v.reason}
         alone: dict[str, list[str]] = {}
         for name, config in configs.items():
             if reason := why_alone(config):
@@ -278,7 +273,7 @@ class Expansion:
         valid = [v for v in plan.variants if not v.reason and v.name != plan.one_split]
         for variant in valid:
             tasks[variant.name] = []
-            for tried in choices(tune, plain(self.compose(variant.overrides))):
+            for tried in choices(tune, self.configs.variant(variant.overrides)):
                 own = [f"seed={TUNING_SEED}", f"study.name={plan.name}", f"study.variant={variant.name}"]
                 own.append("study.tuning=true")
                 overrides = [*self.fixed, *variant.overrides, *tried, *own]

@@ -1,11 +1,13 @@
 """What a train config is refused for, before anything is made: late or obscure failures, said early and in one line."""
 
 import inspect
+import json
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import isfinite
 from tempfile import TemporaryDirectory
 
@@ -213,14 +215,21 @@ def _trainer(config: Config) -> None:
     if config["trainer"].get("limit_train_batches") == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     with prefix_errors("trainer"), _silent_lightning():
-        precision = resolve_precision(config["precision"], config["trainer"]["accelerator"])
-        Trainer(
-            **config["trainer"],
-            precision=precision,  # type: ignore[arg-type]
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
+        _make_trainer(
+            json.dumps(config["trainer"]), resolve_precision(config["precision"], config["trainer"]["accelerator"])
         )
+
+
+@cache
+def _make_trainer(options: str, precision: str) -> None:
+    """Make a Trainer with options as JSON, once for all variants of a study that have the same."""
+    Trainer(
+        **json.loads(options),
+        precision=precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
 
 
 @contextmanager

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cnnlab.runs.plan import TRIALS
 from cnnlab.training.callbacks.history import epoch_metrics
 
 if TYPE_CHECKING:
     from optuna import Study
-
-STORAGE = "trials.log"  # Optuna's journal, in the search's directory
 
 
 def load_search(directory: Path, seed: int) -> "Study":
@@ -23,7 +22,7 @@ def load_search(directory: Path, seed: int) -> "Study":
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(directory / STORAGE))),
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(directory / TRIALS))),
         study_name="search",
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
