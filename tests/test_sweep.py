@@ -85,7 +85,8 @@ def test_the_same_command_runs_nothing_again_and_more_seeds_extend_it(study):
     extended = cnnlab(*command, "seed=0,2", cwd=cwd)
     assert "4 of 8 runs are completed already" in extended.stdout
     assert len(rows_of(directory)) == 12
-    assert not any(path.exists() for path in over_seeds)  # those of three seeds have taken their places
+    # those of three seeds have taken their places; a seed in between may leave the lowest and highest as they are
+    assert not any(path.exists() for path in over_seeds if path.parts[-3] == "mean")
     assert {p: p.stat().st_mtime_ns for p in before if p.suffix == ".ckpt"}.items() <= before.items()
 
 

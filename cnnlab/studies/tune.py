@@ -5,7 +5,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cnnlab.runs.plan import Variant
 from cnnlab.runs.record import Record, completed
 
 SEED = 900_001  # of all trials, which no study has by accident
@@ -55,11 +54,11 @@ def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
     return next((list(row["overrides"]) for row in tuned if row["variant"] == variant and row["chosen"]), [])
 
 
-def choose(variant: Variant, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
+def choose(variant: str, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
     """Tell what became of the trials of a variant, and which had the best validation accuracy, of equals the first.
 
     Args:
-        variant: that was tuned.
+        variant: its name.
         trials: overrides and run directory of each.
 
     Returns rows of `variant`, `overrides`, `val/acc` (None where a trial failed) and `chosen`.
@@ -70,9 +69,9 @@ def choose(variant: Variant, trials: Sequence[tuple[list[str], Path]]) -> list[d
     found = [Record.load(place).metrics["val/acc"] if completed(place) else None for _, place in trials]
     known = [value for value in found if value is not None]
     if not known:
-        raise ValueError(f"study.tune: all {len(trials)} trials of {variant.name} failed; see {trials[0][1].parent}")
+        raise ValueError(f"study.tune: all {len(trials)} trials of {variant} failed; see {trials[0][1].parent}")
     best = found.index(max(known))
     return [
-        {"variant": variant.name, "overrides": overrides, "val/acc": value, "chosen": number == best}
+        {"variant": variant, "overrides": overrides, "val/acc": value, "chosen": number == best}
         for number, ((overrides, _), value) in enumerate(zip(trials, found, strict=True))
     ]
