@@ -59,6 +59,27 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return _svg(figure, "blocks")
 
 
+def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Accuracy without each block of trained networks, in order of depth; dotted: the whole network.
+
+    Args:
+        tables: by name of the network, rows of `test/acc`, the intact network first, as
+            `Run.evaluate(lesion="each_block")` returns them; blocks that cannot be deleted are left out.
+    """
+    figure, axes = _figure(6.4, 3.4)
+    for (name, (intact, *rows)), colour in zip(tables.items(), cycle(PALETTE), strict=False):
+        points = [
+            (100 * i / len(rows), 100 * r["test/acc"]) for i, r in enumerate(rows, 1) if r["test/acc"] is not None
+        ]
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=".")
+        axes.axhline(100 * intact["test/acc"], color=colour, linestyle=":", linewidth=1)
+    axes.set_xlabel("place of the deleted block, % of the depth")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_ylim(0, 100)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _svg(figure, "single-blocks")
+
+
 def _figure(width: float, height: float) -> "tuple[object, Axes]":
     from matplotlib.figure import Figure
 

@@ -5,7 +5,7 @@ networks. Replacing an output by its mean keeps the next layer's input at its us
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -17,7 +17,7 @@ from cnnlab.models.arrangement import blocks_of
 from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import pick
-from cnnlab.reporting.plots import deleted_blocks
+from cnnlab.reporting.plots import deleted_blocks, single_blocks
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record, read_json, write_json
@@ -48,7 +48,8 @@ def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapp
         by: what replaces an output, see `lesion`.
         data: a data config as a plain mapping; the run's own if not given.
 
-    Returns rows as `lesion` does; for "blocks:4" as `lesion_blocks` does.
+    Returns rows as `lesion` does, for "each_block" with a plot in `evaluate/each_block-<data>-<by>.svg`; for "blocks:4"
+    as `lesion_blocks` does.
 
     Raises:
         ValueError: an unknown layer, channel or replacement, or a single lesion that cannot be.
@@ -56,7 +57,10 @@ def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapp
     classifier = load_trained(run)
     if isinstance(asked, str) and asked.startswith("blocks:"):
         return lesion_blocks(run, blocks(classifier, by), asked.partition(":")[2], by, data)
-    return lesion(run, expand(classifier, asked, by), by, data)
+    rows = lesion(run, expand(classifier, asked, by), by, data)
+    if asked == "each_block":
+        _write_plot(run, f"each_block-{(data or run.config['data'])['name']}-{by}", single_blocks, rows)
+    return rows
 
 
 def lesion(
@@ -151,9 +155,13 @@ def lesion_blocks(
                 "change": mean(values) - intact["test/acc"] if values else None,
             }
         )
-    plot = run.directory / "evaluate" / f"blocks-{(data or run.config['data'])['name']}-{by}.svg"
-    plot.write_text(deleted_blocks({run.config["model"]["name"]: rows}), encoding="utf-8")
+    _write_plot(run, f"blocks-{(data or run.config['data'])['name']}-{by}", deleted_blocks, rows)
     return rows
+
+
+def _write_plot(run: Record, name: str, plot: Callable[[Mapping[str, Table]], str], rows: Table) -> None:
+    path = run.directory / "evaluate" / f"{name}.svg"
+    path.write_text(plot({run.config["model"]["name"]: rows}), encoding="utf-8")
 
 
 def draws(blocks: Sequence[str], number: int) -> list[tuple[str, ...]]:
