@@ -66,7 +66,7 @@ tensorboard: .venv/.ready  ## look at all runs in a browser
 
 bench: .venv/.ready  ## speed and memory against plain PyTorch loops, as ratios; takes more than an hour
 	@for case in lenet5 alexnet_cifar; do $(BIN)/python benchmarks/epoch.py $$case $(ARGS) || exit; echo; done
-	@for part in floor graph memory evaluation startup beside looking play pack sweep scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
+	@for part in floor graph memory evaluation startup beside looking play pack sweep study_scale scaling speedrun; do $(BIN)/python benchmarks/$$part.py || exit; echo; done
 
 bench-gpu: .venv/.ready  ## what a GPU makes of it: graphs, seeds trained together, the CIFAR-10 record; minutes
 	@$(BIN)/python benchmarks/graph.py && $(BIN)/python benchmarks/pack.py --members 8 32 && $(BIN)/python benchmarks/speedrun.py

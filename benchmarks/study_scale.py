@@ -23,7 +23,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from cnnlab.config.compose import write_composed
-from cnnlab.runs.answers import Answers, read_answers, write_answers
+from cnnlab.runs.answers import Answers, read_answers, read_classes, write_answers
 from cnnlab.runs.plan import Plan
 from cnnlab.runs.record import read_json, write_json
 
@@ -70,7 +70,7 @@ def fill(study: Path, run: Path, seed: int = 0) -> None:
         changed = {stage: other(given, random) for stage, given in answers.items()}
         accuracies = {f"{stage}/acc": float(given.hits.mean()) for stage, given in changed.items()}
         write_json(directory / "metrics.json", metrics | accuracies)
-        write_answers(directory, changed)
+        write_answers(directory, changed, read_classes(run))
 
 
 def other(answers: Answers, random: np.random.Generator) -> Answers:

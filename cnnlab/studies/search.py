@@ -64,9 +64,8 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
     ranges = {key: Parameter.of(drawn) for key, drawn in space.items()}
     command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
     images = sizes(base["data"])[1]
-    SearchPlan(config.study.name, command, one_run(context, config, fixed, space), ranges, wanted, images).write(
-        directory
-    )
+    single = one_run(context, config, fixed, space)
+    SearchPlan(config.study.name, command, single, ranges, wanted, images).write(directory)
     study = load_search(directory, base["seed"])
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     print(f"search       {os.path.relpath(directory)}", flush=True)
