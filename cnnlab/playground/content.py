@@ -42,13 +42,11 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
         shown, names = some_pictures(run, classifier, pictures)
         means = validation_means(run, classifier)
     step("weights")
-    checked = shown.images if len(shown) else _noise(classifier)
+    checked = shown.images if len(shown) else noise(classifier)
     described, store = describe(classifier.network, checked, means)
-    network, accuracy = classifier.network, run.metrics.get("test/acc")
-    lead = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
     return {
         "title": name if without_images(data) else f"{name} on {data['name']}",
-        "lead": lead + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else ""),
+        "lead": size_and_accuracy(run, classifier),
         "classes": classifier.classes,
         "pictures": {
             "start": store.add(shown.images.numpy()),
@@ -58,6 +56,13 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
         "prepare": preparation(run, classifier, shown.images),
         **described,
     }, store
+
+
+def size_and_accuracy(run: Record, classifier: Classifier) -> str:
+    """Say in a line how large the network of a run is and how well it did."""
+    network, accuracy = classifier.network, run.metrics.get("test/acc")
+    size = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
+    return size + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else "")
 
 
 def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Images, list[str]]:
@@ -89,6 +94,7 @@ def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[s
     }
 
 
-def _noise(classifier: Classifier) -> Tensor:
+def noise(classifier: Classifier) -> Tensor:
+    """Return images drawn by chance, always the same, for a network without a dataset."""
     shape = classifier.hparams["input_shape"]
     return torch.rand(FEWEST, *shape, generator=torch.Generator().manual_seed(0))
