@@ -1,5 +1,6 @@
 """All that a page of a run holds: its network, some validation pictures, how pictures are prepared, names."""
 
+import math
 from typing import Any
 
 import torch
@@ -76,6 +77,14 @@ def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Imag
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     names = [f"validation picture {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
     return Images(data.val.images[chosen].contiguous(), labels[chosen]), names
+
+
+def pictures_of(described: dict[str, Any], store: Store) -> Tensor:
+    """Return the pictures (N, C, H, W) of a page."""
+    pictures, shape = described["pictures"], described["input"]["shape"]
+    start, count = pictures["start"], len(pictures["labels"])
+    end = start + count * math.prod(shape)
+    return torch.tensor(bytearray(store.bytes[start:end]), dtype=torch.uint8).view(count, *shape)
 
 
 def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[str, Any]:

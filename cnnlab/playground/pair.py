@@ -1,12 +1,10 @@
 """What a page holds in which two networks answer the same drawing."""
 
-import math
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from cnnlab.playground.content import content, noise, preparation, size_and_accuracy
+from cnnlab.playground.content import content, noise, pictures_of, preparation, size_and_accuracy
 from cnnlab.playground.describe import describe, operations
 from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import Announce
@@ -29,7 +27,7 @@ def pair(run: Record, beside: Record, pictures: int, step: Announce) -> tuple[di
     _refuse_unlike(run, one, beside, other)
     operations(other.network)  # refused before the first is looked at
     described, store = content(run, pictures, step)
-    shown = _pictures(described, store)
+    shown = pictures_of(described, store)
     means = validation_means(beside, other) if len(shown) and not without_images(beside.config["data"]) else {}
     its, numbers = describe(other.network, shown if len(shown) else noise(other), means)
     names = _names(run, beside)
@@ -65,14 +63,6 @@ def _names(*runs: Record) -> list[str]:
         for run, info in zip(runs, infos, strict=True)
     ]
     return names if len(set(names)) == len(names) else [run.directory.resolve().name for run in runs]
-
-
-def _pictures(described: dict[str, Any], store: Store) -> Tensor:
-    """Return the pictures (N, C, H, W) of a page."""
-    pictures, shape = described["pictures"], described["input"]["shape"]
-    start, count = pictures["start"], len(pictures["labels"])
-    end = start + count * math.prod(shape)
-    return torch.tensor(bytearray(store.bytes[start:end]), dtype=torch.uint8).view(count, *shape)
 
 
 def _split(run: Record) -> dict[str, Any]:

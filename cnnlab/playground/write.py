@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnlab.playground.content import content
 from cnnlab.playground.pair import pair
+from cnnlab.playground.snapshots import over_time
 from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
@@ -19,7 +20,7 @@ SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
     *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix",
-    "sums", "origins", "layers", "edges", "silence", "player", "main",
+    "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
 )  # fmt: skip
 
 
@@ -34,8 +35,10 @@ def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
     Raises:
         ValueError: no checkpoint, a network that the page cannot compute, or two that do not take the same pictures.
     """
-    with steps("play", 3) as step:
+    with steps("play", 4) as step:
         described, store = content(run, pictures, step) if beside is None else pair(run, beside, pictures, step)
+        step("snapshots")
+        described["time"] = [] if beside else over_time(run, described, store)
         step("page")
         name = "index" if beside is None else f"with-{beside.directory.resolve().name}"
         page = run.directory / "play" / f"{name}.html"
@@ -62,6 +65,7 @@ def html(described: dict[str, Any], store: Store) -> str:
     )
     return template.render(
         title=described["title"],
+        time=described.get("time"),
         lead=described["lead"],
         networks=[
             {"suffix": suffix, "name": its.get("name"), "lead": its.get("note")}

@@ -119,6 +119,7 @@ function openPage(bytes) {
   if (first === undefined) setBase(paper(), "an empty picture");
   else setBase(pictures[first].values(), description.pictures.names[first]);
   for (const player of players) player.countIntact();
+  if (description.time?.length) makeTime([...description.time, { tensors: description.tensors }], players[0].learn);
   document.body.classList.add("ready");
 }
 

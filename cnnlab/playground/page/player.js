@@ -8,8 +8,8 @@
  */
 function makePlayer(its, bytes, engine, suffix, page) {
   const { layers } = its, answer = makeAnswer(its.classes, suffix), inSight = new Set(), column = byId(`column${suffix}`);
-  const tensors = readTensors(its.tensors, bytes), blocks = blocksOf(layers.map(({ name }) => name));
-  let lesion = null, intactCounted = false;
+  const blocks = blocksOf(layers.map(({ name }) => name));
+  let lesion = null, intactCounted = false, tensors = readTensors(its.tensors, bytes);
 
   const origins = makeOrigins(layers, () => ({ engine: engine(), input: page.input(), lesion, tensors }), () => sections, page.seen);
   const hooks = { toggle: page.silence.toggle, toggleBlock: (_, members) => page.silence.toggleAll(members), ...origins };
@@ -19,6 +19,8 @@ function makePlayer(its, bytes, engine, suffix, page) {
     page.refresh();
   }, { rootMargin: "300px" });
   for (const { element } of sections) observer.observe(element);
+  const filters = its.time?.length ? sections.map(makeFilters).filter(Boolean) : [];
+  for (const show of filters) show(tensors);
   makeEdges(byId(`edges${suffix}`), sections, column);
 
   /** Send the input through, and show it; the promise of the answer in words. */
@@ -60,8 +62,20 @@ function makePlayer(its, bytes, engine, suffix, page) {
     });
   }
 
+  /** Take the weights of another moment of the training. */
+  async function learn(described) {
+    await engine().ask("learn", { tensors: described });
+    tensors = readTensors(described, bytes);
+    for (const show of filters) show(tensors);
+    byId(`accuracy-silenced${suffix}`).hidden = true;
+    intactCounted = false;
+    countIntact();
+    await page.refresh();
+  }
+
   return {
     its,
+    learn,
     follow,
     silenced,
     countIntact,
