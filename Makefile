@@ -8,7 +8,7 @@ BIN := .venv/bin
 # where Python may not keep what it has compiled, every start of torch takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train test test-fast soak lint format reference tensorboard bench bench-gpu lock audit clean coverage
+.PHONY: help setup train play test test-fast soak lint format reference tensorboard bench bench-gpu lock audit clean coverage
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,10 @@ train: .venv/.ready  ## train LeNet-5 on handwritten digits; ARGS="data=mnist mo
 	@$(BIN)/python -m cnnlab.train $(ARGS)
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+play: train  ## train LeNet-5 on handwritten digits, and open the page in which it runs; ARGS as for train
+	@run=$$(ls -td outputs/runs/*/ | head -n 1); page=$${run}play/index.html; $(BIN)/python -m cnnlab.play run="$$run" || exit; \
+	  test -z "$$DISPLAY$$WAYLAND_DISPLAY" -a "$$(uname)" != Darwin || $(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" || true
 
 test: .venv/.ready  ## all tests, two files at a time; ARGS="-k network" passes options on
 	@$(PYTEST) $(ARGS)

@@ -13,8 +13,12 @@ def _task(config: dict[str, Any]) -> None:
     pictures = config["pictures"]
     if not isinstance(pictures, int) or pictures < 0:
         raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
-    run = Run.chosen(config).reading(config["data_dir"])
-    page = play(run, pictures)
+    asked = config["run"]
+    if isinstance(asked, list) and len(asked) != 2:
+        raise ValueError(f"run=[{','.join(map(str, asked))}]: give one run directory, or two, [BASE,ABLATED]")
+    each = asked if isinstance(asked, list) else [asked]
+    runs = [Run.chosen(config | {"run": one}).reading(config["data_dir"]) for one in each]
+    page = play(runs[0], pictures, *runs[1:])
     size = page.stat().st_size / 1e6
     print(f"page         {os.path.relpath(page)} ({size:.1f} MB), to be opened in a browser")
 

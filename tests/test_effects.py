@@ -443,6 +443,7 @@ EFFECTS: dict[str, Row] = {
     "callbacks.early_stopping.mode": Row("max", epochs, base=f"{STOP} callbacks.early_stopping.patience=1"),
     "callbacks.early_stopping.patience": Row("1", epochs, base=f"{STOP} optimizer.lr=0", gives="^2$"),
     "callbacks.ema.decay": Row("0.5", weights, base="callbacks=ema"),
+    "callbacks.snapshots.count": Row("2", files, base="callbacks=snapshots"),
     "callbacks.lookahead.every": Row("2", weights, base="callbacks=lookahead"),
     "callbacks.lookahead.decay": Row("0.1", weights, base="callbacks=lookahead callbacks.lookahead.every=2"),
     "callbacks.filters.every_n_epochs": Row("1", of("filters"), base=only("filters")),

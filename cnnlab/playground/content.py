@@ -1,5 +1,6 @@
 """All that a page of a run holds: its network, some validation pictures, how pictures are prepared, names."""
 
+import math
 from typing import Any
 
 import torch
@@ -42,13 +43,11 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
         shown, names = some_pictures(run, classifier, pictures)
         means = validation_means(run, classifier)
     step("weights")
-    checked = shown.images if len(shown) else _noise(classifier)
+    checked = shown.images if len(shown) else noise(classifier)
     described, store = describe(classifier.network, checked, means)
-    network, accuracy = classifier.network, run.metrics.get("test/acc")
-    lead = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
     return {
         "title": name if without_images(data) else f"{name} on {data['name']}",
-        "lead": lead + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else ""),
+        "lead": size_and_accuracy(run, classifier),
         "classes": classifier.classes,
         "pictures": {
             "start": store.add(shown.images.numpy()),
@@ -58,6 +57,13 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
         "prepare": preparation(run, classifier, shown.images),
         **described,
     }, store
+
+
+def size_and_accuracy(run: Record, classifier: Classifier) -> str:
+    """Say in a line how large the network of a run is and how well it did."""
+    network, accuracy = classifier.network, run.metrics.get("test/acc")
+    size = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
+    return size + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else "")
 
 
 def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Images, list[str]]:
@@ -71,6 +77,14 @@ def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Imag
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     names = [f"validation picture {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
     return Images(data.val.images[chosen].contiguous(), labels[chosen]), names
+
+
+def pictures_of(described: dict[str, Any], store: Store) -> Tensor:
+    """Return the pictures (N, C, H, W) of a page."""
+    pictures, shape = described["pictures"], described["input"]["shape"]
+    start, count = pictures["start"], len(pictures["labels"])
+    end = start + count * math.prod(shape)
+    return torch.tensor(bytearray(store.bytes[start:end]), dtype=torch.uint8).view(count, *shape)
 
 
 def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[str, Any]:
@@ -89,6 +103,7 @@ def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[s
     }
 
 
-def _noise(classifier: Classifier) -> Tensor:
+def noise(classifier: Classifier) -> Tensor:
+    """Return images drawn by chance, always the same, for a network without a dataset."""
     shape = classifier.hparams["input_shape"]
     return torch.rand(FEWEST, *shape, generator=torch.Generator().manual_seed(0))

@@ -16,12 +16,13 @@ LARGEST = 2**26  # parameters: those of AlexNet, in a file of some 170 MB
 TOLERANCE = 1e-4  # of the largest logit, to which 16 bits have to give the same answers
 
 
-def describe(network: Network, images: Tensor, means: Mapping[str, Tensor]) -> tuple[dict[str, Any], Store]:
+def describe(network: Network, images: Tensor | None, means: Mapping[str, Tensor]) -> tuple[dict[str, Any], Store]:
     """Describe a network in evaluation mode, its input normalisation included.
 
     Args:
         network: on the CPU.
-        images: (N, C, H, W) as it takes them; large weights are stored in 16 bits if its answers to these stay.
+        images: (N, C, H, W) as it takes them; large weights are stored in 16 bits if its answers to these stay; without
+            images in any case.
         means: of layers, the mean output of each channel; may be empty.
 
     Returns `input`, `layers` and `tensors` as the page's engine takes them, and the bytes that they point into.
@@ -30,7 +31,7 @@ def describe(network: Network, images: Tensor, means: Mapping[str, Tensor]) -> t
         ValueError: names the layer that the page cannot compute, or the network is too large for a page.
     """
     ops = operations(network)
-    store = Store(rounded=keeps_answers(network, images))
+    store = Store(rounded=images is None or keeps_answers(network, images))
     answers = class_layer(network.table)
     layers = [
         {

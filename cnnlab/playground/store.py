@@ -32,6 +32,13 @@ class Store:
         self.tensors.append(entry)
         return len(self.tensors) - 1
 
+    def join(self, other: "Store") -> list[dict[str, Any]]:
+        """Take over another store's bytes; returns its tensors as they lie here."""
+        shift = len(self.bytes)
+        self.bytes += other.bytes
+        places = ("start", "factors")
+        return [{key: n + shift if key in places else n for key, n in entry.items()} for entry in other.tensors]
+
     def add(self, values: "np.ndarray[Any, Any]") -> int:
         """Add an array; returns where it begins, a multiple of 4."""
         start = len(self.bytes)

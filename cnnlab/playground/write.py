@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.playground.content import content
+from cnnlab.playground.pair import pair
+from cnnlab.playground.snapshots import over_time
 from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
@@ -18,24 +20,28 @@ SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
     *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix",
-    "sums", "origins", "layers", "edges", "silence", "main",
+    "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
 )  # fmt: skip
 
 
-def play(run: Record, pictures: int) -> Path:
+def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
     """Write `play/index.html` in a run's directory; returns its path.
 
     Args:
         run: a finished run.
         pictures: validation pictures in the page, at most.
+        beside: another, whose network answers the same drawing, on a page named `with-` and its directory's name.
 
     Raises:
-        ValueError: no checkpoint, or a network that the page cannot compute.
+        ValueError: no checkpoint, a network that the page cannot compute, or two that do not take the same pictures.
     """
-    with steps("play", 3) as step:
-        described, store = content(run, pictures, step)
+    with steps("play", 4) as step:
+        described, store = content(run, pictures, step) if beside is None else pair(run, beside, pictures, step)
+        step("snapshots")
+        described["time"] = [] if beside else over_time(run, described, store)
         step("page")
-        page = run.directory / "play" / "index.html"
+        name = "index" if beside is None else f"with-{beside.directory.resolve().name}"
+        page = run.directory / "play" / f"{name}.html"
         page.parent.mkdir(exist_ok=True)
         page.write_text(html(described, store), encoding="utf-8")
     return page
@@ -59,7 +65,13 @@ def html(described: dict[str, Any], store: Store) -> str:
     )
     return template.render(
         title=described["title"],
+        time=described.get("time"),
         lead=described["lead"],
+        networks=[
+            {"suffix": suffix, "name": its.get("name"), "lead": its.get("note")}
+            for suffix, its in (("", described), ("-b", described.get("beside")))
+            if its is not None
+        ],
         policy=policy,
         style=style,
         script=script,

@@ -145,6 +145,11 @@ def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
     """Return of every layer the mean output of each channel over the run's validation images, to be broadcast."""
     data = DataModule(run.config["data"])
     data.setup()
+    return channel_means(classifier, data.val.images, run.config["data"]["eval_batch_size"])
+
+
+def channel_means(classifier: Classifier, images: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """Return of every layer the mean output of each channel over images (N, C, H, W), to be broadcast."""
     sums: dict[str, Any] = {}
 
     def add(name: str, inputs: Any, output: Tensor) -> None:
@@ -154,5 +159,5 @@ def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
 
     layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
     with watch(layers, add):
-        classifier.walk(data.val.images, run.config["data"]["eval_batch_size"])
-    return {name: total / len(data.val) for name, total in sums.items()}
+        classifier.walk(images, batch_size)
+    return {name: total / len(images) for name, total in sums.items()}

@@ -1,13 +1,20 @@
 // The worker: answers what the page asks, drawings first, and counts right answers in between.
 
-let network = null, pictures = null, counting = null;
+let network = null, loaded = null, pictures = null, counting = null;
 const SLICE = 24; // ms of counting before the page is listened to again
 
 const handlers = {
   load({ description, bytes, allowWasm }) {
+    loaded = { description, bytes, allowWasm };
     network = buildNetwork(description, bytes, allowWasm);
     pictures = readPictures(description, bytes);
     return { how: network.how };
+  },
+  /** Take other weights, as described by `tensors`. */
+  learn({ tensors }) {
+    clearTimeout(counting);
+    network = buildNetwork({ ...loaded.description, tensors }, loaded.bytes, loaded.allowWasm);
+    return {};
   },
   /** Logits of the intact network and, where something is silenced, of the other, and the values of wanted parts. */
   show({ input, silence, wanted }) {

@@ -8,9 +8,9 @@ function softmax(logits) {
   return powers.map((value) => value / sum);
 }
 
-/** The answer's part of the page: show(intact, logits, silenced), counted(which, {hits, of}). */
-function makeAnswer(classes) {
-  const body = byId("bars"), rows = Array.from({ length: Math.min(classes.length, classes.length > MOST ? GUESSES : MOST) }, () => {
+/** The answer's part of the page: show(intact, logits, silenced), which returns it in words, and counted(which, {hits, of}). */
+function makeAnswer(classes, suffix) {
+  const part = (id) => byId(id + suffix), body = part("bars"), rows = Array.from({ length: Math.min(classes.length, classes.length > MOST ? GUESSES : MOST) }, () => {
     const name = make("th", { scope: "row" }), bars = ["now", "before"].map((kind) => make("span", { class: `bar ${kind}` }));
     const numbers = ["now", "before"].map((kind) => make("span", { class: `number ${kind}` }));
     const row = make("tr", {}, name, make("td", { class: "track", "aria-hidden": "true" }, ...bars), ...numbers.map((number) => make("td", {}, number)));
@@ -22,7 +22,7 @@ function makeAnswer(classes) {
     const now = softmax(logits), before = softmax(intact), best = largest(now), was = largest(before);
     const order = classes.map((_, i) => i);
     if (classes.length > MOST) order.sort((a, b) => now[b] - now[a]);
-    document.body.classList.toggle("silenced", silenced);
+    part("answers").classList.toggle("silenced", silenced);
     rows.forEach(({ row, name, bars, numbers }, i) => {
       const c = order[i];
       name.textContent = classes[c];
@@ -33,14 +33,14 @@ function makeAnswer(classes) {
       });
     });
     const answer = `${classes[best]}, ${percent(now[best])}`, intactly = `${classes[was]}, ${percent(before[was])}`;
-    for (const place of ["answer", "strip-answer"]) byId(place).textContent = classes[best];
-    for (const place of ["sureness", "strip-sureness"]) byId(place).textContent = percent(now[best]);
-    byId("intact-answer").textContent = silenced ? `intact: ${intactly}` : "";
-    announce(silenced ? `answer with layers silenced: ${answer}; intact: ${intactly}` : `answer: ${answer}`);
+    for (const place of ["answer", "strip-answer"]) part(place).textContent = classes[best];
+    for (const place of ["sureness", "strip-sureness"]) part(place).textContent = percent(now[best]);
+    part("intact-answer").textContent = silenced ? `intact: ${intactly}` : "";
+    return silenced ? `answer with layers silenced: ${answer}; intact: ${intactly}` : `answer: ${answer}`;
   }
 
   function counted(which, { hits, of, done }) {
-    const place = byId(`accuracy-${which}`), finished = done === of;
+    const place = part(`accuracy-${which}`), finished = done === of;
     place.hidden = !done;
     place.querySelector("b").textContent = done ? percent(hits / done) : "";
     place.querySelector("span").textContent = finished ? `${hits} of ${of} pictures` : `${hits} of ${done}, counting to ${of}`;

@@ -16,7 +16,7 @@ function shownParts({ ops, kind }) {
  * `hooks` are toggle(name, channel or null), which silences it or lets it speak again; explained(layer, part, place), a
  * promise of elements that say where a value comes from; and left(), when none is chosen any more.
  */
-function makeLayer(layer, before, hooks) {
+function makeLayer(layer, before, hooks, suffix) {
   const parts = shownParts(layer), head = make("div", { class: "head" }), sum = make("div");
   const panel = make("div", { class: "value", role: "region", "aria-label": `a value of ${layer.name}`, hidden: true }, head, sum);
   const slide = make("button", { type: "button", "aria-pressed": "false", onclick: () => play(!sliding) }, "Slide");
@@ -25,8 +25,8 @@ function makeLayer(layer, before, hooks) {
   const grids = parts.map(([part, title], i) => makeGrid(title, layer.ops[part].shape, (place) => chosen(i, place)));
   const element = make(
     "section",
-    { class: "layer", id: `layer-${layer.name}`, "aria-labelledby": `name-${layer.name}` },
-    make("header", {}, make("h3", { id: `name-${layer.name}` }, layer.name), make("p", { class: "what" }, layerWords(layer)), silence),
+    { class: "layer", id: `layer${suffix}-${layer.name}`, "aria-labelledby": `name${suffix}-${layer.name}` },
+    make("header", {}, make("h3", { id: `name${suffix}-${layer.name}` }, layer.name), make("p", { class: "what" }, layerWords(layer)), silence),
     make("p", { class: "facts" }, layerFacts(layer, before)),
     passing,
     make("div", { class: "grids" }, ...grids.map((grid) => grid.element)),
@@ -104,13 +104,13 @@ function makeLayer(layer, before, hooks) {
   return self;
 }
 
-/** All layers, those of a block together; returns the sections of layers in order. */
-function makeLayers(layers, hooks, onto) {
+/** All layers, those of a block together, with ids that begin with `layer` and the suffix; returns their sections in order. */
+function makeLayers(layers, hooks, onto, suffix) {
   const blocks = blocksOf(layers.map(({ name }) => name));
   const blockOf = (name) => Object.keys(blocks).find((prefix) => blocks[prefix].includes(name));
   let open = null, before = "input";
   return layers.map((layer) => {
-    const block = blockOf(layer.name), section = makeLayer(layer, before, hooks);
+    const block = blockOf(layer.name), section = makeLayer(layer, before, hooks, suffix);
     if (block && open?.block !== block) {
       const members = layers.filter(({ name, answers }) => blocks[block].includes(name) && !answers).map(({ name }) => name);
       const button = make("button", { type: "button", "aria-pressed": "false", "data-block": block, onclick: () => hooks.toggleBlock(block, members) }, "Silence block");

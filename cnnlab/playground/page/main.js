@@ -1,22 +1,22 @@
 // Start the page: one input at a time goes through the network, and everything that is in sight shows it.
 
 const description = JSON.parse(byId("network").textContent);
-const { layers, classes, input: inputOf, prepare } = description;
-layers.input = inputOf.shape;
+const { layers, input: inputOf, prepare } = description, SUFFIXES = ["", "-b"]; // of the ids of both networks' elements
+const networks = [description, ...(description.beside ? [{ ...description, ...description.beside }] : [])];
+for (const its of networks) its.layers.input = its.input.shape;
 
-let engine = null, currentInput = null;
+let engines = [], currentInput = null;
 const started = start();
 
 async function start() {
   const bytes = await unpack(byId("numbers").textContent);
-  engine = await startEngine(description, bytes);
+  engines = await Promise.all(networks.map((its) => startEngine(its, bytes)));
   openPage(bytes);
-  return engine;
 }
 
 function openPage(bytes) {
   const pictures = readPictures(description, bytes), [channels, height, width] = inputOf.shape;
-  const hasMeans = layers.some(({ mean }) => mean !== null), answer = makeAnswer(classes);
+  const hasMeans = networks.every(({ layers }) => layers.some(({ mean }) => mean !== null));
   const under = new OffscreenCanvas(width, height), seen = makeGrid("as the network sees it", inputOf.shape, () => {}, channels > 1 ? 36 : 84);
   const ink = channels === 1 ? 1 - prepare.paper : null;
   const paper = () => new Float32Array(channels * height * width).fill(prepare.paper);
@@ -47,7 +47,8 @@ function openPage(bytes) {
     const over = drawing.empty() ? title : title === "your drawing" ? title : `${title}, painted over`;
     byId("shown").textContent = over;
     drawing.paint(under, `rgb(${inputOf.mean.length === 3 ? inputOf.mean.map((m) => 255 * m) : Array(3).fill(255 * ink)})`);
-    seen.show(input.map((value, i) => (value - inputOf.mean[Math.floor(i / (height * width))]) / inputOf.std[Math.floor(i / (height * width))]), new Set());
+    const { mean, std } = current.its.input, channelOf = (i) => Math.floor(i / (height * width));
+    seen.show(input.map((value, i) => (value - mean[channelOf(i)]) / std[channelOf(i)]), new Set());
     refresh();
   }
 
@@ -61,71 +62,35 @@ function openPage(bytes) {
     redraw();
   }
 
-  // ---- what is silenced
+  // ---- the networks: one question at a time, the newest drawing next
   const silence = makeSilence(layers, hasMeans, silenceChanged);
-  let lesion = null;
+  const shared = { input: () => input, pictures, silence, seen, refresh };
+  const players = networks.map((its, i) => makePlayer(its, bytes, () => engines[i], SUFFIXES[i], shared));
+  let current = players[0], busy = false, again = false;
 
   function silenceChanged() {
-    lesion = silence.computable();
-    const sources = lesion && lesionOf(layers, lesion).sources;
-    for (const section of sections) section.mark(silence.channels(section.layer.name), Boolean(sources && !sources[section.layer.name]));
-    for (const button of document.querySelectorAll("[data-block]")) {
-      const members = layers.filter(({ name, answers }) => !answers && blocks[button.dataset.block].includes(name)).map(({ name }) => name);
-      button.setAttribute("aria-pressed", String(silence.isSilent(members)));
-    }
+    const chosen = silence.request()?.layers ?? {}, request = silence.computable();
+    for (const player of players) player === current ? player.silenced(chosen, request) : player.silenced({}, null);
     refresh();
-    countSilenced();
   }
-
-  const tensors = readTensors(description.tensors, bytes);
-  const origins = makeOrigins(layers, tensors, () => ({ engine, input, lesion }), () => sections, seen);
-
-  const blocks = blocksOf(layers.map(({ name }) => name));
-  const sections = makeLayers(layers, { toggle: silence.toggle, toggleBlock: (_, members) => silence.toggleAll(members), ...origins }, byId("layers"));
-
-  // ---- through the network: one question at a time, the newest drawing next
-  const inSight = new Set();
-  let busy = false, again = false;
 
   async function refresh() {
     if (busy) return void (again = true);
     busy = true;
     do {
       again = false;
-      const shown = sections.filter(({ element }) => inSight.has(element)), wanted = shown.flatMap((section) => section.wanted);
-      const asked = { input, silence: lesion, wanted }, answered = await engine.ask("show", asked);
-      answer.show(answered.intact, answered.logits, Boolean(asked.silence));
-      let taken = 0;
-      for (const section of shown) section.show(answered.values.slice(taken, (taken += section.wanted.length)));
+      announce((await Promise.all(players.map((player) => player.follow()))).join("; "));
       await new Promise(requestAnimationFrame);
     } while (again);
     busy = false;
   }
 
-  const observer = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) isIntersecting ? inSight.add(target) : inSight.delete(target);
-    refresh();
-  }, { rootMargin: "300px" });
-
-  // ---- right answers among the pictures
-  let intactCounted = false;
-
-  function countSilenced() {
-    byId("accuracy-silenced").hidden = true; // until it is counted
-    if (!intactCounted) return;
-    const its = lesion;
-    if (its && pictures.length) engine.ask("count", { silence: its }, (progress) => its === lesion && answer.counted("silenced", progress));
-    else engine.ask("stop");
-  }
-
-  function countIntact() {
-    if (!pictures.length) return;
-    engine.ask("count", { silence: null }, (progress) => {
-      answer.counted("intact", progress);
-      if (progress.done < progress.of || intactCounted) return;
-      intactCounted = true;
-      if (lesion) countSilenced();
-    });
+  /** Look at the layers of one of two networks. */
+  function lookAt(player) {
+    current = player;
+    for (const other of players) other.inView(other === player);
+    silence.use(player.its.layers);
+    redraw();
   }
 
   // ---- controls
@@ -149,12 +114,12 @@ function openPage(bytes) {
   );
   new ResizeObserver(() => drawing.paint(under, "gray") || redraw()).observe(canvas.parentElement);
 
-  makeEdges(byId("edges"), sections, byId("column"));
-  for (const { element } of sections) observer.observe(element);
+  for (const [i, radio] of document.querySelectorAll("input[name=which]").entries()) radio.addEventListener("change", () => lookAt(players[i]));
   const [first] = spread(pictures);
   if (first === undefined) setBase(paper(), "an empty picture");
   else setBase(pictures[first].values(), description.pictures.names[first]);
-  countIntact();
+  for (const player of players) player.countIntact();
+  if (description.time?.length) makeTime([...description.time, { tensors: description.tensors }], players[0].learn);
   document.body.classList.add("ready");
 }
 
@@ -162,11 +127,12 @@ function openPage(bytes) {
 window.cnnlab = {
   input: async () => (await started, currentInput),
   /** What computes: WebAssembly or JavaScript; `restart(false)` keeps to JavaScript. */
-  how: () => engine.how,
-  restart: async (allowWasm) => (engine = await startEngine(description, await unpack(byId("numbers").textContent), allowWasm)),
-  logits: async (input, silence = null) => (await (await started, engine).ask("logits", { input, silence })).logits,
+  how: () => engines[0].how,
+  restart: async (allowWasm) => (engines[0] = await startEngine(description, await unpack(byId("numbers").textContent), allowWasm)),
+  /** `network` is 1 for the one beside it. */
+  logits: async (input, silence = null, network = 0) => (await (await started, engines[network]).ask("logits", { input, silence })).logits,
   values: async (input, silence = null) => {
     const wanted = layers.flatMap(({ name, ops }) => ops.map((_, part) => [name, part]));
-    return (await (await started, engine).ask("show", { input, silence, wanted })).values;
+    return (await (await started, engines[0]).ask("show", { input, silence, wanted })).values;
   },
 };

@@ -3,15 +3,15 @@
 /**
  * The hooks of layers for chosen values: explained, chosen, left.
  *
- * `now()` gives the engine, the input and what is silenced; `sections()` the layers on the page; `seen` shows the input.
+ * `now()` gives the engine, the input, what is silenced and the weights; `sections()` the layers on the page; `seen` shows the input.
  */
-function makeOrigins(layers, tensors, now, sections, seen) {
+function makeOrigins(layers, now, sections, seen) {
   const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
   const lastPart = (name) => [name, name === "input" ? 0 : named[name].ops.length - 1];
   const shapeOf = (name) => (name === "input" ? layers.input : named[name].shape);
 
   async function explained(layer, part, place) {
-    const { engine, input, lesion } = now(), graph = lesionOf(layers, lesion)?.sources;
+    const { engine, input, lesion, tensors } = now(), graph = lesionOf(layers, lesion)?.sources;
     const sources = graph ? graph[layer.name] : layer.from;
     if (!sources) return []; // left out
     const wanted = [...sources.map(lastPart), ...layer.ops.map((_, number) => [layer.name, number])];

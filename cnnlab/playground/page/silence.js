@@ -45,8 +45,14 @@ function makeSilence(layers, hasMeans, changed) {
   byId("all-speak").addEventListener("click", () => (chosen.clear(), update(), byId("canvas").focus()));
 
   return {
+    request,
     computable,
-    channels: (name) => chosen.get(name),
+    /** Begin anew, with the layers of another network. */
+    use(its) {
+      layers = its;
+      chosen.clear();
+      update();
+    },
     toggle(name, channel) {
       const its = chosen.get(name);
       if (channel === null) its === null ? chosen.delete(name) : chosen.set(name, null);
@@ -55,7 +61,6 @@ function makeSilence(layers, hasMeans, changed) {
       else chosen.set(name, new Set([channel]));
       update();
     },
-    isSilent: (names) => names.every((name) => chosen.get(name) === null),
     toggleAll(names) {
       const silent = names.every((name) => chosen.get(name) === null);
       for (const name of names) silent ? chosen.delete(name) : chosen.set(name, null);

@@ -1,0 +1,18 @@
+// The weights of convolutions as pictures, which form while the network learns.
+
+/** Add the filters of a layer to its section; returns what shows them, or null where it has none to see. */
+function makeFilters({ element, layer }) {
+  const op = layer.ops.find((each) => each.op === "convolution");
+  if (!op || op.kernel[0] * op.kernel[1] === 1) return null;
+  let grid = null;
+
+  return (tensors) => {
+    const { values, shape } = tensors[op.weight], each = shape[1];
+    if (!grid) {
+      const title = each === 1 ? "filters" : `filters, each on ${each} maps in turn`;
+      grid = makeGrid(title, [values.length / (op.kernel[0] * op.kernel[1]), ...op.kernel], (place) => announce(`weight ${showNumber(grid.valueAt(place))}`), 36);
+      element.querySelector(".grids").append(grid.element);
+    }
+    grid.show(values, new Set());
+  };
+}
