@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from cnnlab.models.activations import ACTIVATIONS, activation
 from cnnlab.models.modules import KERNELS
 from cnnlab.playground import slides
+from cnnlab.playground.operations import DESCRIPTIONS
 from cnnlab.playground.write import HERE, hash_of
 from cnnlab.registry import pick
 
@@ -90,6 +94,32 @@ def _losses() -> dict[str, Any]:
     return {"networks": slides.NETWORKS, "targets": slides.TARGETS, "classes": ["class 0", "class 1"]}
 
 
+def _activations() -> dict[str, Any]:
+    return {"activations": {name: _parameters(activation(name, 1)) for name in ACTIVATIONS}, "start": "relu"}
+
+
+def _parameters(module: nn.Module) -> dict[str, Any]:
+    """Describe an activation as the engine does: its kind, its numbers, and what is no number."""
+    described = DESCRIPTIONS[type(module)](module, 0)
+    op: dict[str, Any] = described[0] if described else {"kind": "identity"}
+    learned = {name: values.flatten().tolist() for name, values in op.get("learned", {}).items()}
+    options = {name: value for name, value in op.items() if isinstance(value, float)} | learned
+    fixed = {name: value for name, value in op.items() if isinstance(value, (bool, int))}
+    numbers = {name: value for name, value in fixed.items() if not isinstance(value, bool) and name != "pieces"}
+    return {"kind": op["kind"], "options": options | numbers, "fixed": fixed}
+
+
+def _backprop() -> dict[str, Any]:
+    return {
+        "input": [[1, 0, 2], [0, 1, 1], [2, 1, 0]],
+        "kernel": [[1, 0.5], [-0.5, 1]],
+        "wanted": [[1, 2], [0, 1]],
+        "logits": [2, 1, -1],
+        "target": 1,
+        "rate": 0.1,
+    }
+
+
 LESSONS = {
     "convolution": Lesson(
         "Convolution",
@@ -103,4 +133,11 @@ LESSONS = {
     ),
     "sizes": Lesson("Sizes", "A window of F values has (N - F + 2P) / S + 1 places on N values.", _sizes),
     "losses": Lesson("Losses", "Error rate, squared error and cross-entropy of two networks.", _losses),
+    "activations": Lesson(
+        "Activations",
+        "Each with its derivative and its parameters.",
+        _activations,
+        ("engine/activations",),
+    ),
+    "backprop": Lesson("Backpropagation", "From the error back to the weights, number by number.", _backprop),
 }

@@ -9,31 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnlab.models.network import Network
-from cnnlab.playground.lesson import LESSONS, write_lesson
+from cnnlab.playground.lesson import LESSONS
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "models/worked_examples.json").read_text())
-
-
-@pytest.fixture
-def lesson(browser, tmp_path):
-    """Open a lesson; what it asks for or complains of fails the test."""
-    asked, errors, pages = [], [], []
-
-    def opened(name: str, **options):
-        page = browser.new_page(offline=True, **{"viewport": {"width": 1200, "height": 900}, **options})
-        page.set_default_timeout(5000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text))
-        page.goto(f"file://{write_lesson(name, tmp_path)}")
-        pages.append(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert not errors
-    assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
 def numbers(page, caption: str) -> Tensor:
@@ -211,42 +189,3 @@ def test_stepping_through_the_x_and_o_network(lesson):
     assert said[5] == "votes: for X: 1·0.2 + 1·0.2 + 1·0.2 + 1·0.2 + 1·0.2 = 1"
     page.get_by_label("hide what is not computed yet").check()
     assert page.locator("td.later").count() == 1  # the vote for O
-
-
-def test_sizes_are_those_of_layers(lesson):
-    page = lesson("sizes")
-    listed = [row.split("\t")[:5] for row in page.locator(".listed tbody tr").all_inner_texts()]
-    cases = [[*(str(c[key]) for key in "nfsp"), str(c["out"] or "does not fit")] for c in EXAMPLES["output_sizes"]]
-    assert listed == cases
-    for n, f, s, p in [(7, 3, 3, 0), (7, 3, 3, 1), (12, 4, 3, 2), (3, 5, 1, 0), (3, 5, 2, 1), (30, 7, 4, 0)]:
-        for label, value in zip(
-            ("N, values of the input", "F, of the window", "S, stride", "P, padding at each end"),
-            (n, f, s, p),
-            strict=True,
-        ):
-            enter(page, label, value)
-        conv = {"kind": "conv", "channels": 1, "kernel_size": f, "stride": s, "padding": p}
-        words = page.inner_text("#formula")
-        try:
-            row = Network({"layers": {"conv1": conv, "head": {"kind": "classifier"}}}, (1, n, n), 2).table[0]
-        except ValueError:
-            assert "does not fit" in words
-            continue
-        assert len(numbers(page, "places")) == row.output_shape[1]
-        assert ("does not fit" in words) == bool(row.note)
-
-
-def test_losses_of_the_two_networks(lesson):
-    page = lesson("losses")
-    read = "[...document.querySelectorAll('.listed td')].map((cell) => Number(cell.dataset.value))"
-    keys = ("classification_error", "mean_squared_error", "cross_entropy")
-    expected = [EXAMPLES["losses"][name][key] for name in ("nn1", "nn2") for key in keys]
-    assert equal(torch.tensor(page.evaluate(read)), expected)
-    for y, row in enumerate([[0.2, 0.8], [0.5, 0.5], [0.7, 0.3]]):
-        for x, p in enumerate(row):
-            page.get_by_label(f"network 1: probabilities of class 0 and class 1, row {y}, column {x}").fill(str(p))
-    p, targets = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.7, 0.3]]), torch.tensor(EXAMPLES["losses"]["targets"])
-    squares = (p - F.one_hot(targets, 2)).square().sum(1).mean()
-    assert equal(torch.tensor(page.evaluate(read)[:3]), [2 / 3, squares, F.nll_loss(p.log(), targets)])
-    page.get_by_label("network 2: probabilities of class 0 and class 1, row 1, column 0").fill("0.9")
-    assert "Row 1 is no probabilities" in page.locator("[role=alert]").all_inner_texts()[1]

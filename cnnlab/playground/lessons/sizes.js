@@ -20,7 +20,7 @@ function lesson({ cases }, root) {
 
   for (const its of cases) {
     const choose = () => (Object.entries(fields).forEach(([name, field]) => field.set(its[name])), show());
-    const button = make("button", { type: "button", class: "quiet", onclick: choose }, `${its.n}, ${its.f}, ${its.s}, ${its.p}`);
+    const button = make("button", { type: "button", "aria-label": `Try ${its.n}, ${its.f}, ${its.s}, ${its.p}`, onclick: choose }, "Try");
     const { fits, places: number } = outputSize(its.n, its.f, its.s, its.p);
     body.append(make("tr", {}, ...["n", "f", "s"].map((name) => make("td", {}, String(its[name]))), make("td", {}, String(its.p)), make("td", {}, fits ? String(number) : "does not fit"), make("td", {}, button)));
   }
