@@ -1,6 +1,7 @@
-"""The trained network alive on one page: `play/index.html` in the run directory, which needs no network connection."""
+"""The trained network alive on one page, `play/index.html` in the run directory, or a lesson's: both work offline."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from cnnlab.config.command import command
@@ -8,6 +9,8 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
+    if config["lesson"] is not None:
+        return _lesson(config)
     from cnnlab.playground.write import play
 
     pictures = config["pictures"]
@@ -21,6 +24,16 @@ def _task(config: dict[str, Any]) -> None:
     page = play(runs[0], pictures, *runs[1:])
     size = page.stat().st_size / 1e6
     print(f"page         {os.path.relpath(page)} ({size:.1f} MB), to be opened in a browser")
+
+
+def _lesson(config: dict[str, Any]) -> None:
+    from cnnlab.playground.lesson import write_lesson
+
+    for key in ("run", "init_from"):
+        if config[key] is not None:
+            raise ValueError(f"lesson={config['lesson']} and {key}={config[key]}: give one of them")
+    page = write_lesson(config["lesson"], Path(config["output_dir"]) / "lessons")
+    print(f"page         {os.path.relpath(page)}, to be opened in a browser")
 
 
 main = command("play", _task)

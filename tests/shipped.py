@@ -14,6 +14,7 @@ INPUTS = {
     "alexnet": ((3, 227, 227), 1000),
     "convnetjs_mnist": ((1, 24, 24), 10),
     "xo_cnn": ((1, 9, 9), 2),
+    "xo_slides": ((1, 9, 9), 2),
 }
 LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
 # without those that are made of the blocks of another: for tests that take long for each layer

@@ -1,10 +1,11 @@
 """Weight initialisation by name, from (seed, layer name)."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from math import sqrt
+from math import isfinite, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,15 +47,58 @@ def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Linear]:
     ]
 
 
-def initialise(module: nn.Module, scheme: str | None) -> None:
-    """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults."""
+def initialise(module: nn.Module, scheme: str | None, given: Collection[str] = ()) -> None:
+    """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults.
+
+    Args:
+        given: `weights`, `bias`: what is left alone, because the model gives its values.
+    """
     if scheme is None:
         return
     draw = pick(SCHEMES, scheme, "init")
     for part in drawn_parts(module):
-        draw(part.weight)
-        if part.bias is not None:
+        if "weights" not in given:
+            draw(part.weight)
+        if part.bias is not None and "bias" not in given:
             nn.init.zeros_(part.bias)
+
+
+@torch.no_grad()
+def start_from(module: Any, weights: Sequence[Any] | None, bias: bool | Sequence[float]) -> nn.Module:
+    """Set the initial values of a layer to those that a model gives; a bias that it does not give starts at 0 then.
+
+    Args:
+        module: a convolution or dense layer of torch.
+        weights: nested lists of the weights' shape, or None for those that are drawn.
+        bias: a number for each value or map that comes out, or whether there is a bias.
+
+    Raises:
+        ValueError: another shape than the layer's, or what is no finite number.
+    """
+    for name, values, parameter in (("weights are", weights, module.weight), ("bias is", bias, module.bias)):
+        if parameter is None or values is None or isinstance(values, bool):
+            continue
+        given, wanted = _shape(name, values), tuple(parameter.shape)
+        if given != wanted:
+            shown, needed = ("x".join(map(str, shape)) or "one number" for shape in (given, wanted))
+            raise ValueError(f"{name} {shown} where the layer has {needed}")
+        parameter.copy_(torch.tensor(values, dtype=parameter.dtype))
+    if weights is not None and bias is True:
+        nn.init.zeros_(module.bias)
+    made: nn.Module = module
+    return made
+
+
+def _shape(name: str, values: Any) -> tuple[int, ...]:
+    """Return the shape of nested lists of finite numbers."""
+    if not isinstance(values, (list, tuple)):
+        if isinstance(values, bool) or not isinstance(values, (int, float)) or not isfinite(values):
+            raise ValueError(f"{name} nested lists of numbers, and {values!r} is none")
+        return ()
+    shapes = {_shape(name, value) for value in values}
+    if len(shapes) > 1:
+        raise ValueError(f"{name} nested lists, and in one of them not all are of the same length")
+    return (len(values), *next(iter(shapes), ()))
 
 
 @contextmanager

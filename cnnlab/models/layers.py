@@ -10,7 +10,8 @@ Args:
     kernel_size: height and width of the window, one number or two.
     stride: step of the window, one number or two; the size of the window unless given.
     padding: pixels added at each edge, one number or two.
-    bias: add a trained bias to each value or map that comes out.
+    bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+    weights: nested lists of the values that the weights start from, outputs first; drawn unless given.
     ceil: keep the windows that reach over the right and lower edge.
     output_size: height and width of what comes out, one number or two.
     p: probability of each value or map to be zeroed in training.
@@ -19,9 +20,11 @@ Args:
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from cnnlab.models.initialisation import start_from
 from cnnlab.models.merges import Add, Concat, Multiply, Shape
 from cnnlab.models.modules import (
     Conv1d,
@@ -98,8 +101,9 @@ def conv(
     padding: Size | str = 0,
     dilation: Size = 1,
     groups: int = 1,
-    bias: bool = True,
+    bias: bool | list[float] = True,
     connections: list[list[int]] | None = None,
+    weights: list[Any] | None = None,
 ) -> nn.Module:
     """Convolve along one or two axes.
 
@@ -111,11 +115,14 @@ def conv(
         connections: for each filter a list of the maps it sees, as for LeNet-5's C3; all of its group unless given.
     """
     if connections is not None:
+        if weights is not None or not isinstance(bias, bool):
+            raise ValueError("connections and given weights or bias do not go together; leave one out")
         return SparseConv2d(_maps(shape), channels, kernel_size, connections, stride=stride, padding=padding)
     ones = (1, (1,), (1, 1))
     suspect = dilation not in ones or (kernel_size in ones and stride not in ones)  # torch's may have wrong gradients
     module = _by_rank(shape, Conv1d, Conv2d) if suspect else _by_rank(shape, nn.Conv1d, nn.Conv2d)
-    return module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias)
+    made = module(shape[0], channels, kernel_size, stride, padding, dilation, groups, bias is not False)
+    return start_from(made, weights, bias)
 
 
 @layer(unit=True)
@@ -132,15 +139,17 @@ def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
 
 
 @layer(unit=True, dense=True)
-def linear(shape: Shape, features: int, bias: bool = True) -> nn.Module:
+def linear(shape: Shape, features: int, bias: bool | list[float] = True, weights: list[Any] | None = None) -> nn.Module:
     """Multiply by a weight matrix: a dense layer."""
-    return nn.Linear(shape[0], features, bias)
+    return start_from(nn.Linear(shape[0], features, bias is not False), weights, bias)
 
 
 @layer(dense=True)
-def classifier(shape: Shape, num_classes: int, bias: bool = True) -> nn.Module:
+def classifier(
+    shape: Shape, num_classes: int, bias: bool | list[float] = True, weights: list[Any] | None = None
+) -> nn.Module:
     """End a network in a dense layer of one logit a class; the data gives the number of classes."""
-    return nn.Linear(shape[0], num_classes, bias)
+    return start_from(nn.Linear(shape[0], num_classes, bias is not False), weights, bias)
 
 
 @layer()

@@ -85,7 +85,8 @@ class Network(nn.Sequential):
                 for projection, its in (repair(name, complete, self.shapes) if model.get("repair") else {}).items():
                     self._append(projection, complete_spec(its, {**model, "width": 1}, num_classes), model, seed)
                 self._append(name, complete, model, seed)
-                if spec.get("init") and not drawn_parts(self.get_submodule(name)):
+                given = isinstance(spec.get("weights"), (list, tuple))
+                if spec.get("init") and (given or not drawn_parts(self.get_submodule(name))):
                     raise ValueError(f"init={spec['init']}: kind {spec['kind']} has no weights that it could draw")
             except REFUSALS as error:
                 message = f"{name}: {_one_line(error)}"

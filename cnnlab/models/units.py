@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import torch
 from torch import nn
@@ -71,7 +71,7 @@ def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
     module = make_layer(spec["kind"], shape, options)
     unit.add_module(spec["kind"], module)
     channels = getattr(module, "out_channels", getattr(module, "out_features", shape[0]))
-    initialise(unit, spec.get("init"))
+    initialise(unit, spec.get("init"), [key for key in ("weights", "bias") if isinstance(spec.get(key), (list, tuple))])
     if norm := spec.get("norm"):
         choice, options = kind_and_options(norm, "norm")
         unit.add_module("norm", make_layer(pick(NORMS, choice, "norm"), (channels, *shape[1:]), options))
@@ -93,8 +93,12 @@ def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module
     entry = pick(KINDS, kind, "kind")
     parameters = list(inspect.signature(entry.make).parameters.values())[1:]
     defaults = {p.name: p.default for p in parameters}
-    check_options(f"kind {kind}", options, {k: None if k in LEAST else v for k, v in defaults.items()})
+    lists = {p.name for p in parameters if any(get_origin(form) is list for form in get_args(p.annotation))}
+    lists &= {k for k, v in options.items() if isinstance(v, (list, tuple))}  # which the kind itself checks
+    check_options(f"kind {kind}", options, {k: None if k in LEAST or k in lists else v for k, v in defaults.items()})
     for option, value in options.items():
+        if option in lists:
+            continue
         if option not in LEAST and isinstance(value, (list, tuple)) and isinstance(defaults[option], (int, float)):
             raise ValueError(f"{option} is one number, not {value!r}")
         if option not in LEAST or (value is None and defaults[option] is None):

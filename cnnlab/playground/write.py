@@ -61,7 +61,7 @@ def html(described: dict[str, Any], store: Store) -> str:
     )
     policy = (
         "default-src 'none'; img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'; "
-        f"script-src {_hash(script)} 'wasm-unsafe-eval'; style-src {_hash(style)}"
+        f"script-src {hash_of(script)} 'wasm-unsafe-eval'; style-src {hash_of(style)}"
     )
     return template.render(
         title=described["title"],
@@ -86,5 +86,6 @@ def _script(name: str) -> str:
     return found.read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """Return the source of a content security policy that allows this text alone."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

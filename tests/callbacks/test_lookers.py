@@ -56,7 +56,7 @@ def test_every_looker_looks_at_every_shipped_network(composed, model, looker):
     smaller = ["model.width=0.125"] if model in LARGE else []
     if model == "densenet40":
         smaller = ["model.remove=[d1*, d2*]"]  # the third block is like the others
-    classifier, data = untrained(composed, model, *smaller, classes=2 if model == "xo_cnn" else 10)
+    classifier, data = untrained(composed, model, *smaller, classes=2 if model.startswith("xo_") else 10)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     options = {"steps": 2, "channels": 2} if looker is Features else {}  # two show the same as four
     found = looked(looker(**options).look, classifier, data)

@@ -189,3 +189,39 @@ def test_lppool_sums_a_ragged_edge_and_has_a_gradient_where_all_is_zero():
     pooled.sum().backward()
     assert images.grad.isfinite().all()
     assert images.grad[0, 0, 2, 2].item() == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("init", [None, "he_normal"])
+def test_layers_start_from_weights_that_are_written_down(init):
+    filters, votes = [[[[1.0, -2.0], [0.5, 0.0]]], [[[0.0, 1.0], [1.0, 0.0]]]], [[0.1] * 8, [-0.1] * 8]
+    layers = {
+        "conv1": {"kind": "conv", "channels": 2, "kernel_size": 2, "weights": filters, "bias": [3, 4]},
+        "head": {"kind": "classifier", "weights": votes},
+    }
+    network = Network({"layers": layers, "init": init, "freeze": ["conv1"]}, (1, 3, 3), 2)
+    assert torch.equal(network.conv1.conv.weight, torch.tensor(filters))
+    assert torch.equal(network.conv1.conv.bias, torch.tensor([3.0, 4.0]))
+    assert torch.equal(network.head.classifier.weight, torch.tensor(votes))
+    assert not network.head.classifier.bias.any()
+    assert [p.requires_grad for p in network.parameters()] == [False, False, True, True]
+    with pytest.raises(ValueError, match="conv1: connections and given weights or bias do not go together"):
+        Network({"layers": {**layers, "conv1": {**layers["conv1"], "connections": [[0], [0]]}}}, (1, 3, 3), 2)
+    with pytest.raises(ValueError, match="conv1: init=dirac: kind conv has no weights that it could draw"):
+        Network({"layers": {**layers, "conv1": {**layers["conv1"], "init": "dirac"}}}, (1, 3, 3), 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"weights": [[1.0, 2.0]]}, r"conv1: weights are 1x2 where the layer has 2x1x2x2"),
+        ({"weights": 1.0}, r"conv1: weights are one number where the layer has 2x1x2x2"),
+        ({"weights": [[1.0], [1.0, 2.0]]}, r"conv1: weights are nested lists, and in one of them not all are"),
+        ({"weights": ["a"]}, r"conv1: weights are nested lists of numbers, and 'a' is none"),
+        ({"bias": [1.0]}, r"conv1: bias is 1 where the layer has 2"),
+        ({"bias": [True, False]}, r"conv1: bias is nested lists of numbers, and True is none"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(wrong, why):
+    layers = {"conv1": {"kind": "conv", "channels": 2, "kernel_size": 2, **wrong}, "head": {"kind": "classifier"}}
+    with pytest.raises(ValueError, match=why):
+        Network({"layers": layers}, (1, 3, 3), 2)

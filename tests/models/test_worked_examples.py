@@ -47,6 +47,18 @@ def test_x_feature_maps_relu_and_pooling_with_a_ragged_edge(name):
     assert close(pooled(once), EXAMPLES["x_pooled_twice"][name])
 
 
+def test_the_slides_network_is_a_model_file(composed):
+    network = Network(composed("model=xo_slides", "data=xo")["model"], (1, 9, 9), 2)
+    pictures = xo.draw(2)[0].float() / 127.5 - 1
+    given = {name: values for name, _, values in network.walk(pictures)}
+    for i, name in enumerate(EXAMPLES["filters"]):
+        assert close(given["mean1"][0, i], EXAMPLES["x_feature_maps"][name])
+        assert close(given["pool1"][0, i], EXAMPLES["x_pooled"][name])
+        assert close(given["pool2"][0, i], EXAMPLES["x_pooled_twice"][name])
+    assert given["flatten"].shape == (2, 12)
+    assert close(given["head"], [[1, 5 / 9], [5 / 9, 1]])  # an X looks like an X, an O like an O
+
+
 def test_data_xo_draws_the_lectures_x():
     picture = xo.draw(1)[0].float() / 127.5 - 1
     assert torch.equal(picture, image(EXAMPLES["x_image"]))

@@ -1,0 +1,143 @@
+"""Write a lesson: the lectures' numbers step by step, as one HTML file that computes them by itself."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cnnlab.models.activations import ACTIVATIONS, activation
+from cnnlab.models.modules import KERNELS
+from cnnlab.playground import slides
+from cnnlab.playground.operations import DESCRIPTIONS
+from cnnlab.playground.write import HERE, hash_of
+from cnnlab.registry import pick
+
+SCRIPTS = ("engine/shapes", "page/elements", "page/colours", "lessons/numbers", "lessons/window")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a page of a lesson holds."""
+
+    title: str
+    lead: str
+    content: Callable[[], dict[str, Any]]  # what its script starts from
+    scripts: tuple[str, ...] = ()  # beside those of all lessons and its own
+
+
+def write_lesson(name: str, folder: Path) -> Path:
+    """Write the page of a lesson, `<folder>/<name>.html`; returns its path.
+
+    Raises:
+        ValueError: there is no such lesson.
+    """
+    lesson = pick(LESSONS, name, "lesson")
+    page = folder / f"{name}.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.write_text(_html(name, lesson), encoding="utf-8")
+    return page
+
+
+def _html(name: str, lesson: Lesson) -> str:
+    """Return the page as text; its content security policy allows its own script, by hash, and no address at all."""
+    from jinja2 import Environment
+
+    style = _read("page/style.css") + _read("lessons/style.css")
+    scripts = [_read(f"{path}.js") for path in (*SCRIPTS, *lesson.scripts, f"lessons/{name}")]
+    script = "\n".join([*scripts, 'lesson(JSON.parse(byId("content").textContent), byId("lesson"));\n'])
+    policy = (
+        "default-src 'none'; img-src data: blob:; base-uri 'none'; form-action 'none'; "
+        f"script-src {hash_of(script)}; style-src {hash_of(style)}"
+    )
+    template = Environment(autoescape=True, trim_blocks=True).from_string(_read("lessons/index.html"))
+    return template.render(
+        title=lesson.title,
+        lead=lesson.lead,
+        policy=policy,
+        style=style,
+        script=script,
+        content=json.dumps(lesson.content()).replace("<", "\\u003c"),
+    )
+
+
+def _read(path: str) -> str:
+    return (HERE / path).read_text(encoding="utf-8")
+
+
+def _convolution() -> dict[str, Any]:
+    edge = [[float(x >= 4) for x in range(9)] for _ in range(9)]
+    return {
+        "pictures": {**slides.letters(), "face": slides.FACE, "curve": slides.CURVE, "edge": edge},
+        "kernels": {
+            **slides.weights()[0],
+            "face detector": slides.FACE_DETECTOR,
+            "curve": slides.CURVE_FILTER,
+            **KERNELS,
+        },
+        "start": {"picture": "X", "kernel": "backslash", "divided": True},
+    }
+
+
+def _xo() -> dict[str, Any]:
+    filters, votes = slides.weights()
+    return {"letters": slides.letters(), "filters": filters, "votes": votes}
+
+
+def _sizes() -> dict[str, Any]:
+    return {"cases": [dict(zip("nfsp", case, strict=True)) for case in slides.SIZES]}
+
+
+def _losses() -> dict[str, Any]:
+    return {"networks": slides.NETWORKS, "targets": slides.TARGETS, "classes": ["class 0", "class 1"]}
+
+
+def _activations() -> dict[str, Any]:
+    return {"activations": {name: _parameters(activation(name, 1)) for name in ACTIVATIONS}, "start": "relu"}
+
+
+def _parameters(module: nn.Module) -> dict[str, Any]:
+    """Describe an activation as the engine does: its kind, its numbers, and what is no number."""
+    described = DESCRIPTIONS[type(module)](module, 0)
+    op: dict[str, Any] = described[0] if described else {"kind": "identity"}
+    learned = {name: values.flatten().tolist() for name, values in op.get("learned", {}).items()}
+    options = {name: value for name, value in op.items() if isinstance(value, float)} | learned
+    fixed = {name: value for name, value in op.items() if isinstance(value, (bool, int))}
+    numbers = {name: value for name, value in fixed.items() if not isinstance(value, bool) and name != "pieces"}
+    return {"kind": op["kind"], "options": options | numbers, "fixed": fixed}
+
+
+def _backprop() -> dict[str, Any]:
+    return {
+        "input": [[1, 0, 2], [0, 1, 1], [2, 1, 0]],
+        "kernel": [[1, 0.5], [-0.5, 1]],
+        "wanted": [[1, 2], [0, 1]],
+        "logits": [2, 1, -1],
+        "target": 1,
+        "rate": 0.1,
+    }
+
+
+LESSONS = {
+    "convolution": Lesson(
+        "Convolution",
+        "A window slides over a picture: at each place the values in it times the weights, added up.",
+        _convolution,
+    ),
+    "xo": Lesson(
+        "The X and O network",
+        "Three filters, ReLU, pooling, pooling, flatten, votes: the network model=xo_slides, value by value.",
+        _xo,
+    ),
+    "sizes": Lesson("Sizes", "A window of F values has (N - F + 2P) / S + 1 places on N values.", _sizes),
+    "losses": Lesson("Losses", "Error rate, squared error and cross-entropy of two networks.", _losses),
+    "activations": Lesson(
+        "Activations",
+        "Each with its derivative and its parameters.",
+        _activations,
+        ("engine/activations",),
+    ),
+    "backprop": Lesson("Backpropagation", "From the error back to the weights, number by number.", _backprop),
+}
