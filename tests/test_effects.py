@@ -36,7 +36,7 @@ from cnnlab.training.fit import load_data
 
 pytestmark = pytest.mark.slow
 
-COMMANDS = ("evaluate", "export", "inspect", "predict", "report", "robustness", "summary")
+COMMANDS = ("evaluate", "export", "inspect", "play", "predict", "report", "robustness", "summary")
 XO = "data=xo_tricky data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2"  # 4 steps an epoch
 PICTURES = "data=image_folder data.path=pictures data.resize=9 data.val_size=0.25 data.batch_size=4 data.epochs=1"
 TINY = "model=xo_cnn trainer=cpu augment=none +callbacks.spy={_target_:test_effects.Spy}"
@@ -513,18 +513,25 @@ IN_DOCS = {"+augment.flip.alternate", "+optimizer.groups"}  # and in no file of 
 ELSEWHERE = {
     "evaluate data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     "export data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
+    "play data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     "inspect data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     **{
         f"{command} data": "test_given.py::test_the_datas_classes_name_those_of_weights_for_as_many"
-        for command in ("export", "inspect", "predict")  # of which the first stands for all, see Run.given
+        for command in ("export", "inspect", "play", "predict")  # of which the first stands for all, see Run.given
     },
+    **dict.fromkeys(
+        ("play run", "play pictures"),
+        "playground/test_play.py::test_choosing_and_counting",
+    ),
+    **dict.fromkeys(("play model", "play init_from"), "playground/test_play.py::test_given_weights_without_pictures"),
+    **dict.fromkeys(("play lesson", "play output_dir"), "playground/test_lessons.py::test_lessons_by_command"),
     "predict data_dir": "test_given.py::test_data_of_other_channels_or_classes_are_refused",
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it
     "summary data_dir": "test_commands.py::test_summary_as_json_is_only_json",
     **{
         f"{command} trusted_modules": "test_trusted.py::test_a_command_knows_what_the_modules_register_that_it_is_told"
-        for command in ("evaluate", "export", "inspect", "predict", "robustness", "summary")
+        for command in ("evaluate", "export", "inspect", "play", "predict", "robustness", "summary")
     },
     "resume": "test_resume.py::test_a_run_stopped_at_any_step_ends_bit_identical",
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind

@@ -10,7 +10,7 @@ Args:
     kernel_size: height and width of the window, one number or two.
     stride: step of the window, one number or two; the size of the window unless given.
     padding: pixels added at each edge, one number or two.
-    bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+    bias: add a trained bias to each value or map that comes out.
     weights: nested lists of the values that the weights start from, outputs first; drawn unless given.
     ceil: keep the windows that reach over the right and lower edge.
     output_size: height and width of what comes out, one number or two.
@@ -112,6 +112,7 @@ def conv(
         padding: pixels of zeros added at each edge, one number or two; or same (stride 1) or valid.
         dilation: step between the values that a window sees, one number or two.
         groups: number of groups of maps; a filter sees those of its own.
+        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
         connections: for each filter a list of the maps it sees, as for LeNet-5's C3; all of its group unless given.
     """
     if connections is not None:
@@ -140,7 +141,11 @@ def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
 
 @layer(unit=True, dense=True)
 def linear(shape: Shape, features: int, bias: bool | list[float] = True, weights: list[Any] | None = None) -> nn.Module:
-    """Multiply by a weight matrix: a dense layer."""
+    """Multiply by a weight matrix: a dense layer.
+
+    Args:
+        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+    """
     return start_from(nn.Linear(shape[0], features, bias is not False), weights, bias)
 
 
@@ -148,7 +153,11 @@ def linear(shape: Shape, features: int, bias: bool | list[float] = True, weights
 def classifier(
     shape: Shape, num_classes: int, bias: bool | list[float] = True, weights: list[Any] | None = None
 ) -> nn.Module:
-    """End a network in a dense layer of one logit a class; the data gives the number of classes."""
+    """End a network in a dense layer of one logit a class; the data gives the number of classes.
+
+    Args:
+        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+    """
     return start_from(nn.Linear(shape[0], num_classes, bias is not False), weights, bias)
 
 
