@@ -71,7 +71,7 @@ class Expansion:
         if config.study.match not in (None, *MEASURES):
             raise ValueError(f"study.match={config.study.match}: known are {' and '.join(MEASURES)}")
         for key in ("variant", "varied", "trial", "tuning"):
-            if config.study[key] not in (None, [], False):
+            if config.study[key] not in (None, []) and config.study[key] is not False:
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
         self.estimates = Estimates()
