@@ -68,7 +68,7 @@ def measures(case: str) -> dict:
     data.setup()
     size, steps = containers(config)["data"]["batch_size"], containers(config)["trainer"].get("limit_train_batches")
     share = slice(size * steps if steps else None)
-    images, labels = data.train.images[share], data.train.labels[share]
+    images, labels = data.train.inputs[share], data.train.labels[share]
     network = getattr(networks, case)
     folder = containers(config)["data_dir"]
     dataset, augment = {

@@ -39,7 +39,7 @@ def main() -> None:
     data = DataModule(config["data"])
     data.setup()
     device = torch.device("cuda" if gpu else "cpu")
-    tensors = [t.to(device) for part in (data.train, data.test) for t in (part.images, part.labels)]
+    tensors = [t.to(device) for part in (data.train, data.test) for t in (part.inputs, part.labels)]
     results = {"cnnlab": [], "plain PyTorch": []}
     for seed in range(args.runs):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

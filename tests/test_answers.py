@@ -21,7 +21,7 @@ def test_they_agree_with_metrics_images_and_predictions(digits_run):
         assert own.hits.mean() == pytest.approx(digits_run.metrics[f"{stage}/acc"])
         assert np.array_equal(own.label, getattr(images, stage).labels.numpy())
     assert read_classes(digits_run.directory) == digits_run.classes
-    predicted = digits_run.predict(images.test.images[:40])
+    predicted = digits_run.predict(images.test.inputs[:40])
     guesses = answers["test"].guess[:40]
     assert [row["label"] for row in predicted] == [digits_run.classes[guess] for guess in guesses]
     probabilities = answers["test"].probability[:40]

@@ -59,7 +59,7 @@ def test_a_run_is_trained_with_them_and_judged_without(tmp_path):
     counts = torch.bincount(data.train.labels, minlength=10)
     expected = counts.sum() / (10 * counts)
     torch.testing.assert_close(classifier.loss.weights, expected)
-    logits = classifier.logits(data.test.images)
+    logits = classifier.logits(data.test.inputs)
     assert run.metrics["test/loss"] == pytest.approx(float(LOSSES["cross_entropy"](logits, data.test.labels)), rel=1e-4)
     assert run.evaluate()["test/loss"] == pytest.approx(run.metrics["test/loss"], rel=1e-4)
 

@@ -121,7 +121,7 @@ def test_predict_takes_any_picture_and_names_the_unreadable(tmp_path, digits_run
     pictures = tmp_path / "my pictures"
     pictures.mkdir()
     for i, mode in enumerate(["L", "RGB", "RGBA", "P", "I;16", "1"]):
-        grey = Image.fromarray(np.kron(test.images[i, 0].numpy(), np.ones((9, 9), np.uint8)))
+        grey = Image.fromarray(np.kron(test.inputs[i, 0].numpy(), np.ones((9, 9), np.uint8)))
         picture = Image.fromarray(np.array(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
         picture.save(pictures / f"{i}-{mode.replace(';', '')}.png")
     (pictures / "6-broken.png").write_bytes(b"\x89PNG nothing")

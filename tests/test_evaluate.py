@@ -30,7 +30,7 @@ def test_evaluate_prepares_images_as_the_run_did(peculiar_run):
 
 def test_predict_prepares_files_as_the_run_did(peculiar_run, tmp_path):
     test = load(peculiar_run.config["data"]).test
-    for i, image in enumerate(test.images[:100]):
+    for i, image in enumerate(test.inputs[:100]):
         Image.fromarray(image[0].numpy()).save(tmp_path / f"{i:03d}.png")
     rows = predict(peculiar_run, sorted(tmp_path.iterdir()))
     right = [row["label"] == str(label) for row, label in zip(rows, test.labels.tolist(), strict=False)]

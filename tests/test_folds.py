@@ -26,8 +26,8 @@ def test_every_training_image_is_held_out_once(composed):
         assert len(data.train) + len(data.val) == 1437
         assert len(data.val) in (287, 288)
         assert training_counts(config) == torch.bincount(data.train.labels, minlength=10).tolist()
-        seen.append(data.val.images)
-    both = torch.cat([whole.train.images, whole.val.images])
+        seen.append(data.val.inputs)
+    both = torch.cat([whole.train.inputs, whole.val.inputs])
     ours, all_images = (torch.unique(images.flatten(1), dim=0) for images in (torch.cat(seen), both))
     assert torch.equal(ours, all_images)
     assert len(torch.cat(seen)) == 1437

@@ -17,6 +17,7 @@ from torchvision.transforms._presets import ImageClassification
 from zoo import filled
 
 import cnnlab
+from cnnlab.data.forms import Facts
 from cnnlab.data.images import read_input
 from cnnlab.models.network import Network
 from cnnlab.models.published import class_names, images_for, published, recognise
@@ -130,7 +131,7 @@ def test_picture_files_get_torchvisions_probabilities(given, squeezenet, picture
 
 def test_files_are_prepared_to_the_same_bytes_as_by_torchvision(given, pictures):
     for file in pictures:
-        ours = read_input(file, 3, (224, 224), given.config["data"])
+        ours = read_input(file, Facts((3, 224, 224), 1000), given.config["data"])
         theirs = PREPARE(Image.open(file).convert("RGB"))
         std, mean = torch.tensor(PREPARE.std).view(3, 1, 1), torch.tensor(PREPARE.mean).view(3, 1, 1)
         assert torch.equal(ours[0], ((theirs * std + mean) * 255).round().to(torch.uint8))
@@ -303,7 +304,7 @@ class Spy:
         from cnnlab.inspection.look import Findings
 
         Spy.seen = {classifier.classes[label] for label in data.val.labels}
-        assert data.val.images.shape[1:] == (3, 224, 224)
+        assert data.val.inputs.shape[1:] == (3, 224, 224)
         return Findings()
 
 

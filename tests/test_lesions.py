@@ -84,7 +84,7 @@ def test_means_are_those_of_the_validation_images(digits_run):
     data = DataModule(digits_run.config["data"])
     data.setup()
     with torch.inference_mode():
-        out = classifier.network.conv1(classifier.network.input(data.val.images))
+        out = classifier.network.conv1(classifier.network.input(data.val.inputs))
     means = validation_means(digits_run, classifier)
     assert torch.allclose(means["conv1"].flatten(), out.double().mean((0, 2, 3)), atol=1e-6)
 

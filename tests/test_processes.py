@@ -159,7 +159,7 @@ def test_the_processes_of_a_machine_hold_the_images_once(tmp_path, launcher, mon
         "from lightning.pytorch import Callback\n"
         "class Maps(Callback):\n"
         "    def on_train_start(self, trainer, pl_module):\n"
-        "        address = trainer.datamodule.train.images.data_ptr()\n"
+        "        address = trainer.datamodule.train.inputs.data_ptr()\n"
         "        for line in open('/proc/self/maps'):\n"
         "            start, end = (int(n, 16) for n in line.split()[0].split('-'))\n"
         "            if start <= address < end:\n"

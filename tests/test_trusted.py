@@ -22,7 +22,7 @@ EXTRA = """
 import torch
 from pathlib import Path
 from torch import nn
-from cnnlab.data.sources import SOURCES, Images, Source, Splits
+from cnnlab.data.sources import SOURCES, Examples, Source, Splits
 from cnnlab.models.layers import layer
 from cnnlab.models.losses import LOSSES
 
@@ -36,7 +36,7 @@ def negative(shape):
 
 
 def load(config):
-    images = Images(torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).repeat(1, 1, 8, 8), torch.arange(40) % 2)
+    images = Examples(torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).repeat(1, 1, 8, 8), torch.arange(40) % 2)
     return Splits(["even", "odd"], images, images)
 
 

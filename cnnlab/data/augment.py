@@ -106,6 +106,10 @@ def views(images: Tensor, flip: bool = False, shift: int = 0) -> list[Tensor]:
     Raises:
         ValueError: a shift by more than the image.
     """
+    if not flip and not shift:
+        return [images]
+    if images.ndim != 4:
+        raise ValueError("test_flip and test_shift move and mirror pictures, which these examples are not")
     if not 0 <= shift < min(images.shape[2:]):
         raise ValueError(f"test_shift must be from 0 to {min(images.shape[2:]) - 1}, not {shift}")
     seen = [images, _moved(images, shift), _moved(images, -shift)] if shift else [images]

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import SUFFIXES, find_images, middle, read_image, resize
+from cnnlab.data.forms import find_files
+from cnnlab.data.images import SUFFIXES, middle, read_image, resize
 
 SPLITS = ("train", "val", "test")
 
@@ -83,7 +84,7 @@ def find(path: str) -> tuple[list[str], dict[str, tuple[list[Path], Tensor]]]:
         for folder in _class_folders(root):
             if folder.name not in classes:
                 raise ValueError(f"{folder.absolute()}: train has no class of this name ({', '.join(classes)})")
-            found = find_images(folder)
+            found = find_files(folder, SUFFIXES)
             if not found and split == "train":
                 raise ValueError(f"{folder.absolute()} holds no image; remove the folder or add images")
             files += found

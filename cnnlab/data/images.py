@@ -1,25 +1,21 @@
 """Image files and sizes: any picture a person has, as the bytes a network was trained on."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.data.forms import Config, Facts, Form
+
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-
-
-def find_images(path: Path) -> list[Path]:
-    """The image files of a folder and its subfolders, sorted."""
-    return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 
 def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
@@ -99,31 +95,31 @@ def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
     return images[:, :, top : top + rows, left : left + columns]
 
 
-def read_input(path: Path, channels: int, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
-    """A picture file as a network gets it, (1, channels, *size).
+def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
+    """A picture file as a network gets it, (1, C, H, W).
 
     Args:
         path: of the file.
-        channels, size: that the network takes.
+        facts: of the network.
         config: the data config that the network was trained with.
 
     Raises:
         OSError, ValueError: as `read_image`.
     """
     short = config.get("resize") if config.get("crop") else None
-    return to_input(read_image(path, channels, short)[None], size, config)
+    return to_input(read_image(path, facts.shape[0], short)[None], facts, config)
 
 
-def to_input(images: Tensor, size: tuple[int, int], config: Mapping[str, Any]) -> Tensor:
-    """Images (N, C, any height and width) as a network gets them, (N, C, *size): scaled, cropped, trimmed, permuted.
+def to_input(images: Tensor, facts: Facts, config: Config) -> Tensor:
+    """Images (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted.
 
     Args:
         images: bytes.
-        size: height and width that the network takes.
+        facts: of the network.
         config: the data config that the network was, or will be, trained with.
     """
     trim = config.get("trim", 0)
-    height, width = size
+    _, height, width = facts.shape
     uncut = (height + 2 * trim, width + 2 * trim)
     if config.get("crop"):
         images = middle(_resize_short(images, config.get("resize")), uncut)
@@ -146,3 +142,36 @@ def permute_pixels(images: Tensor) -> Tensor:
     height, width = images.shape[2:]
     order = torch.randperm(height * width, generator=torch.Generator().manual_seed(0)).to(images.device)
     return images.flatten(2)[:, :, order].view_as(images)
+
+
+def picture_facts(facts: Facts, config: Config) -> Facts:
+    """Facts of pictures as a network gets them, from those of the pictures that were loaded.
+
+    Raises:
+        ValueError: a size, or a number of channels, that cannot be had.
+    """
+    channels, height, width = facts.shape
+    size = config.get("resize")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
+    wanted = config.get("channels")
+    if wanted not in (None, channels):
+        if (channels, wanted) != (1, 3):
+            raise ValueError(
+                f"data.channels={wanted}: images of data={config['name']} have {channels}; only grey ones can be "
+                "repeated, as 3"
+            )
+        channels = wanted
+    height, width = (size or height), (size or width)
+    crop = config.get("crop")
+    if crop is not None:
+        if not isinstance(crop, int) or not 1 <= crop <= min(height, width):
+            raise ValueError(f"data.crop={crop!r} is cut out of {height}x{width} images; raise data.resize")
+        height = width = crop
+    trim = config.get("trim", 0)
+    if not isinstance(trim, int) or not 0 <= 2 * trim < min(height, width):
+        raise ValueError(f"data.trim={trim!r} cuts that many pixels off each edge of {height}x{width} images")
+    return facts._replace(shape=(channels, height - 2 * trim, width - 2 * trim))
+
+
+PICTURES = Form("image", ("channel", "row", "column"), SUFFIXES, picture_facts, to_input, read_input)

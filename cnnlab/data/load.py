@@ -1,10 +1,12 @@
-"""Load the images of a data config, say their shape without loading, and remember what was loaded."""
+"""Load the examples of a data config, say their shape without loading, and remember what was loaded."""
 
 import json
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, ClassVar, Generic, TypeVar
 
+from cnnlab.data.forms import Facts, Form
+from cnnlab.data.images import PICTURES
 from cnnlab.data.sources import Config, Splits, source
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ def forget() -> None:
 
 @Remembered
 def load(config: Config) -> Splits:
-    """All images of a data config, at their own size; grey ones three times over where `channels` is 3.
+    """All examples of a data config, as they are; grey pictures three times over where `channels` is 3.
 
     Raises:
         ValueError: in one line what is missing or damaged, and what to do.
@@ -70,9 +72,10 @@ def load(config: Config) -> Splits:
     splits = source(config).load(config)
     if not len(splits.train):
         raise ValueError(f"data={config['name']} has no training images")
-    (own, _, _), _ = source(config).facts(config)
-    (wanted, _, _), _ = facts(config)
-    return splits if wanted == own else splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
+    own, wanted = source(config).facts(config)[0][0], facts(config).shape[0]
+    if form(config) is not PICTURES or own == wanted:
+        return splits
+    return splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
 
 
 def class_names_of(config: Config) -> list[str]:
@@ -81,27 +84,12 @@ def class_names_of(config: Config) -> list[str]:
     return load(config).classes if names is None else names(config)
 
 
-def facts(config: Config) -> tuple[tuple[int, int, int], int]:
-    """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
-    size = config.get("resize")
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
-    (channels, height, width), classes = source(config).facts(config)
-    wanted = config.get("channels")
-    if wanted not in (None, channels):
-        if (channels, wanted) != (1, 3):
-            raise ValueError(
-                f"data.channels={wanted}: images of data={config['name']} have {channels}; only grey ones can be "
-                "repeated, as 3"
-            )
-        channels = wanted
-    height, width = (size or height), (size or width)
-    crop = config.get("crop")
-    if crop is not None:
-        if not isinstance(crop, int) or not 1 <= crop <= min(height, width):
-            raise ValueError(f"data.crop={crop!r} is cut out of {height}x{width} images; raise data.resize")
-        height = width = crop
-    trim = config.get("trim", 0)
-    if not isinstance(trim, int) or not 0 <= 2 * trim < min(height, width):
-        raise ValueError(f"data.trim={trim!r} cuts that many pixels off each edge of {height}x{width} images")
-    return (channels, height - 2 * trim, width - 2 * trim), classes
+def facts(config: Config) -> Facts:
+    """What a data config tells the network: shape of one example as the network gets it, classes; reads no images."""
+    its = source(config)
+    return its.form.facts(Facts(*its.facts(config)), config)
+
+
+def form(config: Config) -> Form:
+    """The form of a data config's examples."""
+    return source(config).form

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 from cnnlab.data.stream import Files
 
 TURNS = -2  # tells the stream of first turns from those of epochs
@@ -32,12 +32,12 @@ class Batches:
 
     def __init__(
         self,
-        data: Images | Files,
+        data: Examples | Files,
         batch_size: int,
         *,
         seed: int | None = None,
         augment: Augment | None = None,
-        draw: Callable[[int], Images] | None = None,
+        draw: Callable[[int], Examples] | None = None,
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
@@ -74,16 +74,16 @@ class Batches:
             images, labels = images.to(self.device), labels.to(self.device)
             yield self.augmented(images, epoch, step, order), labels
 
-    def drawn(self, epoch: int) -> Images | Files:
+    def drawn(self, epoch: int) -> Examples | Files:
         """The images of an epoch."""
         return self.draw(epoch).to(self.device) if self.draw and self.seed is not None else self.data
 
-    def order(self, epoch: int, data: Images | Files) -> Tensor | None:
+    def order(self, epoch: int, data: Examples | Files) -> Tensor | None:
         """The numbers of the images (N,) as an epoch goes through them; None is their own order."""
         if self.seed is None:
             return None
         order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
-        return order.to(self.device) if isinstance(data, Images) else order
+        return order.to(self.device) if isinstance(data, Examples) else order
 
     def augmented(self, images: Tensor, epoch: int, step: int, order: Tensor | None) -> Tensor:
         """The images of a step as they are trained on."""

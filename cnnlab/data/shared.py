@@ -1,4 +1,4 @@
-"""Images held once for all processes of a run on one machine."""
+"""Examples held once for all processes of a run on one machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cnnlab.data.load import forget
-from cnnlab.data.sources import Images, Splits
+from cnnlab.data.sources import Examples, Splits
 from cnnlab.distributed.world import shared_file
 
 
@@ -20,10 +20,10 @@ def held_once(prepare: Callable[[], Splits]) -> Splits:
     def write(path: Path) -> bool:
         nonlocal own
         own = splits = prepare()
-        if splits.draw or not isinstance(splits.train, Images):
+        if splits.draw or not isinstance(splits.train, Examples):
             return False
         parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-        held = {name: (p.images, p.labels) for name, p in parts.items() if isinstance(p, Images)}
+        held = {name: (p.inputs, p.labels) for name, p in parts.items() if isinstance(p, Examples)}
         torch.save({"classes": splits.classes, "parts": held}, path)
         forget()
         return True
@@ -32,5 +32,5 @@ def held_once(prepare: Callable[[], Splits]) -> Splits:
     if path is None:
         return own or prepare()
     content = torch.load(path, mmap=True, weights_only=True)
-    images = {name: Images(*tensors) for name, tensors in content["parts"].items()}
+    images = {name: Examples(*tensors) for name, tensors in content["parts"].items()}
     return Splits(content["classes"], images["train"], images.get("test"), images["val"])

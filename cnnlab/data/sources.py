@@ -1,4 +1,4 @@
-"""Where images come from: each source gives uint8 tensors, and says their shape and class count before it is loaded.
+"""Where examples come from: each source gives tensors, and says their shape and class count before it is loaded.
 
 To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAME.yaml`.
 """
@@ -18,6 +18,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from cnnlab.data import folder, xo
+from cnnlab.data.forms import Form
+from cnnlab.data.images import PICTURES
 from cnnlab.data.stream import Files
 from cnnlab.data.verify import verify_mnist
 from cnnlab.registry import check_options, pick
@@ -26,48 +28,48 @@ Config = Mapping[str, Any]
 
 
 @dataclass
-class Images:
-    """Images (N, C, H, W) as bytes, and labels (N,) as int64."""
+class Examples:
+    """Inputs (N, ...), bytes, floats or ids of words as int64, and labels (N,) as int64."""
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, index: Tensor) -> "Images":
+    def part(self, index: Tensor) -> "Examples":
         """Those of these numbers."""
-        return Images(self.images[index], self.labels[index])
+        return Examples(self.inputs[index], self.labels[index])
 
     def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels for each index."""
+        """Inputs and labels for each index."""
         for index in indices:
-            yield self.images[index], self.labels[index]
+            yield self.inputs[index], self.labels[index]
 
-    def map(self, step: Callable[[Tensor], Tensor]) -> "Images":
+    def map(self, step: Callable[[Tensor], Tensor]) -> "Examples":
         """The same after one more step."""
-        return Images(step(self.images), self.labels)
+        return Examples(step(self.inputs), self.labels)
 
-    def to(self, device: torch.device) -> "Images":
+    def to(self, device: torch.device) -> "Examples":
         """The same on a device."""
-        return Images(self.images.to(device), self.labels.to(device))
+        return Examples(self.inputs.to(device), self.labels.to(device))
 
 
 @dataclass
 class Splits:
-    """What a source has. Without `val`, validation images are split off `train`; without `test` nothing is tested.
+    """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.
 
-    `draw(epoch)` gives fresh training images each epoch, where a source has no end.
+    `draw(epoch)` gives fresh training examples each epoch, where a source has no end.
     """
 
     classes: list[str]
-    train: Images | Files
-    test: Images | None
-    val: Images | None = None
-    draw: Callable[[int], Images] | None = None
+    train: Examples | Files
+    test: Examples | None
+    val: Examples | None = None
+    draw: Callable[[int], Examples] | None = None
 
     def map(self, step: Callable[[Tensor], Tensor]) -> "Splits":
-        """The same after one more step on all images, those still to be drawn included."""
+        """The same after one more step on all inputs, those still to be drawn included."""
         drawn = self.draw
         return Splits(
             self.classes,
@@ -83,10 +85,11 @@ class Source:
     """How to load one dataset, and its facts, which need no files but a user's own."""
 
     load: Callable[[Config], Splits]
-    facts: Callable[[Config], tuple[tuple[int, int, int], int]]  # shape of one image before `resize`, class count
+    facts: Callable[[Config], tuple[tuple[int, ...], int]]  # shape of one example as loaded, class count
     # changes with the files, where people change them between two runs of a process
     fingerprint: Callable[[Config], str | None] = lambda config: None
-    classes: Callable[[Config], list[str]] | None = None  # their names, where no images have to be read for them
+    classes: Callable[[Config], list[str]] | None = None  # their names, where no examples have to be read for them
+    form: Form = PICTURES
 
 
 def _mnist(config: Config, name: str) -> Splits:
@@ -108,7 +111,7 @@ def _mnist(config: Config, name: str) -> Splits:
             with FileLock(_lock(config, name)):
                 verify_mnist(raw, name)
         parts = {
-            part: Images(
+            part: Examples(
                 mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
                 mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte")),
             )
@@ -130,7 +133,7 @@ def _cifar(config: Config, name: str) -> Splits:
             _fetch(config, name, dataset)
             parts = {train: dataset(config["dir"], train) for train in (True, False)}
     splits = {
-        k: Images(torch.from_numpy(np.ascontiguousarray(v.data.transpose(0, 3, 1, 2))), torch.tensor(v.targets))
+        k: Examples(torch.from_numpy(np.ascontiguousarray(v.data.transpose(0, 3, 1, 2))), torch.tensor(v.targets))
         for k, v in parts.items()
     }
     return Splits(list(parts[True].classes), splits[True], splits[False])
@@ -180,14 +183,14 @@ def _digits(config: Config) -> Splits:
     rows = np.loadtxt(Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
     images = torch.from_numpy((rows[:, :64] * (255 / 16)).round().astype(np.uint8)).view(-1, 1, 8, 8)
     labels = torch.from_numpy(rows[:, 64]).long()
-    everything = Images(images, labels)
+    everything = Examples(images, labels)
     test = torch.from_numpy(np.unpackbits(np.frombuffer(bytes.fromhex(DIGITS_TEST), np.uint8))[: len(labels)] == 1)
     return Splits([str(d) for d in range(10)], everything.part(~test), everything.part(test))
 
 
 def _xo(config: Config) -> Splits:
-    def draw(count: int, stream: int) -> Images:
-        return Images(*xo.draw(count, stream, **config["draw"]))
+    def draw(count: int, stream: int) -> Examples:
+        return Examples(*xo.draw(count, stream, **config["draw"]))
 
     # streams: 0 test, 1 validation, then one for every epoch
     return Splits(
@@ -219,7 +222,7 @@ def _folder(config: Config) -> Splits:
     read = partial(folder.read, channels=config["channels"], size=config["resize"], whole=whole)
     files = {split: Files(*part, read, workers or 0) for split, part in found.items()}
     parts = {
-        split: Images(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
+        split: Examples(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
     }
     return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
 

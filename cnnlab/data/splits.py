@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import to_input
-from cnnlab.data.load import Remembered, facts, load
-from cnnlab.data.sources import Images, Splits
+from cnnlab.data.load import Remembered, facts, form, load
+from cnnlab.data.sources import Examples, Splits
 from cnnlab.data.stream import Files
 
 SAMPLE = 2048
@@ -17,7 +16,7 @@ FEWEST = 100  # validation images, below which what they choose is a lottery: a 
 FEWEST_PER_CLASS = 5
 
 
-def split(data: Images | Files, config: Mapping[str, Any]) -> tuple[Images | Files, Images]:
+def split(data: Examples | Files, config: Mapping[str, Any]) -> tuple[Examples | Files, Examples]:
     """Training and validation images: a permutation that `split_seed` alone decides; `val_size` images or a fraction.
 
     With `folds` the permutation is cut into so many parts, of which the one that `fold` numbers is for validation.
@@ -37,15 +36,15 @@ def _places(count: int, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     return train.sort().values, order[held_out.start : held_out.stop].sort().values
 
 
-def sample(data: Images | Files) -> Tensor:
+def sample(data: Examples | Files) -> Tensor:
     """Images (n, C, H, W) that stand for all: all of those in memory, SAMPLE of files, the same ones every time."""
-    if isinstance(data, Images):
-        return data.images
+    if isinstance(data, Examples):
+        return data.inputs
     return data.part(torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:SAMPLE]).load()
 
 
-def _in_memory(data: Images | Files) -> Images:
-    return data if isinstance(data, Images) else Images(data.load(), data.labels)
+def _in_memory(data: Examples | Files) -> Examples:
+    return data if isinstance(data, Examples) else Examples(data.load(), data.labels)
 
 
 @Remembered
@@ -100,12 +99,8 @@ def prepared(config: Mapping[str, Any]) -> Splits:
     splits = load(config)
     load.forget()
     train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
-    (_, *size), _ = facts(config)
-
-    def sized(images: Tensor) -> Tensor:
-        return to_input(images, (size[0], size[1]), config)
-
-    return replace(splits, train=train, val=val).map(sized)
+    its, to_input = facts(config), form(config).to_input
+    return replace(splits, train=train, val=val).map(lambda inputs: to_input(inputs, its, config))
 
 
 def _held_out(count: int, config: Mapping[str, Any]) -> range:
@@ -126,15 +121,23 @@ def _held_out(count: int, config: Mapping[str, Any]) -> range:
     return range(held_out)
 
 
-def statistics(data: Images | Files) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel, on the scale 0 to 1; a deviation of 0 counts as 1."""
+def statistics(data: Examples | Files) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every channel, bytes on the scale 0 to 1; a deviation of 0 counts as 1.
+
+    Ids of words have none.
+    """
+    inputs = sample(data)
+    if inputs.dtype == torch.int64:
+        return [], []
+    if inputs.dtype != torch.uint8:
+        values = inputs.double().transpose(0, 1).flatten(1)
+        return values.mean(1).tolist(), [s or 1.0 for s in values.std(1, correction=0).tolist()]
     # byte counts are exact whatever the number of images, where float sums are not
     mean, std = [], []
     values = torch.arange(256, dtype=torch.float64) / 255
-    images = sample(data)
-    for channel in range(images.shape[1]):
+    for channel in range(inputs.shape[1]):
         counts = torch.zeros(256, dtype=torch.float64)
-        for part in images[:, channel].split(4096):
+        for part in inputs[:, channel].split(4096):
             counts += torch.bincount(part.flatten(), minlength=256)
         share = counts / counts.sum()
         m = float((share * values).sum())

@@ -29,7 +29,7 @@ class Embeddings(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """One embedding; a network that is nothing but a classifier embeds the image itself."""
         assert data.val is not None
-        images, labels = data.val.images[: self.images], data.val.labels[: self.images]
+        images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)
         last = {name: classifier.network.get_submodule(name)}

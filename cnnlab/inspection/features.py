@@ -38,7 +38,7 @@ class Features(Look):
         """Three pictures a layer, a row for each channel; layers whose output is a vector have no patches."""
         assert data.val is not None
         found = Findings()
-        images = data.val.images[: self.images]
+        images = data.val.inputs[: self.images]
         layers = [
             r.name for r in classifier.network.table if len(r.output_shape) == 3 and has_filters(classifier, r.name)
         ]

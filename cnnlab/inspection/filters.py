@@ -30,7 +30,7 @@ class Filters(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Pictures, ranges and a line of text for every layer."""
         assert data.val is not None
-        images, labels = data.val.images[: self.images], data.val.labels[: self.images].to(classifier.device)
+        images, labels = data.val.inputs[: self.images], data.val.labels[: self.images].to(classifier.device)
         return panel(classifier, images, labels)
 
 

@@ -33,7 +33,7 @@ class Health(Look):
                 found.histograms[f"health/{name}/gradients"] = weight.grad.detach()
         parts = {name: activation_of(classifier.network.get_submodule(name)) for name in layers_of(classifier)}
         with watch(parts, lambda name, inputs, output: outputs.update({name: output.detach()})):
-            classifier.network(data.val.images[:IMAGES].to(classifier.device))
+            classifier.network(data.val.inputs[:IMAGES].to(classifier.device))
         for name, values in outputs.items():
             found.histograms[f"health/{name}/activations"] = values
             found.scalars |= {f"health/{name}/{k}": v for k, v in shares(classifier, name, values).items()}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
-from cnnlab.data.images import read_input
-from cnnlab.data.sources import Images
+from cnnlab.data.load import form
+from cnnlab.data.sources import Examples
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Look, looked
@@ -46,10 +46,10 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     if data.classes != classifier.classes:  # the network was not trained on these data
         assert data.val is not None
         labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
-        data.val, data.classes = Images(data.val.images, labels), classifier.classes
+        data.val, data.classes = Examples(data.val.inputs, labels), classifier.classes
     looks = {name: target(options, Look, trusted)().look for name, options in lookers.items() if options is not None}
     if images:
-        pictures = read_images(run, files_of(images))
+        pictures = read_images(run, files_of(images, run.config["data"]))
         looks |= {
             "filters of the images": lambda of, _: panel(of, pictures),
             "saliency of the images": lambda of, _: saliency(of, pictures),
@@ -89,11 +89,12 @@ def read_images(run: Record, files: list[Path]) -> Tensor:
     Raises:
         ValueError: a file that is no picture.
     """
-    channels, height, width = load_trained(run).hparams["input_shape"]
+    facts, data = load_trained(run).facts, run.config["data"]
+    read = form(data).read
     prepared = []
     for file in files:
         try:
-            prepared.append(read_input(file, channels, (height, width), run.config["data"]))
+            prepared.append(read(file, facts, data))
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)

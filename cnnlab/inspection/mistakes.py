@@ -28,7 +28,7 @@ class Mistakes(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """All of it, on the validation images."""
         assert data.val is not None
-        images, labels = data.val.images, data.val.labels
+        images, labels = data.val.inputs, data.val.labels
         return mistakes(classifier.logits(images), images, labels, classifier.classes, self.errors)
 
 

@@ -24,7 +24,7 @@ class Saliency(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
-        return saliency(classifier, data.val.images[: self.images])
+        return saliency(classifier, data.val.inputs[: self.images])
 
 
 def saliency(classifier: Classifier, images: Tensor) -> Findings:

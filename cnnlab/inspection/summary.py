@@ -34,11 +34,12 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"input_shape is a list of whole numbers of at least 1, such as [3,227,227], not {shape!r}")
     if classes is not None and not (isinstance(classes, int) and classes > 0):
         raise ValueError(f"num_classes is a whole number of at least 1, not {classes!r}")
+    vocabulary: Sequence[str] = ()
     if shape is None or classes is None:
-        data_shape, data_classes = facts(config["data"])
-        shape, classes = shape or data_shape, classes or data_classes
+        data_shape, data_classes, words = facts(config["data"])
+        shape, classes, vocabulary = shape or data_shape, classes or data_classes, words if shape is None else ()
     with torch.device("meta"):
-        network = Network(config["model"], shape, classes)
+        network = Network(config["model"], shape, classes, vocabulary)
     return {
         "model": config["model"]["name"],
         "input_shape": list(shape),

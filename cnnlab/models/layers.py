@@ -62,6 +62,11 @@ class Kind:
         """Whether a layer of this kind gives one value a class."""
         return "num_classes" in self.options
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether a layer of this kind reads ids of words."""
+        return "words" in self.options
+
 
 KINDS: dict[str, Kind] = {}
 

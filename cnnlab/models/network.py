@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnlab.models.arrangement import Spec, arrange, as_patterns, matching, remove_layers
 from cnnlab.models.hooks import watch
 from cnnlab.models.initialisation import drawn_parts, layer_rng
+from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import refuse_misfit, repair, show
 from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
@@ -20,23 +21,28 @@ REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, A
 
 
 class Normalise(nn.Module):
-    """Normalise images to zero mean and unit standard deviation a channel.
+    """Normalise inputs to zero mean and unit standard deviation a channel.
 
-    Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1.
+    Takes (N, C, ...) bytes, 0 to 255, or floats; `mean` and `std` are on the scale of the floats, 0 to 1 for pictures.
+
+    Args:
+        mean, std: per channel.
+        axes: of what follows the channels; 2 for pictures, 0 where inputs are points.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, *[1] * axes))
+        self.register_buffer("std", torch.tensor(std).view(-1, *[1] * axes))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Floats of the same shape, in the memory format that convolutions are fastest in."""
-        scale = 255 if images.dtype == torch.uint8 else 1
-        floats = images.to(self.mean.dtype, memory_format=torch.channels_last, copy=True)
+        scale = 255 if inputs.dtype == torch.uint8 else 1
+        layout = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
+        floats = inputs.to(self.mean.dtype, memory_format=layout, copy=True)
         return floats.sub_(self.mean * scale).div_(self.std * scale)
 
 
@@ -45,10 +51,11 @@ class Network(nn.Sequential):
 
     Args:
         model: what a `conf/model/*.yaml` says, as a plain mapping.
-        input_shape: of one image, (channels, height, width).
+        input_shape: of one example, (channels, height, width) for pictures.
         num_classes: what a layer of kind classifier gives.
-        mean, std: per channel on the scale 0 to 1; the first child, `input`, then normalises, and the network takes
-            bytes. Without them it takes floats as they are.
+        vocabulary: the words by their ids, where examples are sentences.
+        mean, std: per channel; the first child, `input`, then normalises, and the network takes bytes too. Without them
+            it takes floats, or ids of words, as they are.
         seed: with each layer's name, decides its initial weights.
 
     Children are named as the layers are; `table` holds a Row for each. Layers that `model.freeze` names are not
@@ -64,14 +71,16 @@ class Network(nn.Sequential):
         model: Mapping[str, Any],
         input_shape: Sequence[int],
         num_classes: int,
+        vocabulary: Sequence[str] = (),
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if mean is not None and std is not None:
-            self.input = Normalise(mean, std)
+        if mean and std:
+            self.input = Normalise(mean, std, len(input_shape) - 1)
+        self._words = len(vocabulary)
         self.table: list[Row] = []
         self.shapes = {"input": tuple(input_shape)}  # of what each layer gives, without the batch axis
         self.reaches = {"input": Reach.start(input_shape)}  # where in the image a value of a layer looks
@@ -81,7 +90,7 @@ class Network(nn.Sequential):
         self._freeze = as_patterns(model.get("freeze") or [], "model.freeze")
         for name, spec in layers.items():
             try:
-                complete = complete_spec(spec, model, num_classes)
+                complete = complete_spec(spec, model, num_classes, self._words)
                 for projection, its in (repair(name, complete, self.shapes) if model.get("repair") else {}).items():
                     self._append(projection, complete_spec(its, {**model, "width": 1}, num_classes), model, seed)
                 self._append(name, complete, model, seed)
@@ -90,7 +99,8 @@ class Network(nn.Sequential):
                     raise ValueError(f"init={spec['init']}: kind {spec['kind']} has no weights that it could draw")
             except REFUSALS as error:
                 message = f"{name}: {_one_line(error)}"
-                raise ValueError(message + self._cause(message, name, model, input_shape, num_classes)) from error
+                cause = self._cause(message, name, model, input_shape, num_classes, vocabulary)
+                raise ValueError(message + cause) from error
         last, shape = list(self.shapes.items())[-1]
         if shape != (num_classes,):
             raise ValueError(
@@ -106,6 +116,8 @@ class Network(nn.Sequential):
     def _append(self, name: str, spec: Spec, model: Mapping[str, Any], seed: int) -> None:
         """Add a layer behind those that are there."""
         shapes = {source: self.shapes[source] for source in spec["from"]}
+        if self._words and "input" in shapes and not KINDS[spec["kind"]].reads_words:
+            raise ValueError("reads ids of words, which are no quantities; let a layer of kind embedding come first")
         if len(shapes) > 1:
             refuse_misfit(name, spec["kind"], shapes)
         with torch.device("meta"):
@@ -122,8 +134,13 @@ class Network(nn.Sequential):
         self.table.append(row)
         self.shapes[name] = row.output_shape
 
+    def example(self, count: int = 1, device: torch.device | str = "cpu") -> Tensor:
+        """Return inputs (count, ...) of zeros."""
+        dtype = torch.int64 if self._words else torch.uint8
+        return torch.zeros(count, *self.shapes["input"], dtype=dtype, device=device)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Logits (N, num_classes) of inputs (N, ...), pictures (N, C, H, W) perhaps."""
         if self._steps is None:
             logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
             return logits
@@ -186,9 +203,7 @@ class Network(nn.Sequential):
                     break
         self.train(training)
 
-    def _cause(
-        self, message: str, name: str, model: Mapping[str, Any], input_shape: Sequence[int], num_classes: int
-    ) -> str:
+    def _cause(self, message: str, name: str, model: Mapping[str, Any], *facts: Any) -> str:
         """Name the removals before a layer that fails, unless it fails the same way with nothing removed."""
         order = list(arrange(model["layers"]))
         before = [r for r in self.removed if order.index(r) < order.index(name)]
@@ -196,7 +211,7 @@ class Network(nn.Sequential):
             return ""
         try:
             with torch.device("meta"):
-                Network({**model, "remove": []}, input_shape, num_classes)
+                Network({**model, "remove": []}, *facts)
         except ValueError as error:
             if str(error) == message:
                 return ""

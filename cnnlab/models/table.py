@@ -56,8 +56,8 @@ class Reach:
 
     @classmethod
     def start(cls, input_shape: Sequence[int]) -> "Reach":
-        """A pixel sees itself."""
-        axes = tuple(input_shape[1:])
+        """A pixel sees itself; so do a word of a sentence and a coordinate of a point."""
+        axes = tuple(input_shape[1:]) or tuple(input_shape)
         return cls(axes, (0,) * len(axes), (1,) * len(axes), (1,) * len(axes))
 
     def joined(self, other: "Reach") -> "Reach":
@@ -140,7 +140,8 @@ def measure(
         given.append(output.numel())
 
     counter = MultiplyAdds()
-    images = [torch.empty(1, *shape, device="meta") for shape in shapes.values()]
+    dtype = torch.int64 if KINDS[kind].reads_words else None
+    images = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in shapes.values()]
     try:
         with torch.no_grad(), counter, watch(modules, note_shape, before=True), watch(parts, note_size):
             output = _without_warnings(unit.eval(), images)

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 import torch
 from torch import nn
 
+from cnnlab.models import sentences  # noqa: F401  # registers its kinds
 from cnnlab.models.activations import activation
 from cnnlab.models.arrangement import Spec
 from cnnlab.models.initialisation import initialise
@@ -27,8 +28,8 @@ def takes(spec: Mapping[str, Any], key: str) -> bool:
     return key not in spec and (key == "init" or (kind.unit and (key != "dropout" or kind.dense)))
 
 
-def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int) -> Spec:
-    """A layer's description with the model-wide choices it leaves open, its width, and the class count filled in."""
+def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int, words: int = 0) -> Spec:
+    """A layer's description with the model-wide choices it leaves open, its width, and what the data give filled in."""
     kind = pick(KINDS, spec["kind"], "kind")
     full: Spec = {**{key: model.get(key) for key in MODEL_WIDE if takes(spec, key)}, **spec}
     if kind.unit:
@@ -37,6 +38,8 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
                 full[size] = widened(full[size], model.get("width", 1), full.get("groups", 1))
     if kind.gives_classes:
         full["num_classes"] = num_classes
+    if kind.reads_words:
+        full["words"] = words
     return full
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cnnlab.data.augment import augmentation
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 from cnnlab.training.datamodule import DataModule
 
 
@@ -45,12 +45,12 @@ class Together:
         first = self.batches[0]
         epoch = first.epoch()
         data = first.drawn(epoch)
-        assert isinstance(data, Images)
+        assert isinstance(data, Examples)
         orders = torch.stack([b.order(epoch, data) for b in self.batches])  # type: ignore[misc]
         for step in range(len(self)):
             first.given = step + 1
             index = torch.stack([first.share(step, order) for order in orders])  # type: ignore[misc]
-            images = data.images[index]
+            images = data.inputs[index]
             if any(b.augment for b in self.batches):
                 each = zip(self.batches, images, orders, strict=True)
                 images = torch.stack([b.augmented(own, epoch, step, order) for b, own, order in each])

@@ -188,7 +188,7 @@ class Pack(LightningModule):
         self.steps.hand_out()
         step = self._step
         for m, member in self.alive():
-            own = TrainStep(step.epoch, step.number, step.images[m], step.labels[m], step.loss[m])
+            own = TrainStep(step.epoch, step.number, step.inputs[m], step.labels[m], step.loss[m])
             try:
                 refuse_infinite(member.network, own, norms[m], member.loss, clips=bool(clip_to))
             except FloatingPointError as error:

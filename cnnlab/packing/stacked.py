@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from cnnlab.models.hooks import watch
+from cnnlab.models.network import Network
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
@@ -21,8 +22,9 @@ class Stacked:
         reseed: called with m before the dropout of network m is drawn, so that it is what it would be alone.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], reseed: Callable[[int], None]) -> None:
+    def __init__(self, networks: Sequence[Network], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
+        self._rank = 1 + len(networks[0].shapes["input"])  # of a batch of one network's images
         self.parameters = {
             name: _stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
             for name, own in networks[0].named_parameters()
@@ -38,7 +40,10 @@ class Stacked:
                 if name in state:
                     own.data = state[name].detach()[m]
         self._template = copy.deepcopy(networks[0]).to("meta")
-        self._template.set_submodule("input", nn.Identity())  # bytes to floats, the same for all, comes before
+        # bytes to floats, the same for all, comes before; ids of words stay as they are
+        self._floats: nn.Module = getattr(networks[0], "input", nn.Identity())
+        if hasattr(networks[0], "input"):
+            self._template.set_submodule("input", nn.Identity())
         self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
         for name in self._dropouts:
             self._template.set_submodule(name, Masked())
@@ -47,10 +52,10 @@ class Stacked:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
-        own = images.ndim == 5
+        own = images.ndim == self._rank + 1
         training = self.networks[0].training
         self._template.train(training)
-        floats = self.networks[0].get_submodule("input")(images.flatten(0, 1) if own else images)
+        floats = self._floats(images.flatten(0, 1) if own else images)
         floats = (floats.unflatten(0, images.shape[:2]) if own else floats).contiguous()  # as in `_stack`
         state = self.parameters | self._buffers
         if training and self._dropouts:
@@ -78,7 +83,7 @@ class Stacked:
 
         Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
         """
-        shape = images.shape[-4:]
+        shape = images.shape[-self._rank :]
         if shape not in self._reached:
             found: dict[str, tuple[torch.Size, tuple[int, ...]]] = {}
             network = self.networks[0].eval()
@@ -87,7 +92,7 @@ class Stacked:
                 torch.no_grad(),
                 watch(dropouts, lambda name, i: found.update({name: (i[0].shape, i[0].stride())}), before=True),
             ):
-                network(torch.zeros(shape, dtype=torch.uint8, device=images.device))
+                network(torch.zeros(shape, dtype=images.dtype, device=images.device))
             network.train()
             self._reached[shape] = found
         return self._reached[shape]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.images import permute_pixels
-from cnnlab.data.sources import Images, source
+from cnnlab.data.sources import Examples, source
 from cnnlab.playground.describe import describe, operations
 from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import Announce
@@ -38,23 +38,23 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     classifier = load_trained(run)
     operations(classifier.network)  # refused before validation images are looked at
     step("means of the layers")
-    shown, names, means = Images(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
+    shown, names, means = Examples(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
     if pictures and not without_images(data):
         shown, names = some_pictures(run, classifier, pictures)
         means = validation_means(run, classifier)
     step("weights")
-    checked = shown.images if len(shown) else noise(classifier)
+    checked = shown.inputs if len(shown) else noise(classifier)
     described, store = describe(classifier.network, checked, means)
     return {
         "title": name if without_images(data) else f"{name} on {data['name']}",
         "lead": size_and_accuracy(run, classifier),
         "classes": classifier.classes,
         "pictures": {
-            "start": store.add(shown.images.numpy()),
+            "start": store.add(shown.inputs.numpy()),
             "labels": shown.labels.tolist(),
             "names": names,
         },
-        "prepare": preparation(run, classifier, shown.images),
+        "prepare": preparation(run, classifier, shown.inputs),
         **described,
     }, store
 
@@ -66,17 +66,17 @@ def size_and_accuracy(run: Record, classifier: Classifier) -> str:
     return size + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else "")
 
 
-def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Images, list[str]]:
+def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Examples, list[str]]:
     """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
     data = DataModule(run.config["data"])
     data.setup()
     assert data.val is not None
     labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
-    size = data.val.images[0].numel()
+    size = data.val.inputs[0].numel()
     count = min(count, len(labels), max(FEWEST, ROOM // size))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     names = [f"validation picture {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
-    return Images(data.val.images[chosen].contiguous(), labels[chosen]), names
+    return Examples(data.val.inputs[chosen].contiguous(), labels[chosen]), names
 
 
 def pictures_of(described: dict[str, Any], store: Store) -> Tensor:

@@ -64,31 +64,32 @@ class Estimates:
         accelerator = config["trainer"]["accelerator"]
         device = torch.device("cpu" if accelerator == "cpu" else best_device())
         half = resolve_precision(config["precision"], accelerator) == "bf16-mixed"
-        shape, classes = facts(config["data"])
-        timed = self._timed.setdefault((shape, classes, batch, device, half), {})
+        its = facts(config["data"])
+        timed = self._timed.setdefault((its, batch, device, half), {})
         structure = digest(config["model"])
         near = [t for t in timed.values() if macs / 2 <= t[0] <= 2 * macs] if self._spent > TIMING else []
         if structure not in timed and near:
-            its, taken = min(near, key=lambda t: abs(log(t[0] / macs)))
-            timed[structure] = macs, taken * macs / its
+            closest, taken = min(near, key=lambda t: abs(log(t[0] / macs)))
+            timed[structure] = macs, taken * macs / closest
         elif structure not in timed:
             started = perf_counter()
-            network = Network(config["model"], shape, classes, mean=[0.5] * shape[0], std=[0.5] * shape[0])
-            timed[structure] = macs, step_seconds(network, shape, batch, device, half) / batch
+            halves = [] if its.vocabulary else [0.5] * its.shape[0]
+            network = Network(config["model"], *its, mean=halves, std=halves)
+            timed[structure] = macs, step_seconds(network, batch, device, half) / batch
             self._spent += perf_counter() - started
         epochs: int = config["trainer"]["max_epochs"]
         return timed[structure][1] * (train * epochs + (val * epochs + test) / 3)
 
 
-def step_seconds(network: Network, shape: Sequence[int], batch: int, device: torch.device, half: bool) -> float:
+def step_seconds(network: Network, batch: int, device: torch.device, half: bool) -> float:
     """Return the seconds of a forward and a backward pass, the shortest of three, after one that does not count."""
     network = network.to(device).to(memory_format=torch.channels_last)
-    images = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, device=device)
+    inputs = network.example(batch, device)
     times = []
     for _ in range(4):
         started = perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss = network(images).float().square().mean()
+            loss = network(inputs).float().square().mean()
         loss.backward()
         float(loss.detach())  # waits for a GPU
         times.append(perf_counter() - started)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab.data.forms import as_floats
 from cnnlab.models.network import Network
 from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
@@ -72,7 +73,7 @@ def real_images(run: Record) -> Tensor:
     data = DataModule(run.config["data"])
     data.setup()
     assert data.val is not None
-    return data.val.images[:CHECKED].float() / 255
+    return as_floats(data.val.inputs[:CHECKED])
 
 
 class OnnxNetwork:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import to_input
-from cnnlab.data.load import load
+from cnnlab.data.images import PICTURES
+from cnnlab.data.load import form, load
 from cnnlab.device import best_device
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
@@ -24,20 +24,24 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
     """
     classifier = load_trained(run)
-    channels, height, width = classifier.hparams["input_shape"]
     if (crop := run.config["data"].get("crop")) is not None:  # picture files are read as the run's were
         config = {**config, "resize": run.config["data"]["resize"], "crop": crop}
     splits = load(config)
     if splits.test is None:
         raise ValueError(f"data={config['name']} has no test images")
-    if splits.test.images.shape[1] != channels:
+    channels, its, ours = classifier.facts.shape[0], form(config), form(run.config["data"])
+    if its is not ours:
         raise ValueError(
-            f"data={config['name']} has {splits.test.images.shape[1]} channels, and {run.directory} was trained on "
+            f"data={config['name']} holds a {its.name} in each example, and {run.directory} was trained on {ours.name}s"
+        )
+    if its is PICTURES and splits.test.inputs.shape[1] != channels:
+        raise ValueError(
+            f"data={config['name']} has {splits.test.inputs.shape[1]} channels, and {run.directory} was trained on "
             f"{channels}"
         )
     labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
-    return classifier.to(best_device()), to_input(splits.test.images, (height, width), theirs), labels
+    return classifier.to(best_device()), its.to_input(splits.test.inputs, classifier.facts, theirs), labels
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

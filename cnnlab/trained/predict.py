@@ -1,13 +1,14 @@
 """Class and probability for images and image files."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnlab.data.images import find_images, read_input
+from cnnlab.data.forms import find_files
+from cnnlab.data.load import form
 from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
@@ -42,13 +43,14 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     error and no label; the others are not stopped.
     """
     classifier = load_trained(run).to(best_device())
-    channels, height, width = classifier.hparams["input_shape"]
+    facts, data = classifier.facts, run.config["data"]
+    read = form(data).read
     rows = Table({"file": str(path), "label": None, "probability": None, "error": None} for path in images)
     for start in range(0, len(images), batch_size):  # so that a large folder never stands in memory
         pictures, readable = [], []
         for row in rows[start : start + batch_size]:
             try:
-                pictures.append(read_input(Path(row["file"]), channels, (height, width), run.config["data"]))
+                pictures.append(read(Path(row["file"]), facts, data))
                 readable.append(row)
             except (OSError, ValueError) as error:
                 row["error"] = one_line(error)
@@ -83,13 +85,14 @@ def predict_images(run: Record, images: Any) -> Table:
     return Table(decide(classifier.logits(batch), classifier.classes))
 
 
-def files_of(images: Any) -> list[Path]:
-    """Return the files that a path, or several, name; a folder stands for the image files in it.
+def files_of(images: Any, data: Mapping[str, Any]) -> list[Path]:
+    """Return the files that a path, or several, name; a folder stands for the examples in it.
 
     Raises:
         ValueError: there is none, or something else than a path is given.
     """
     files: list[Path] = []
+    its = form(data)
     several = isinstance(images, Iterable) and not isinstance(images, str)
     for given in images if several else [images]:
         if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one
@@ -97,8 +100,8 @@ def files_of(images: Any) -> list[Path]:
         path = Path(str(given))
         if not path.exists():
             raise ValueError(f"images={path}: there is no such file or folder")
-        found = find_images(path) if path.is_dir() else [path]
+        found = find_files(path, its.suffixes) if path.is_dir() else [path]
         if not found:
-            raise ValueError(f"images={path}: the folder holds no image files")
+            raise ValueError(f"images={path}: the folder holds no {its.name} files")
         files += found
     return files

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from cnnlab.data.forms import as_floats
 from cnnlab.data.images import permute_pixels
 from cnnlab.registry import pick
 from cnnlab.reporting.steps import steps
@@ -35,7 +36,7 @@ def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
             hits = 0
             for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
                 with torch.inference_mode():
-                    distorted = distort(part.to(classifier.device).float() / 255, amount)
+                    distorted = distort(as_floats(part.to(classifier.device)), amount)
                     if data.get("permute_pixels"):
                         distorted = permute_pixels(distorted)
                     hits += int((classifier.logits(distorted, batch).argmax(1) == truth).sum())

@@ -114,7 +114,9 @@ class Run(Record):
         """
         from cnnlab.trained.predict import files_of, predict, predict_images
 
-        return predict_images(self, images) if hasattr(images, "shape") else predict(self, files_of(images))
+        if hasattr(images, "shape"):
+            return predict_images(self, images)
+        return predict(self, files_of(images, self.config["data"]))
 
     def evaluate(
         self,

@@ -119,10 +119,10 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
     facts, trained = classifier.hparams, classifier.network.state_dict()
     removed = as_patterns(facts["model"].get("remove") or [], "model.remove")
     model = {**facts["model"], "freeze": [], "remove": [*removed, *layers]}
-    given, classes = {key: facts[key] for key in ("mean", "std")}, len(facts["classes"])
+    given = {key: facts[key] for key in ("mean", "std")}
     try:
         with torch.device("meta"):
-            network = Network(model, facts["input_shape"], classes, **given)
+            network = Network(model, *classifier.facts, **given)
     except ValueError as error:
         gone, misfit = ", ".join(layers), str(error).partition(";")[0]  # its remedies are for a network to be trained
         raise MisfitError(
@@ -145,7 +145,7 @@ def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
     """Return of every layer the mean output of each channel over the run's validation images, to be broadcast."""
     data = DataModule(run.config["data"])
     data.setup()
-    return channel_means(classifier, data.val.images, run.config["data"]["eval_batch_size"])
+    return channel_means(classifier, data.val.inputs, run.config["data"]["eval_batch_size"])
 
 
 def channel_means(classifier: Classifier, images: Tensor, batch_size: int) -> dict[str, Tensor]:

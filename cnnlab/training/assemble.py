@@ -170,7 +170,7 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     images = counts(data.train.labels, len(data.classes))
     classifier = Classifier(
         config["model"],
-        data.shape,
+        data.facts.shape,
         data.classes,
         data.mean,
         data.std,
@@ -178,6 +178,7 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
         label_smoothing=config["label_smoothing"],
         class_weights=class_weights(config.get("class_weights"), images, data.classes),
         metrics=config.get("metrics", []),
+        vocabulary=data.facts.vocabulary,
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],
         optimizer=parts.make_optimizer,
@@ -187,7 +188,7 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     )
     classifier.network.fit_to(sample(data.train)[:5000])
     if config["init_from"] is not None:
-        weights = read_weights(config["init_from"], config["model"], data.shape)
+        weights = read_weights(config["init_from"], config["model"], data.facts.shape)
         print(described(config["init_from"], take(classifier.network, weights)))
     if config["compile"]:
         mode = None if config["compile"] is True else config["compile"]

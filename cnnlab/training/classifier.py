@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import CatMetric
 
 from cnnlab.data.augment import views
+from cnnlab.data.forms import Facts
 from cnnlab.data.loader import seed_of
 from cnnlab.models.losses import LOSSES, training_loss
 from cnnlab.models.network import Network
@@ -26,16 +27,17 @@ CHANCE = 1  # tells this stream from that of augmentation
 
 
 class Classifier(LightningModule):
-    """Trains a Network on (images, labels) batches; images (N, C, H, W) are bytes.
+    """Trains a Network on (inputs, labels) batches; pictures (N, C, H, W) are bytes, sentences (N, L) ids of words.
 
     Args:
         model: what a `conf/model/*.yaml` says, as a plain mapping.
-        input_shape: of one image, (channels, height, width).
+        input_shape: of one example, (channels, height, width) for pictures.
         classes: names, in label order.
-        mean, std: of the training images, per channel on the scale 0 to 1.
+        mean, std: of the training examples, per channel, bytes on the scale 0 to 1; empty for ids of words.
         seed: of the initial weights.
         label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
         class_weights: weights of the classes in the training loss, see `training_loss`.
+        vocabulary: the words by their ids, where examples are sentences.
         metrics: to count on validation and test images, beside those that every run counts.
         test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
         test_shift: likewise over an image and two moved by so many pixels, see `views`.
@@ -59,6 +61,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
         metrics: Sequence[str] = (),
+        vocabulary: Sequence[str] = (),
         test_flip: bool = False,
         test_shift: int = 0,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
@@ -74,7 +77,8 @@ class Classifier(LightningModule):
         self.views = partial(views, flip=test_flip, shift=test_shift)
         self.loss_name = model.get("loss") or "cross_entropy"
         self.loss = training_loss(self.loss_name, label_smoothing, class_weights)
-        network = Network(model, input_shape, len(classes), mean=mean, std=std, seed=seed)
+        self.facts = Facts(tuple(input_shape), len(classes), tuple(vocabulary))
+        network = Network(model, *self.facts, mean=mean, std=std, seed=seed)
         self.network: Network = network.to(
             memory_format=torch.channels_last
         )  # convolutions are faster so, on CPU and GPU
@@ -102,7 +106,7 @@ class Classifier(LightningModule):
         return steps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W), bytes or floats from 0 to 1, as a trained classifier answers."""
+        """Logits (N, classes) as a trained classifier answers; pictures (N, C, H, W) are bytes or floats, 0 to 1."""
         seen = self.views(images)
         logits: Tensor = self.logits_of(torch.cat(seen)).unflatten(0, (len(seen), -1))
         return logits.mean(0)

@@ -10,7 +10,7 @@ from cnnlab.data.augment import augmentation
 from cnnlab.data.load import facts
 from cnnlab.data.loader import Batches
 from cnnlab.data.shared import held_once
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 from cnnlab.data.splits import prepared, statistics
 from cnnlab.data.stream import Files
 
@@ -23,16 +23,16 @@ class DataModule(LightningDataModule):
         augment: the augment config; training images only.
         seed: of the order and the augmentation. The validation split has its own, `config["split_seed"]`.
 
-    After `setup`, `train`, `val` and `test` hold Images, `classes` the names, `mean` and `std` the training images'
-    per channel, on the scale 0 to 1.
+    After `setup`, `train`, `val` and `test` hold Examples, `classes` the names, `mean` and `std` the training
+    examples' per channel, bytes on the scale 0 to 1.
     """
 
     def __init__(self, config: Mapping[str, Any], augment: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = dict(config), seed
         self.augment = augmentation(augment or {})
-        self.shape, self.num_classes = facts(config)
-        self.train: Images | Files | None = None
+        self.facts = facts(config)
+        self.train: Examples | Files | None = None
         self._batches_of_fit: Batches | None = None
         self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
 
@@ -83,11 +83,11 @@ class DataModule(LightningDataModule):
             raise ValueError(f"data={self.config['name']} has no test images")
         return self._batches(self.test, self.config["eval_batch_size"])
 
-    def _batches(self, data: Images | Files, batch_size: int, **options: Any) -> Batches:
+    def _batches(self, data: Examples | Files, batch_size: int, **options: Any) -> Batches:
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if batch_size < world_size:
             raise ValueError(f"data.batch_size={batch_size} is over all processes, and there are {world_size}")
-        on_device = data.to(device) if isinstance(data, Images) else data
+        on_device = data.to(device) if isinstance(data, Examples) else data
         return Batches(on_device, batch_size, device=device, rank=rank, world_size=world_size, **options)

@@ -18,7 +18,7 @@ class TrainStep:
 
     epoch: int
     number: int
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     loss: Tensor
 
@@ -46,7 +46,7 @@ def find_divergence(network: Network, step: TrainStep, loss_of: Callable[[Tensor
             return f"a weight of {name} is not finite; {LOWER}"
     walked: list[tuple[str, list[Tensor], Tensor]] = []
     with torch.enable_grad():
-        for name, read, given in network.walk(step.images):
+        for name, read, given in network.walk(step.inputs):
             walked.append((name, read, given))
             if not _finite(given):
                 return f"{name} gives values that are not finite; {_remedy(name, layers[name], *read)}"
@@ -105,7 +105,7 @@ def repeat_infinite(network: Network, step: TrainStep, loss_of: Callable[[Tensor
     """
     with torch.enable_grad():
         network.zero_grad()
-        loss = loss_of(network(step.images).float(), step.labels)
+        loss = loss_of(network(step.inputs).float(), step.labels)
         loss.backward()
     found = find_divergence(network, replace(step, loss=loss.detach()), loss_of)
     raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))

@@ -115,7 +115,7 @@ def _validated(fit: Fit) -> torch.Tensor:
     device, size = fit.trainer.strategy.root_device, fit.config["data"]["eval_batch_size"]
     classifier = fit.classifier.to(device).eval()
     rows: list[torch.Tensor] = []
-    for images, labels in zip(fit.data.val.images.split(size), fit.data.val.labels.split(size), strict=True):
+    for images, labels in zip(fit.data.val.inputs.split(size), fit.data.val.labels.split(size), strict=True):
         with fit.trainer.precision_plugin.val_step_context():
             logits = classifier.logits_of(images.to(device))
         rows.append(answer_rows(logits, labels.to(device), size * len(rows)))

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from math import isfinite
+from math import isfinite, prod
 from tempfile import TemporaryDirectory
 
 import torch
@@ -22,7 +22,7 @@ from cnnlab.config.keys import conf_dir, shipped_data
 from cnnlab.config.targets import target
 from cnnlab.config.values import check_values
 from cnnlab.data.augment import views
-from cnnlab.data.load import class_names_of, facts
+from cnnlab.data.load import class_names_of, facts, form
 from cnnlab.data.splits import has_validation, sizes, training_counts
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
@@ -54,15 +54,18 @@ def check(config: Config) -> Parts:
     check_values(config)
     _accelerator(config["trainer"]["accelerator"])
     parts = assemble(config)
-    shape, classes = facts(config["data"])
+    shape, classes, _ = facts(config["data"])
     _memory(config, parts.network.params, shape)
     _validation(config["data"])
     _class_weights(config)
     logged = _metrics(config, classes)
     if parts.augment is not None:
         with prefix_errors("augment"):
-            parts.augment(torch.zeros(2, *shape, dtype=torch.uint8), torch.Generator())
-    views(torch.zeros(1, *shape), shift=config["test_shift"])
+            if len(shape) != 3:
+                name, its = config["data"]["name"], form(config["data"])
+                raise ValueError(f"changes pictures, and data={name} holds {its.name}s; take augment=none")
+            parts.augment(parts.network.example(2), torch.Generator())
+    views(parts.network.example(), flip=config["test_flip"], shift=config["test_shift"])
     _optimizer(parts)
     if config["init_from"] is not None:
         shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
@@ -71,7 +74,7 @@ def check(config: Config) -> Parts:
     _loggers(config)
     _trainer(config)
     _processes(config)
-    _smallest_batch(config, parts.network, shape)
+    _smallest_batch(config, parts.network)
     return parts
 
 
@@ -106,14 +109,14 @@ def _optimizer(parts: Parts) -> None:
                 made["scheduler"].step()
 
 
-def _smallest_batch(config: Config, network: Network, shape: tuple[int, ...]) -> None:
+def _smallest_batch(config: Config, network: Network) -> None:
     """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
         return
     names = [name for name, _ in network.named_children()]
     try:
-        for _ in network.walk(torch.empty(max(1, share), *shape, device="meta")):
+        for _ in network.walk(network.example(max(1, share), "meta")):
             names.pop(0)
     except ValueError as error:
         said = f"{names[0]}: {one_line(error)}"
@@ -168,7 +171,7 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
     """Weights and images have to find room."""
     counts = sizes(config["data"])  # loaded, they stay in memory for the fit
     images = sum(counts[1:] if config["data"].get("stream") else counts)
-    needed = 4 * params + images * shape[0] * shape[1] * shape[2]
+    needed = 4 * params + images * prod(shape)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise ValueError(

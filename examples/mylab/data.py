@@ -8,12 +8,12 @@ import torch
 from torch import Generator, Tensor
 
 from cnnlab.data.augment import AUGMENTATIONS
-from cnnlab.data.sources import SOURCES, Images, Source, Splits
+from cnnlab.data.sources import SOURCES, Examples, Source, Splits
 
 CLASSES = ["flat", "rising", "upright", "falling"]
 
 
-def draw(count: int, size: int, seed: int) -> Images:
+def draw(count: int, size: int, seed: int) -> Examples:
     """Draw noisy stripes in four directions, at random places and widths."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(CLASSES), (count,), generator=generator)
@@ -23,7 +23,7 @@ def draw(count: int, size: int, seed: int) -> Images:
     across = rows * angle.cos().view(-1, 1, 1) + columns * angle.sin().view(-1, 1, 1)
     waves = torch.sin(across * (0.8 + 0.8 * width) + 2 * pi * place)
     noisy = 128 + 60 * waves + 60 * torch.randn(waves.shape, generator=generator)
-    return Images(noisy.clamp(0, 255).to(torch.uint8)[:, None], labels)
+    return Examples(noisy.clamp(0, 255).to(torch.uint8)[:, None], labels)
 
 
 def load(config: Mapping[str, Any]) -> Splits:

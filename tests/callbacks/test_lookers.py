@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cnnlab
 from cnnlab.config.compose import conf_dir
 from cnnlab.config.targets import target
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 from cnnlab.inspection.embeddings import Embeddings
 from cnnlab.inspection.features import Features, crops, guided, strongest
 from cnnlab.inspection.filters import Filters, panel
@@ -34,7 +34,7 @@ class Validation:
     def __init__(self, shape, classes, count=12):
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-        self.val = Images(images, torch.arange(count) % classes)
+        self.val = Examples(images, torch.arange(count) % classes)
 
 
 def untrained(composed, model, *overrides, classes=10):
@@ -80,8 +80,8 @@ def test_lookers_survive_any_removal(composed, removed):
 def test_the_panel_says_what_autograd_says(composed):
     classifier, data = untrained(composed, "lenet5")
     classifier.eval()
-    found = panel(classifier, data.val.images[:4], data.val.labels[:4])
-    value = classifier.network.conv1(classifier.network.input(data.val.images[:4])).detach().requires_grad_()
+    found = panel(classifier, data.val.inputs[:4], data.val.labels[:4])
+    value = classifier.network.conv1(classifier.network.input(data.val.inputs[:4])).detach().requires_grad_()
     out = value
     for name in ("pool1", "conv2", "pool2", "fc3", "fc4", "head"):
         out = getattr(classifier.network, name)(out)
@@ -103,7 +103,7 @@ def test_the_embedding_is_what_the_classifier_reads_though_a_layer_follows_it(co
 def test_a_classifier_that_is_a_convolution_embeds_the_mean_over_positions(composed):
     classifier, data = untrained(composed, "all_cnn", "model.width=0.125")
     (vectors, _, _) = looked(Embeddings().look, classifier, data).embeddings["embeddings"]
-    values = {name: value for name, _, value in classifier.network.eval().walk(data.val.images)}
+    values = {name: value for name, _, value in classifier.network.eval().walk(data.val.inputs)}
     (read,) = next(row.sources for row in classifier.network.table if row.kind == "conv_classifier")
     assert torch.allclose(vectors, values[read].mean((2, 3)), atol=1e-5)
 
@@ -111,11 +111,11 @@ def test_a_classifier_that_is_a_convolution_embeds_the_mean_over_positions(compo
 def test_the_panel_shows_what_sums_give_and_where_a_layer_reads_another_than_the_one_before(composed):
     classifier, data = untrained(composed, "resnet20", "model.width=0.25")
     classifier.eval()
-    found = panel(classifier, data.val.images[:2], data.val.labels[:2])
+    found = panel(classifier, data.val.inputs[:2], data.val.labels[:2])
     assert found.texts["filters/s1b1_add"] == "4x32x32, 0 parameters; reads s1b1_conv2 and stem"
     assert found.texts["filters/s2b1_proj"].endswith("; reads s1b3_add")
     assert "reads" not in found.texts["filters/s2b1_conv1"]
-    values = {name: value for name, _, value in classifier.network.walk(data.val.images[:2])}
+    values = {name: value for name, _, value in classifier.network.walk(data.val.inputs[:2])}
     body, shortcut = (values[f"s2b1_{name}"] for name in ("conv2", "proj"))
     assert found.scalars["filters/s2b1_add/activation max"] == pytest.approx((body + shortcut).max().item(), rel=1e-5)
 
@@ -162,7 +162,7 @@ def test_mistakes_are_counted_and_the_most_confident_come_first():
 )
 def test_a_patch_is_what_the_value_really_sees(composed, model, layer):
     classifier, data = untrained(composed, model)
-    network, images = classifier.network.eval(), data.val.images
+    network, images = classifier.network.eval(), data.val.inputs
     values, places = strongest(classifier, images, [layer])[layer]
     reach = network.reaches[layer]
     patch = crops(images[:1].float(), places[:1, 3], reach)[0, 0]
@@ -199,7 +199,7 @@ class GuidedReLU(torch.autograd.Function):
 def test_guided_backpropagation_goes_through_sums_and_branches(composed, monkeypatch, model, layer):
     classifier, data = untrained(composed, model, "model.width=0.25")
     classifier.eval()
-    images, places = data.val.images[:3], torch.tensor([[2, 3], [4, 5], [0, 1]])
+    images, places = data.val.inputs[:3], torch.tensor([[2, 3], [4, 5], [0, 1]])
     found = guided(classifier, layer, 1, places, images)
     monkeypatch.setattr(torch.nn.ReLU, "forward", lambda self, x: GuidedReLU.apply(x))
     inputs = (images / 255).requires_grad_()

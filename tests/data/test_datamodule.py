@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from cnnlab.data.load import load
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 from cnnlab.data.splits import sizes, split, statistics
 from cnnlab.training.datamodule import DataModule
 
 
 def numbered(count):
-    return Images(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count))
+    return Examples(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count))
 
 
 def prepared(config, **options):
@@ -23,10 +23,10 @@ def prepared(config, **options):
 def test_digits(composed):
     module = prepared(composed("data=digits")["data"])
     assert (len(module.train), len(module.val), len(module.test)) == (1293, 144, 360)  # a tenth of 1,437
-    assert (module.shape, module.num_classes, len(module.classes)) == ((1, 28, 28), 10, 10)
+    assert (*module.facts[:2], len(module.classes)) == ((1, 28, 28), 10, 10)
     for data in (module.train, module.val, module.test):
-        assert data.images.shape[1:] == module.shape  # 8x8 resized to 28x28
-        assert data.images.dtype == torch.uint8
+        assert data.inputs.shape[1:] == module.facts.shape  # 8x8 resized to 28x28
+        assert data.inputs.dtype == torch.uint8
     assert (module.mean, module.std) == statistics(module.train)  # not of what is held out
     assert DataModule(composed("data=digits", "data.resize=null")["data"]).shape == (1, 8, 8)
 
@@ -36,9 +36,9 @@ def test_digits(composed):
 def test_official_data(name, sizes, composed, real_data_dir):
     module = prepared(composed(f"data={name}", f"data_dir={real_data_dir}")["data"])
     assert (len(module.train), len(module.val), len(module.test)) == sizes
-    assert module.train.images.shape[1:] == module.shape
-    for channel in range(module.shape[0]):
-        values = module.train.images[:, channel].numpy()
+    assert module.train.inputs.shape[1:] == module.facts.shape
+    for channel in range(module.facts.shape[0]):
+        values = module.train.inputs[:, channel].numpy()
         assert module.mean[channel] == pytest.approx(values.mean(dtype=np.float64) / 255, rel=1e-9)
         assert module.std[channel] == pytest.approx(values.std(dtype=np.float64) / 255, rel=1e-9)
 
@@ -64,7 +64,7 @@ def test_a_val_size_that_leaves_nothing(val_size):
 def test_the_split_depends_on_split_seed_alone(composed):
     def val(*overrides, seed=0):
         torch.manual_seed(seed)
-        return prepared(composed("data=digits", *overrides)["data"], seed=seed).val.images
+        return prepared(composed("data=digits", *overrides)["data"], seed=seed).val.inputs
 
     assert torch.equal(val(seed=0), val(seed=1))
     assert not torch.equal(val(), val("data.split_seed=1"))
@@ -75,7 +75,7 @@ def test_statistics_are_numpys():
     images = torch.randint(0, 256, (5000, 3, 3, 5), generator=generator, dtype=torch.uint8)
     images[:, 1] //= 3
     images[:, 2] = 77
-    mean, std = statistics(Images(images, torch.zeros(5000)))
+    mean, std = statistics(Examples(images, torch.zeros(5000)))
     values = images.numpy() / 255
     assert mean == pytest.approx(values.mean((0, 2, 3)), rel=1e-12)
     assert std[:2] == pytest.approx(values.std((0, 2, 3))[:2], rel=1e-12)
@@ -89,7 +89,7 @@ def test_only_training_batches_are_shuffled_and_augmented(composed):
     assert sizes == [50] * 25 + [43]
     for batches, data in ((module.val_dataloader(), module.val), (module.test_dataloader(), module.test)):
         images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-        assert torch.equal(images, data.images)
+        assert torch.equal(images, data.inputs)
         assert torch.equal(labels, data.labels)
         assert len(next(iter(batches))[1]) == 70
 
@@ -121,5 +121,5 @@ def test_images_are_held_once_for_all_runs_of_a_process(composed):
     modules = [DataModule({**config, "batch_size": n}) for n in (10, 20)]
     for module in modules:
         module.setup()
-    assert modules[0].train.images is modules[1].train.images
+    assert modules[0].train.inputs is modules[1].train.inputs
     assert load.kept == 0

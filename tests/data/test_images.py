@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data.images import find_images, read_image, resize, to_input
+from cnnlab.data.forms import Facts, find_files
+from cnnlab.data.images import SUFFIXES, read_image, resize, to_input
 
 WHITE = (255, 255, 255)
 
@@ -126,14 +127,14 @@ def test_image_files_are_found_by_suffix_sorted(tmp_path):
     (tmp_path / "dir.png").mkdir()  # a folder, whatever its name
     for name in ("z.JPG", "b/a.png", "notes.txt", "a.tiff", "README"):
         (tmp_path / name).touch()
-    assert [str(p.relative_to(tmp_path)) for p in find_images(tmp_path)] == ["a.tiff", "b/a.png", "z.JPG"]
+    assert [str(p.relative_to(tmp_path)) for p in find_files(tmp_path, SUFFIXES)] == ["a.tiff", "b/a.png", "z.JPG"]
 
 
 def test_prepare_scales_then_trims_then_permutes():
     images = torch.arange(6 * 8, dtype=torch.uint8).view(1, 1, 6, 8)
-    trimmed = to_input(images, (4, 6), {"trim": 1})
+    trimmed = to_input(images, Facts((1, 4, 6), 2), {"trim": 1})
     assert torch.equal(trimmed, images[:, :, 1:5, 1:7])
-    permuted = to_input(images, (4, 6), {"trim": 1, "permute_pixels": True})
+    permuted = to_input(images, Facts((1, 4, 6), 2), {"trim": 1, "permute_pixels": True})
     assert not torch.equal(permuted, trimmed)
     assert torch.equal(permuted.flatten().sort().values, trimmed.flatten().sort().values)
-    assert to_input(images, (12, 12), {"trim": 2}).shape == (1, 1, 12, 12)
+    assert to_input(images, Facts((1, 12, 12), 2), {"trim": 2}).shape == (1, 1, 12, 12)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Images
+from cnnlab.data.sources import Examples
 
 
 def numbered(count):
     """Images whose pixels and labels are their numbers."""
-    return Images(torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.arange(count))
+    return Examples(torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.arange(count))
 
 
 def seen(batches):

@@ -37,8 +37,8 @@ def refusal(name, directory):
 def test_mnist(real_data_dir):
     splits = load("mnist", real_data_dir)
     assert splits.classes == [str(d) for d in range(10)]
-    assert splits.train.images.shape == (60_000, 1, 28, 28)
-    assert splits.test.images.shape == (10_000, 1, 28, 28)
+    assert splits.train.inputs.shape == (60_000, 1, 28, 28)
+    assert splits.test.inputs.shape == (10_000, 1, 28, 28)
     assert splits.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert splits.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
@@ -50,8 +50,8 @@ def test_mnist(real_data_dir):
 def test_cifar10(real_data_dir):
     splits = load("cifar10", real_data_dir)
     assert splits.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    assert splits.train.images.shape == (50_000, 3, 32, 32)
-    assert splits.test.images.shape == (10_000, 3, 32, 32)
+    assert splits.train.inputs.shape == (50_000, 3, 32, 32)
+    assert splits.test.inputs.shape == (10_000, 3, 32, 32)
     assert splits.train.labels.bincount().tolist() == [5000] * 10
     assert [splits.classes[i] for i in splits.train.labels[:4]] == ["frog", "truck", "truck", "deer"]
     mean, std = statistics(splits.train)
@@ -67,7 +67,7 @@ def test_idx_files(source, name, small_mnist, tmp_path):
     _, arrays = small_mnist(name)
     splits = load(source, tmp_path)
     for part, (images, labels) in ((splits.train, arrays["train"]), (splits.test, arrays["t10k"])):
-        assert np.array_equal(part.images[:, 0], images)
+        assert np.array_equal(part.inputs[:, 0], images)
         assert np.array_equal(part.labels, labels)
     assert splits.classes[3] == {"mnist": "3", "fashion_mnist": "Dress"}[source]
 
@@ -77,7 +77,7 @@ def test_cifar_files(source, name, small_cifar, tmp_path):
     _, arrays = small_cifar(name)
     splits = load(source, tmp_path)
     for part, batches in ((splits.train, ["data_batch_1", "data_batch_2"]), (splits.test, ["test_batch"])):
-        assert np.array_equal(part.images, np.concatenate([arrays[b][0] for b in batches]))  # C, H, W in this order
+        assert np.array_equal(part.inputs, np.concatenate([arrays[b][0] for b in batches]))  # C, H, W in this order
         assert part.labels.tolist() == [label for b in batches for label in arrays[b][1]]
     assert len(splits.classes) == loading.facts({"name": source})[1]
 
@@ -187,10 +187,10 @@ def test_digits_split_is_fixed_stratified_and_disjoint():
     data = load_digits()
     _, test = train_test_split(np.arange(1797), test_size=0.2, stratify=data.target, random_state=0)
     drawn = np.round(data.data[np.sort(test)] * 255 / 16).astype(np.uint8)
-    assert np.array_equal(splits.test.images.flatten(1).numpy(), drawn)
+    assert np.array_equal(splits.test.inputs.flatten(1).numpy(), drawn)
     share = splits.test.labels.bincount() / (splits.train.labels.bincount() + splits.test.labels.bincount())
     assert ((share - 0.2).abs() < 0.005).all()
-    both = torch.cat([splits.train.images, splits.test.images]).flatten(1).tolist()
+    both = torch.cat([splits.train.inputs, splits.test.inputs]).flatten(1).tolist()
     expected = np.round(data.data * 255 / 16).astype(np.uint8).tolist()
     assert sorted(both) == sorted(expected)  # every image once: none in both
 
@@ -213,14 +213,14 @@ def test_image_folder_with_val_and_test(composed, tmp_path):
     config = composed("data=image_folder", f"data.path={tmp_path}", "data.resize=5")["data"]
     module = DataModule(config)
     module.setup()
-    assert (module.classes, module.shape, module.num_classes) == (["cat", "dog"], (3, 5, 5), 2)
+    assert (module.classes, *module.facts[:2]) == (["cat", "dog"], (3, 5, 5), 2)
     for data, reds, labels in (
         (module.train, [40, 40, 41, 41], [0, 0, 1, 1]),
         (module.val, [42, 42], [1, 1]),  # class 1, though its folder is val's first
         (module.test, [43, 43, 44, 44], [0, 0, 1, 1]),
     ):
-        assert data.images[:, 0, 0, 0].tolist() == reds
-        assert data.images[:, 1:].max() == 0
+        assert data.inputs[:, 0, 0, 0].tolist() == reds
+        assert data.inputs[:, 1:].max() == 0
         assert data.labels.tolist() == labels
 
 
@@ -230,7 +230,7 @@ def test_image_folder_without_val_and_test(composed, tmp_path):
         composed("data=image_folder", f"data.path={tmp_path}", "data.channels=1", "data.val_size=1")["data"]
     )
     module.setup()
-    assert module.train.images.shape == (3, 1, 64, 64)
+    assert module.train.inputs.shape == (3, 1, 64, 64)
     assert (len(module.train), len(module.val), module.test) == (3, 1, None)
     with pytest.raises(ValueError, match="data=image_folder has no test images"):
         module.test_dataloader()
@@ -300,7 +300,7 @@ def seen(config):
         sizes(config),
         loaded.classes,
         module.classes,
-        [part and (part.images.tolist(), part.labels.tolist()) for part in parts],
+        [part and (part.inputs.tolist(), part.labels.tolist()) for part in parts],
     )
 
 
@@ -330,7 +330,7 @@ def test_a_picture_of_the_same_size_is_seen_by_its_times(animals, tmp_path):
             os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))  # as an archive may have them
             copy(other, file)
             assert file.stat().st_size == before.st_size
-        reds.append(loading.load(config).train.images[2:4, 0, 0, 0].tolist())
+        reds.append(loading.load(config).train.inputs[2:4, 0, 0, 0].tolist())
     assert reds == [[41, 1], [41, 3], [41, 4]]
 
 
@@ -394,12 +394,12 @@ def test_grey_images_are_repeated_as_three_channels(composed, name):
     grey, colour = (composed(f"data={name}", *more)["data"] for more in ([], ["data.channels=3"]))
     assert loading.facts(colour)[0] == (3, *loading.facts(grey)[0][1:])
     for one, three in zip(*((s.train, s.test) for s in map(loading.load, (grey, colour))), strict=True):
-        assert torch.equal(three.images, one.images.repeat(1, 3, 1, 1))
+        assert torch.equal(three.inputs, one.inputs.repeat(1, 3, 1, 1))
         assert torch.equal(three.labels, one.labels)
     if drawn := loading.load(colour).draw:
-        assert torch.equal(drawn(3).images, loading.load(grey).draw(3).images.repeat(1, 3, 1, 1))
+        assert torch.equal(drawn(3).inputs, loading.load(grey).draw(3).inputs.repeat(1, 3, 1, 1))
     earlier = {k: v for k, v in grey.items() if k != "channels"}  # of a run from before there was the key
-    assert torch.equal(loading.load(earlier).train.images, loading.load(grey).train.images)
+    assert torch.equal(loading.load(earlier).train.inputs, loading.load(grey).train.inputs)
 
 
 def test_other_numbers_of_channels_are_refused(composed):

@@ -38,7 +38,7 @@ def test_batches_are_the_same_from_files_as_from_memory(pictures, composed):
         modules.append(module)
     memory, stream = modules
     assert (memory.mean, memory.std) == (stream.mean, stream.std)
-    assert torch.equal(memory.val.images, stream.val.images)
+    assert torch.equal(memory.val.inputs, stream.val.inputs)
     batches = [list(module.train_dataloader()) for module in modules]
     assert len(batches[0]) == len(batches[1]) == 4
     for (images, labels), (images_, labels_) in zip(*batches, strict=True):

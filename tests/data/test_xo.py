@@ -46,7 +46,7 @@ def test_every_distortion_alone_changes_images(option):
 def test_each_epoch_draws_fresh_images(composed):
     module = DataModule(composed("data=xo_tricky", "data.train_size=40", "data.test_size=20")["data"])
     module.setup()
-    assert not torch.equal(module.val.images, module.test.images)
+    assert not torch.equal(module.val.inputs, module.test.inputs)
     # the three attributes that a running trainer would tell
     module.trainer = SimpleNamespace(
         current_epoch=0, global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu"))
@@ -62,6 +62,6 @@ def test_each_epoch_draws_fresh_images(composed):
     assert (len(first), len(second)) == (40, 40)
     assert epoch(0) == first  # a resumed run sees what it would have seen
     assert not first & second
-    held_out = {bytes(i.flatten().tolist()) for i in torch.cat([module.val.images, module.test.images])}
+    held_out = {bytes(i.flatten().tolist()) for i in torch.cat([module.val.inputs, module.test.inputs])}
     assert len(held_out) == 40
     assert len((first | second) & held_out) < 4  # 81 pixels: chance makes a few alike

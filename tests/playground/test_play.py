@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from zoo import filled
 
+from cnnlab.data.forms import Facts
 from cnnlab.data.images import read_input
 from cnnlab.playground.content import content
 from cnnlab.playground.store import in_16_bits, rounded
@@ -88,7 +89,7 @@ def test_the_answer_is_that_of_the_run(page, digits_run, tmp_path):
     until(page, "document.getElementById('shown').textContent === 'mine.png'")
     row = digits_run.predict(tmp_path / "mine.png")[0]
     assert answer(page) == f"{row['label']}{100 * row['probability']:.1f} %"
-    expected = read_input(tmp_path / "mine.png", 1, (28, 28), digits_run.config["data"]).flatten().numpy()
+    expected = read_input(tmp_path / "mine.png", Facts((1, 28, 28), 10), digits_run.config["data"]).flatten().numpy()
     given = page.evaluate("window.cnnlab.input().then((values) => [...values])")
     assert np.abs(np.array(given) * 255 - expected).max() < 1.01  # half a step where both round
 

@@ -31,7 +31,7 @@ def drawn(classifier: LightningModule) -> Any:
     if key not in _drawn:
         network = classifier.get_submodule("network")
         training = network.training
-        image = torch.zeros(1, *facts["input_shape"], dtype=torch.uint8, device=classifier.device)
+        image = network.example(device=classifier.device)  # type: ignore[operator]
         with warnings.catch_warnings():  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
             warnings.simplefilter("ignore")
             # traced here, because `graph` would trace twice and compare; what is traced already it takes as it is

@@ -1,0 +1,44 @@
+"""Forms of examples: how one is read from a file, and becomes what a network takes.
+
+Pictures are bytes of channel, row and column. To add a form, make a Form and name it in a Source.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Config = Mapping[str, Any]
+
+
+class Facts(NamedTuple):
+    """What data tells a network."""
+
+    shape: tuple[int, ...]  # of one example as the network takes it, without the batch axis
+    num_classes: int
+    vocabulary: tuple[str, ...] = ()  # the words by their ids, where examples are sentences
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the examples of a source are."""
+
+    name: str  # of one example
+    axes: tuple[str, ...]  # names of the axes of what a network takes
+    suffixes: frozenset[str]  # of files that hold an example each
+    facts: Callable[[Facts, Config], Facts]  # of what a network takes, from those of what was loaded
+    to_input: Callable[[Tensor, Facts, Config], Tensor]  # loaded examples (N, ...) as a network takes them
+    read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (1, ...); OSError or ValueError
+
+
+def as_floats(inputs: Tensor) -> Tensor:
+    """Bytes as floats from 0 to 1; floats and ids of words as they are."""
+    return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+
+
+def find_files(path: Path, suffixes: frozenset[str]) -> list[Path]:
+    """Return the files of a folder and its subfolders that end so, sorted."""
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
