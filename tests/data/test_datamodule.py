@@ -28,7 +28,7 @@ def test_digits(composed):
         assert data.inputs.shape[1:] == module.facts.shape  # 8x8 resized to 28x28
         assert data.inputs.dtype == torch.uint8
     assert (module.mean, module.std) == statistics(module.train)  # not of what is held out
-    assert DataModule(composed("data=digits", "data.resize=null")["data"]).shape == (1, 8, 8)
+    assert DataModule(composed("data=digits", "data.resize=null")["data"]).facts.shape == (1, 8, 8)
 
 
 @pytest.mark.real_data

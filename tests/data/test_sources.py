@@ -128,7 +128,7 @@ def test_what_old_torchvision_left_in_processed_does_not_replace_the_verified_fi
     (tmp_path / "MNIST/processed").mkdir()
     for file in ("training.pt", "test.pt"):
         torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3)), tmp_path / "MNIST/processed" / file)
-    assert np.array_equal(load("mnist", tmp_path).train.images[:, 0], arrays["train"][0])
+    assert np.array_equal(load("mnist", tmp_path).train.inputs[:, 0], arrays["train"][0])
 
 
 @pytest.mark.parametrize(
