@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models.arrangement import Spec, arrange, as_patterns, matching, remove_layers
+from cnnlab.models.conv_modules import Local, Whiten2d
 from cnnlab.models.hooks import watch
 from cnnlab.models.initialisation import drawn_parts, layer_rng
 from cnnlab.models.merges import refuse_misfit, repair, show
-from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
 from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, complete_spec, make_unit, takes
 
@@ -22,21 +22,23 @@ REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, A
 class Normalise(nn.Module):
     """Normalise images to zero mean and unit standard deviation a channel.
 
-    Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1.
+    Takes (N, C, H, W) bytes, 0 to 255, or floats, 0 to 1; `mean` and `std` are on the scale 0 to 1. There may be one
+    or three axes in place of height and width.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, *[1] * axes))
+        self.register_buffer("std", torch.tensor(std).view(-1, *[1] * axes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Floats of the same shape, in the memory format that convolutions are fastest in."""
         scale = 255 if images.dtype == torch.uint8 else 1
-        floats = images.to(self.mean.dtype, memory_format=torch.channels_last, copy=True)
+        order = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+        floats = images.to(self.mean.dtype, memory_format=order, copy=True)
         return floats.sub_(self.mean * scale).div_(self.std * scale)
 
 
@@ -45,7 +47,7 @@ class Network(nn.Sequential):
 
     Args:
         model: what a `conf/model/*.yaml` says, as a plain mapping.
-        input_shape: of one image, (channels, height, width).
+        input_shape: of one image, (channels, height, width); or channels and one or three axes.
         num_classes: what a layer of kind classifier gives.
         mean, std: per channel on the scale 0 to 1; the first child, `input`, then normalises, and the network takes
             bytes. Without them it takes floats as they are.
@@ -71,7 +73,7 @@ class Network(nn.Sequential):
     ) -> None:
         super().__init__()
         if mean is not None and std is not None:
-            self.input = Normalise(mean, std)
+            self.input = Normalise(mean, std, len(input_shape) - 1)
         self.table: list[Row] = []
         self.shapes = {"input": tuple(input_shape)}  # of what each layer gives, without the batch axis
         self.reaches = {"input": Reach.start(input_shape)}  # where in the image a value of a layer looks
@@ -133,6 +135,14 @@ class Network(nn.Sequential):
             for source in done:
                 del values[source]
         return values[name]
+
+    def channels_last(self) -> Self:
+        """Lay filters over height and width in memory with their channels last, which is faster on CPU and GPU."""
+        for module in self.modules():
+            for values in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                if values.ndim == 4 and not isinstance(module, Local):
+                    values.data = values.data.to(memory_format=torch.channels_last)
+        return self
 
     def walk(self, images: Tensor) -> Iterator[tuple[str, list[Tensor], Tensor]]:
         """Compute layer after layer; yields the name of each, what it reads, and what it gives.

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from cnnlab.models.hooks import watch
+from cnnlab.models.network import Network
 
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Stacked:
@@ -21,7 +22,7 @@ class Stacked:
         reseed: called with m before the dropout of network m is drawn, so that it is what it would be alone.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], reseed: Callable[[int], None]) -> None:
+    def __init__(self, networks: Sequence[Network], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
         self.parameters = {
             name: _stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
@@ -46,8 +47,11 @@ class Stacked:
         self._reached: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
-        own = images.ndim == 5
+        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all.
+
+        Images may have one or three axes in place of height and width.
+        """
+        own = images.ndim == len(self.networks[0].shapes["input"]) + 2
         training = self.networks[0].training
         self._template.train(training)
         floats = self.networks[0].get_submodule("input")(images.flatten(0, 1) if own else images)
@@ -78,7 +82,7 @@ class Stacked:
 
         Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
         """
-        shape = images.shape[-4:]
+        shape = images.shape[-len(self.networks[0].shapes["input"]) - 1 :]
         if shape not in self._reached:
             found: dict[str, tuple[torch.Size, tuple[int, ...]]] = {}
             network = self.networks[0].eval()

@@ -7,20 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models import activations as own
+from cnnlab.models.conv_modules import Conv1d, Conv2d, SparseConv2d, Whiten2d
 from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
-from cnnlab.models.modules import (
-    Conv1d,
-    Conv2d,
-    FixedFilter2d,
-    LPPool1d,
-    LPPool2d,
-    RBFOutput,
-    Scale,
-    SparseConv2d,
-    TrainablePool2d,
-    Whiten2d,
-)
-from cnnlab.models.table import axes_of
+from cnnlab.models.modules import FixedFilter2d, LPPool, RBFOutput, Scale, TrainablePool
+from cnnlab.models.windows import axes_of
 
 Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
 
@@ -133,7 +123,7 @@ def _avgpool(module: Any, axes: int) -> list[Op]:
     return [{"op": "avgpool", **_window(module, axes), "divisor": divisor, "count_padding": module.count_include_pad}]
 
 
-def _trainable_pool(module: TrainablePool2d, axes: int) -> list[Op]:
+def _trainable_pool(module: TrainablePool, axes: int) -> list[Op]:
     mean = {"op": "avgpool", **_window(module, axes), "divisor": None, "count_padding": True}
     return [mean, {"op": "affine", "factor": module.coefficient, "bias": module.bias}]
 
@@ -204,12 +194,10 @@ DESCRIPTIONS: dict[type[nn.Module], Callable[[Any, int], list[Op]]] = {
     nn.Linear: _dense,
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), _maxpool),
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _avgpool),
-    **dict.fromkeys(
-        (LPPool1d, LPPool2d), lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}]
-    ),
+    LPPool: lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}],
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _adaptive("avgpool")),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _adaptive("maxpool")),
-    TrainablePool2d: _trainable_pool,
+    TrainablePool: _trainable_pool,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batchnorm),
     **dict.fromkeys((nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d), _groupnorm),
     nn.LocalResponseNorm: _lrn,

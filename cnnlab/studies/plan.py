@@ -82,7 +82,7 @@ class Estimates:
 
 def step_seconds(network: Network, shape: Sequence[int], batch: int, device: torch.device, half: bool) -> float:
     """Return the seconds of a forward and a backward pass, the shortest of three, after one that does not count."""
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device).channels_last()
     images = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, device=device)
     times = []
     for _ in range(4):
