@@ -70,8 +70,7 @@ def load(config: Config) -> Splits:
     splits = source(config).load(config)
     if not len(splits.train):
         raise ValueError(f"data={config['name']} has no training images")
-    (own, _, _), _ = source(config).facts(config)
-    (wanted, _, _), _ = facts(config)
+    own, wanted = source(config).facts(config)[0][0], facts(config)[0][0]
     return splits if wanted == own else splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
 
 
@@ -81,12 +80,23 @@ def class_names_of(config: Config) -> list[str]:
     return load(config).classes if names is None else names(config)
 
 
-def facts(config: Config) -> tuple[tuple[int, int, int], int]:
-    """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images."""
+def facts(config: Config) -> tuple[tuple[int, ...], int]:
+    """Shape (C, H, W) of one image as the network gets it, and the number of classes; reads no images.
+
+    What has one or three axes in place of height and width stays as it is.
+    """
     size = config.get("resize")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"data.resize must be a whole number of at least 1, or null, not {size!r}")
-    (channels, height, width), classes = source(config).facts(config)
+    shape, classes = source(config).facts(config)
+    if len(shape) != 3:
+        for key in ("resize", "crop", "trim", "channels", "permute_pixels"):
+            if config.get(key):
+                raise ValueError(
+                    f"data.{key} is for pictures, and data={config['name']} has {'x'.join(map(str, shape))}"
+                )
+        return tuple(shape), classes
+    channels, height, width = shape
     wanted = config.get("channels")
     if wanted not in (None, channels):
         if (channels, wanted) != (1, 3):

@@ -101,6 +101,8 @@ def prepared(config: Mapping[str, Any]) -> Splits:
     load.forget()
     train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
     (_, *size), _ = facts(config)
+    if len(size) != 2:  # no pictures: as they are
+        return replace(splits, train=train, val=val)
 
     def sized(images: Tensor) -> Tensor:
         return to_input(images, (size[0], size[1]), config)

@@ -23,6 +23,8 @@ class Health(Look):
     A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images.
     """
 
+    pictures_only = False
+
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
         assert data.val is not None

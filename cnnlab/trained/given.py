@@ -85,7 +85,7 @@ def _classifier(config: Config, weights: Weights, names: list[str] | None) -> Cl
     return Classifier(config["model"], **told, config_hash=config_hash(config))
 
 
-def _shape(data: Mapping[str, Any]) -> tuple[int, int, int]:
+def _shape(data: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the shape of images; without a folder of pictures the data config says it all the same."""
     if without_images(data):
         crop = data["crop"] - 2 * data["trim"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from cnnlab.data.images import to_input
 from cnnlab.data.load import load
 from cnnlab.device import best_device
+from cnnlab.models.merges import show
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
@@ -24,7 +25,7 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
     """
     classifier = load_trained(run)
-    channels, height, width = classifier.hparams["input_shape"]
+    channels, *size = classifier.hparams["input_shape"]
     if (crop := run.config["data"].get("crop")) is not None:  # picture files are read as the run's were
         config = {**config, "resize": run.config["data"]["resize"], "crop": crop}
     splits = load(config)
@@ -37,7 +38,27 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         )
     labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
-    return classifier.to(best_device()), to_input(splits.test.images, (height, width), theirs), labels
+    images = splits.test.images
+    if len(size) == 2:
+        images = to_input(images, (size[0], size[1]), theirs)
+    elif list(images.shape[2:]) != size:
+        raise ValueError(
+            f"data={config['name']} has {show(images.shape[1:])}, and the network takes {show((channels, *size))}"
+        )
+    return classifier.to(best_device()), images, labels
+
+
+def refuse_other_than_pictures(tool: str, classifier: Classifier) -> None:
+    """Refuse a network whose inputs have other axes than height and width.
+
+    Raises:
+        ValueError: names the tool.
+    """
+    shape = classifier.hparams["input_shape"]
+    if len(shape) != 3:
+        raise ValueError(
+            f"{tool} is for pictures, and this network takes {show(shape)}; evaluate and export are for all"
+        )
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

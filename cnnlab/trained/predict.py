@@ -12,6 +12,7 @@ from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record
+from cnnlab.trained.load import refuse_other_than_pictures
 from cnnlab.training.load import load_trained
 
 GUESSES = 5  # of the classes, the most probable
@@ -42,6 +43,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     error and no label; the others are not stopped.
     """
     classifier = load_trained(run).to(best_device())
+    refuse_other_than_pictures("predict images=", classifier)
     channels, height, width = classifier.hparams["input_shape"]
     rows = Table({"file": str(path), "label": None, "probability": None, "error": None} for path in images)
     for start in range(0, len(images), batch_size):  # so that a large folder never stands in memory

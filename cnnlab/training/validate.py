@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from math import isfinite
+from math import isfinite, prod
 from tempfile import TemporaryDirectory
 
 import torch
@@ -68,6 +68,9 @@ def check(config: Config) -> Parts:
         shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
     for name, callback in parts.callbacks.items():
         _watched(name, callback, logged)
+        if getattr(callback, "pictures_only", False) and len(shape) != 3:
+            axes = "x".join(map(str, shape))
+            raise ValueError(f"callbacks.{name} is for pictures, and data={config['data']['name']} has {axes}; drop it")
     _loggers(config)
     _trainer(config)
     _processes(config)
@@ -168,7 +171,7 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
     """Weights and images have to find room."""
     counts = sizes(config["data"])  # loaded, they stay in memory for the fit
     images = sum(counts[1:] if config["data"].get("stream") else counts)
-    needed = 4 * params + images * shape[0] * shape[1] * shape[2]
+    needed = 4 * params + images * prod(shape)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise ValueError(
