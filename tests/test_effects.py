@@ -386,7 +386,7 @@ EFFECTS: dict[str, Row] = {
     "model.init": Row("he_normal", weights),
     "model.width": Row("2", weights),
     "model.strict_sizes": Row("true", refusal, base="+model.layers.conv1.stride=4", gives="conv1: does not fit"),
-    "model.loss": Row("map", weights, base="model=lenet5_1998 data.resize=28"),
+    "model.loss": Row("mse", weights),
     "model.remove": Row("[pool2]", weights),
     "model.repair": Row("true", refusal, base='model=resnet20 model.remove=["s2b1_*"]', by="summary", gives="^$"),
     "model.freeze": Row("[conv1]", weights),
