@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from cnnlab.models.network import Network
@@ -63,6 +65,24 @@ def test_lessons_by_command(command, tmp_path):
     assert command("play", "lesson=convolution", "run=run").stderr.startswith(
         "cnnlab: lesson=convolution and run=run: "
     )
+
+
+def test_a_picture_through_a_kernel(command, tmp_path, browser):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    done = command("play", "lesson=convolution", "picture=noise.png", "kernel=[[0,1,0],[1,2,1],[0,1,0]]")
+    assert done.stdout.splitlines()[0] == "picture      outputs/lessons/noise-given.png"
+    written = np.asarray(Image.open(tmp_path / "outputs/lessons/noise-given.png")).astype(float)
+    x = np.pad(pixels / 255, ((1, 1), (1, 1), (0, 0)))
+    wanted = (2 * x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]) / 6
+    assert np.abs(written - 255 * wanted).max() <= 0.51
+    page = browser.new_page(offline=True)
+    page.goto(f"file://{tmp_path}/outputs/lessons/convolution.html")
+    assert numbers(page, "input").shape == (20, 28)
+    assert equal(numbers(page, "kernel"), [[0, 1, 0], [1, 2, 1], [0, 1, 0]])
+    seen, kernel = numbers(page, "input"), torch.tensor([[0.0, 1, 0], [1, 2, 1], [0, 1, 0]])
+    assert equal(numbers(page, "output"), F.conv2d(seen[None, None].float(), kernel[None, None])[0, 0])
+    page.close()
 
 
 def test_convolution_has_the_lectures_numbers(lesson):
