@@ -30,6 +30,7 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def _lesson(config: dict[str, Any]) -> None:
+    from cnnlab.playground.curves import write_activations
     from cnnlab.playground.kernel import write_filtered
     from cnnlab.playground.lesson import write_lesson
 
@@ -40,6 +41,8 @@ def _lesson(config: dict[str, Any]) -> None:
     page = write_lesson(config["lesson"], folder, picture, kernel)
     if picture is not None and kernel is not None:
         print(f"picture      {os.path.relpath(write_filtered(picture, kernel, folder))}")
+    if config["lesson"] == "activations":
+        print(f"picture      {os.path.relpath(write_activations(folder))}")
     print(f"page         {os.path.relpath(page)}, to be opened in a browser")
 
 

@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cnnlab.models.activations import ACTIVATIONS
 from cnnlab.models.network import Network
+from cnnlab.playground.curves import curve
 from cnnlab.playground.lesson import LESSONS
 
+DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = json.loads((Path(__file__).parents[1] / "models/worked_examples.json").read_text())
 
 
@@ -65,6 +68,19 @@ def test_lessons_by_command(command, tmp_path):
     assert command("play", "lesson=convolution", "run=run").stderr.startswith(
         "cnnlab: lesson=convolution and run=run: "
     )
+
+
+def test_the_curves_of_all_activations(command, tmp_path):
+    done = command("play", "lesson=activations")
+    assert done.stdout.splitlines()[0] == "picture      outputs/lessons/activations.svg"
+    for path in (tmp_path / "outputs/lessons/activations.svg", DOCS / "activations.svg"):  # which is such a picture
+        drawn = path.read_text()
+        assert all(f">{name.replace('_', ' ')}</text>" in drawn for name in ACTIVATIONS), path
+    x, y, slope = curve("softplus")  # whose derivative is the logistic function
+    assert torch.allclose(torch.tensor(slope), torch.tensor(x).sigmoid(), atol=1e-6)
+    assert torch.allclose(torch.tensor(y), F.softplus(torch.tensor(x)), atol=1e-6)
+    _, _, slope = curve("selu")
+    assert slope[-1] == pytest.approx(1.0507, abs=1e-4)
 
 
 def test_a_picture_through_a_kernel(command, tmp_path, browser):
