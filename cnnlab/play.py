@@ -11,6 +11,9 @@ from cnnlab.trained.run import Run
 def _task(config: dict[str, Any]) -> None:
     if config["lesson"] is not None:
         return _lesson(config)
+    for key in ("picture", "kernel"):
+        if config[key] is not None:
+            raise ValueError(f"{key}={config[key]} is for lesson=convolution; a network's page takes pictures itself")
     from cnnlab.playground.write import play
 
     pictures = config["pictures"]
@@ -27,12 +30,19 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def _lesson(config: dict[str, Any]) -> None:
+    from cnnlab.playground.curves import write_activations
+    from cnnlab.playground.kernel import write_filtered
     from cnnlab.playground.lesson import write_lesson
 
     for key in ("run", "init_from"):
         if config[key] is not None:
             raise ValueError(f"lesson={config['lesson']} and {key}={config[key]}: give one of them")
-    page = write_lesson(config["lesson"], Path(config["output_dir"]) / "lessons")
+    folder, picture, kernel = Path(config["output_dir"]) / "lessons", config["picture"], config["kernel"]
+    page = write_lesson(config["lesson"], folder, picture, kernel)
+    if picture is not None and kernel is not None:
+        print(f"picture      {os.path.relpath(write_filtered(picture, kernel, folder))}")
+    if config["lesson"] == "activations":
+        print(f"picture      {os.path.relpath(write_activations(folder))}")
     print(f"page         {os.path.relpath(page)}, to be opened in a browser")
 
 

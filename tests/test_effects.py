@@ -386,7 +386,7 @@ EFFECTS: dict[str, Row] = {
     "model.init": Row("he_normal", weights),
     "model.width": Row("2", weights),
     "model.strict_sizes": Row("true", refusal, base="+model.layers.conv1.stride=4", gives="conv1: does not fit"),
-    "model.loss": Row("map", weights, base="model=lenet5_1998 data.resize=28"),
+    "model.loss": Row("mse", weights),
     "model.remove": Row("[pool2]", weights),
     "model.repair": Row("true", refusal, base='model=resnet20 model.remove=["s2b1_*"]', by="summary", gives="^$"),
     "model.freeze": Row("[conv1]", weights),
@@ -525,6 +525,7 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("play model", "play init_from"), "playground/test_play.py::test_given_weights_without_pictures"),
     **dict.fromkeys(("play lesson", "play output_dir"), "playground/test_lessons.py::test_lessons_by_command"),
+    **dict.fromkeys(("play picture", "play kernel"), "playground/test_lessons.py::test_a_picture_through_a_kernel"),
     "predict data_dir": "test_given.py::test_data_of_other_channels_or_classes_are_refused",
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it

@@ -13,6 +13,7 @@ from cnnlab.runs.checkpoints import read
 from cnnlab.runs.metrics import METRICS, make_metrics, measure
 from cnnlab.training.stages import StageMetrics
 
+ALWAYS = ["cross_entropy", "squared_error"]
 ASKED = [name for name, metric in METRICS.items() if metric.on_request and name != "mine"]
 
 
@@ -50,7 +51,10 @@ def test_metrics_are_those_of_scikit_learn(case):
         stage.count(logits[part], labels[part])
     found = {name.partition("/")[2]: float(value) for name, value in stage.counted(0).items()}
     wanted = by_scikit_learn(logits, labels)
-    assert set(found) == {"loss", "acc", *ASKED}
+    assert set(found) == {"loss", "acc", *ALWAYS, *ASKED}
+    assert found["cross_entropy"] == pytest.approx(found["loss"], abs=1e-6)
+    wrong = logits.double().softmax(1).numpy() - np.eye(5)[labels.numpy()]
+    assert found["squared_error"] == pytest.approx((wrong**2).sum(1).mean(), abs=1e-6)
     assert {name: found[name] for name in ASKED} == pytest.approx(wanted, abs=1e-5)
 
 
@@ -62,14 +66,14 @@ def test_what_is_not_defined_names_the_metric_and_not_the_learning_rate():
 
 
 def test_a_registered_metric_is_counted_in_every_run_and_one_on_request_where_it_is_asked_for(monkeypatch):
-    assert set(make_metrics(10)) == {"acc"}
-    assert set(make_metrics(11, ["f1"])) == {"acc", "top5_acc", "f1"}
+    assert set(make_metrics(10)) == {"acc", *ALWAYS}
+    assert set(make_metrics(11, ["f1"])) == {"acc", "top5_acc", *ALWAYS, "f1"}
     from torchmetrics.classification import MulticlassSpecificity
 
     from cnnlab.runs.metrics import Metric
 
     monkeypatch.setitem(METRICS, "mine", Metric(MulticlassSpecificity))
-    assert set(make_metrics(10)) == {"acc", "mine"}
+    assert set(make_metrics(10)) == {"acc", *ALWAYS, "mine"}
     assert not measure("val/mine", 10, []).percent
 
 

@@ -20,7 +20,7 @@ MOVED = {
 # keys that earlier versions did not have; at these values they change nothing, and no hash
 LATER: dict[str, dict[str, Any]] = {
     "": {"metrics": [], "class_weights": None},
-    "model": {"repair": False, "freeze": []},
+    "model": {"repair": False, "freeze": [], "loss": None},
     "data": {"channels": None, "crop": None, "folds": None, "fold": None},
     "study": {
         "leave_out_blocks": False,

@@ -17,7 +17,7 @@ from omegaconf.base import Container
 from cnnlab.config.identity import LATER  # which the run of an earlier version lacks
 from cnnlab.registry import hint
 
-# what a model has to have; it may have what conf/common/model.yaml holds, and a loss
+# what a model has to have; it may have what conf/common/model.yaml holds
 MODEL = {"name", "layers"}
 TOLD = ("variant", "varied")  # of `study`: what a study tells its runs, and a single run may have
 PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
@@ -123,7 +123,7 @@ def _expected(config: Mapping[str, Any], command: str) -> Iterator[tuple[str, se
         common = set(_shipped("common/data")) - set(LATER["data"])
         yield "data", {"name", *common, *_source_keys(name)}, own | set(LATER["data"])
     if isinstance(config.get("model"), Mapping):
-        yield "model", MODEL, {"loss", *_shipped("common/model")}
+        yield "model", MODEL, set(_shipped("common/model"))
 
 
 @cache

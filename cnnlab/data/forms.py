@@ -34,6 +34,27 @@ class Form:
     read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (1, ...); OSError or ValueError
 
 
+def _as_they_are(facts: Facts, config: Config) -> Facts:
+    """Facts of examples that nothing is done to.
+
+    Raises:
+        ValueError: a key that is for pictures.
+    """
+    for key in ("resize", "crop", "trim", "channels", "permute_pixels"):
+        if config.get(key):
+            shape = "x".join(map(str, facts.shape))
+            raise ValueError(f"data.{key} is for pictures, and data={config['name']} has {shape}")
+    return facts
+
+
+def _no_files(path: Path, facts: Facts, config: Config) -> Tensor:
+    raise ValueError(f"data={config['name']} has no files of single examples")
+
+
+# series, volumes, or whatever else a source of one's own has: channels and axes of any number
+ARRAYS = Form("array", (), frozenset(), _as_they_are, lambda inputs, facts, config: inputs, _no_files)
+
+
 def as_floats(inputs: Tensor) -> Tensor:
     """Bytes as floats from 0 to 1; floats and ids of words as they are."""
     return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs

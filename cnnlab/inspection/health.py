@@ -20,8 +20,11 @@ IMAGES = 250
 class Health(Look):
     """Log each layer's gradient norm and ratio of update to weights at every logged step; after epochs the rest.
 
-    A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images.
+    A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images. Zeros
+    are counted value by value: the share that a ReLU holds back, whether or not a unit is dead.
     """
+
+    pictures_only = False
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
@@ -90,11 +93,11 @@ def activation_of(unit: nn.Module) -> nn.Module:
 
 
 def shares(classifier: Classifier, name: str, values: Tensor) -> dict[str, float]:
-    """The share of dead units behind a ReLU, of saturated values behind a sigmoid or tanh; else nothing."""
+    """The shares of dead units and of exact zeros behind a ReLU, of saturated values behind a sigmoid or tanh."""
     activation = activation_of(classifier.network.get_submodule(name))
     if isinstance(activation, nn.ReLU):
         units = values.flatten(2).amax((0, 2)) if values.ndim > 2 else values.amax(0)
-        return {"dead": float((units <= 0).float().mean())}
+        return {"dead": float((units <= 0).float().mean()), "zeros": float((values == 0).float().mean())}
     if isinstance(activation, nn.Sigmoid):
         return {"saturated": float(((values - 0.5).abs() > SATURATED / 2).float().mean())}
     if isinstance(activation, nn.Tanh):

@@ -54,6 +54,7 @@ class Look(Callback):
         counts: options of a looker that are whole numbers of at least 1.
     """
 
+    pictures_only = True  # whether it needs inputs of channels, height and width
     needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit
 
     def __init__(self, every_n_epochs: int = 10, **counts: int) -> None:

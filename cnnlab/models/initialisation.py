@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.modules import Whiten2d
+from cnnlab.models.conv_modules import Local, Whiten2d
 from cnnlab.registry import pick
 
 
@@ -38,13 +38,10 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
 }
 
 
-def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Linear]:
+def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | Local]:
     """The convolutions and dense layers inside whose weights a scheme draws; a whitening layer's come from images."""
-    return [
-        part
-        for part in module.modules()
-        if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)) and not isinstance(part, Whiten2d)
-    ]
+    drawn = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Local)
+    return [part for part in module.modules() if isinstance(part, drawn) and not isinstance(part, Whiten2d)]
 
 
 def initialise(module: nn.Module, scheme: str | None, given: Collection[str] = ()) -> None:
@@ -58,7 +55,8 @@ def initialise(module: nn.Module, scheme: str | None, given: Collection[str] = (
     draw = pick(SCHEMES, scheme, "init")
     for part in drawn_parts(module):
         if "weights" not in given:
-            draw(part.weight)
+            for weight in part.filters() if isinstance(part, Local) else [part.weight]:
+                draw(weight)
         if part.bias is not None and "bias" not in given:
             nn.init.zeros_(part.bias)
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models.arrangement import Spec, arrange, as_patterns, matching, remove_layers
+from cnnlab.models.conv_modules import Local, Whiten2d
 from cnnlab.models.hooks import watch
 from cnnlab.models.initialisation import drawn_parts, layer_rng
 from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import refuse_misfit, repair, show
-from cnnlab.models.modules import Whiten2d
 from cnnlab.models.table import Reach, Row, measure
 from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, complete_spec, make_unit, takes
 
@@ -41,8 +41,8 @@ class Normalise(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Floats of the same shape, in the memory format that convolutions are fastest in."""
         scale = 255 if inputs.dtype == torch.uint8 else 1
-        layout = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
-        floats = inputs.to(self.mean.dtype, memory_format=layout, copy=True)
+        order = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
+        floats = inputs.to(self.mean.dtype, memory_format=order, copy=True)
         return floats.sub_(self.mean * scale).div_(self.std * scale)
 
 
@@ -51,7 +51,7 @@ class Network(nn.Sequential):
 
     Args:
         model: what a `conf/model/*.yaml` says, as a plain mapping.
-        input_shape: of one example, (channels, height, width) for pictures.
+        input_shape: of one example, (channels, height, width) for pictures; or channels and one or three axes.
         num_classes: what a layer of kind classifier gives.
         vocabulary: the words by their ids, where examples are sentences.
         mean, std: per channel; the first child, `input`, then normalises, and the network takes bytes too. Without them
@@ -150,6 +150,14 @@ class Network(nn.Sequential):
             for source in done:
                 del values[source]
         return values[name]
+
+    def channels_last(self) -> Self:
+        """Lay filters over height and width in memory with their channels last, which is faster on CPU and GPU."""
+        for module in self.modules():
+            for values in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                if values.ndim == 4 and not isinstance(module, Local):
+                    values.data = values.data.to(memory_format=torch.channels_last)
+        return self
 
     def walk(self, images: Tensor) -> Iterator[tuple[str, list[Tensor], Tensor]]:
         """Compute layer after layer; yields the name of each, what it reads, and what it gives.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.layers import layer
+from cnnlab.models.kinds import layer
 from cnnlab.models.merges import Shape
 
 PADDING = 0  # the id of no word, behind the end of a sentence

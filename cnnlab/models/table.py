@@ -14,6 +14,7 @@ from cnnlab.models.cost import MultiplyAdds
 from cnnlab.models.hooks import watch
 from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import Shape, show
+from cnnlab.models.windows import window_of
 
 VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in use
 
@@ -31,7 +32,7 @@ class Row:
     memory: int  # bytes of what its parts give for one image, in 32 bits, which training keeps for the backward pass
     receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
     frozen: int | None = None  # parameters that model.freeze keeps as they are; None for a layer that is not frozen
-    note: str = ""  # where a convolution does not fit and its last steps are left out
+    note: str = ""  # where a window does not fit evenly and what is left at the far edge is not looked at
 
 
 def class_layer(table: Sequence[Row]) -> str:
@@ -73,42 +74,16 @@ class Reach:
             for child in module:
                 self = self.through(child, incoming)
             return self
-        window = window_of(module, incoming)
+        window = window_of(module, incoming.get(module))
         if window is None:
             return self
-        kernel, stride, dilation, padding = window
-        grown = (s + (k - 1) * d * j for s, k, d, j in zip(self.size, kernel, dilation, self.step, strict=True))
+        grown = (s + (r - 1) * j for s, r, j in zip(self.size, window.reach, self.step, strict=True))
         return Reach(
             self.image,
-            tuple(f - p * j for f, p, j in zip(self.first, padding, self.step, strict=True)),
+            tuple(f - before * j for f, (before, _), j in zip(self.first, window.edges, self.step, strict=True)),
             tuple(min(g, i) for g, i in zip(grown, self.image, strict=True)),
-            tuple(j * s for j, s in zip(self.step, stride, strict=True)),
+            tuple(j * s for j, s in zip(self.step, window.stride, strict=True)),
         )
-
-
-def window_of(module: nn.Module, incoming: dict[nn.Module, Shape]) -> tuple[Shape, Shape, Shape, Shape] | None:
-    """Kernel, stride, dilation and padding along each axis, of a module that slides a window; else None."""
-    shape = incoming.get(module)
-    if shape is None or len(shape) < 2:
-        return None
-    if hasattr(module, "output_size"):  # adaptive pooling: the window is what is left to cover
-        outputs = axes_of(module.output_size, len(shape) - 1)
-        sizes = tuple(-(-n // o) for n, o in zip(shape[1:], outputs, strict=True))
-        return sizes, sizes, (1,) * len(sizes), (0,) * len(sizes)
-    if not hasattr(module, "kernel_size"):
-        return None
-    kernel = axes_of(module.kernel_size, len(shape) - 1)
-    given = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
-    stride, dilation, padding = given
-    if isinstance(padding, str):  # "same" adds what the kernel takes, "valid" nothing
-        padding = tuple((k - 1) // 2 for k in kernel) if padding == "same" else 0
-    axes = len(kernel)
-    return kernel, axes_of(stride, axes) if stride else kernel, axes_of(dilation, axes), axes_of(padding, axes)
-
-
-def axes_of(value: Any, axes: int) -> Shape:
-    """A size as torch's modules hold it, one number or one an axis, as one an axis."""
-    return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
 def measure(
@@ -171,26 +146,25 @@ def _without_warnings(unit: nn.Module, images: Sequence[torch.Tensor]) -> torch.
 def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
     """'5x5 window on 4x4', where that is why a module failed."""
     for module, shape in incoming.items():
-        window = window_of(module, incoming)
-        if window is None:
-            continue
-        kernel, _, dilation, padding = window
-        if any((k - 1) * d + 1 > n + 2 * p for k, d, n, p in zip(kernel, dilation, shape[1:], padding, strict=True)):
-            padded = f" padded by {show(padding)}" if any(padding) else ""
-            return f"{show(kernel)} window on {show(shape[1:])}{padded}"
+        window = window_of(module, shape)
+        if window and any(r > n for r, n in zip(window.reach, window.padded(shape[1:]), strict=True)):
+            before = tuple(edge[0] for edge in window.edges)
+            padded = f" padded by {show(before)}" if any(before) else ""
+            return f"{show(window.kernel)} window on {show(shape[1:])}{padded}"
     return None
 
 
 def _misfit(unit: nn.Module, incoming: dict[nn.Module, Shape]) -> str:
-    """The lectures' arithmetic, (N - F + 2P) / S + 1, for a convolution where it gives no whole number."""
+    """The lectures' arithmetic, (N - F + 2P) / S + 1, for a convolution or pool where it gives no whole number."""
     for module in unit.children():
-        window = window_of(module, incoming)
-        if window is None or not hasattr(module, "out_channels"):
+        shape = incoming.get(module, ())
+        window = window_of(module, shape)
+        keeps_rest = getattr(module, "ceil_mode", getattr(module, "ceil", None))  # None of what is no pool
+        if window is None or keeps_rest or hasattr(module, "output_size"):
             continue
-        shape = incoming[module]
-        for n, f, s, d, p in zip(shape[1:], *window, strict=True):  # size, kernel, stride, dilation, padding
-            reach = (f - 1) * d + 1
-            if (n - reach + 2 * p) % s:
-                size = (n - reach + 2 * p) / s + 1
-                return f"does not fit: ({n} - {reach} + 2*{p}) / {s} + 1 = {size:.2f}"
+        for n, f, s, (p, q) in zip(shape[1:], window.reach, window.stride, window.edges, strict=True):
+            if (n - f + p + q) % s:
+                zeros = f"2*{p}" if p == q else f"{p} + {q}"
+                remedy = "" if keeps_rest is None else "; ceil: true keeps the rest"
+                return f"does not fit: ({n} - {f} + {zeros}) / {s} + 1 = {(n - f + p + q) / s + 1:.2f}{remedy}"
     return ""

@@ -8,7 +8,6 @@ from typing import Any, get_args, get_origin
 import torch
 from torch import nn
 
-from cnnlab.models import sentences  # noqa: F401  # registers its kinds
 from cnnlab.models.activations import activation
 from cnnlab.models.arrangement import Spec
 from cnnlab.models.initialisation import initialise

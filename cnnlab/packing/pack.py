@@ -111,7 +111,7 @@ class Pack(LightningModule):
             self.look_back()
             self.tell()
             for row, member in zip(self._epoch, self._each(), strict=True):
-                total = member.epoch_total()
+                total = member.epoch_loss.total()
                 row["train/loss"] = float(total[0] / total[1])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -198,7 +198,7 @@ class Pack(LightningModule):
         """Let each member know its losses of the steps so far."""
         if self._losses:
             for member, losses in zip(self._each(), torch.stack(self._losses, 1), strict=True):
-                member.remember(losses.unbind(), self._images)
+                member.epoch_loss.add(losses.unbind(), self._images)
         self._losses, self._images = [], []
 
     def _logs(self) -> bool:

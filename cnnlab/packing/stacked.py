@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 from cnnlab.models.hooks import watch
 from cnnlab.models.network import Network
 
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Stacked:
@@ -51,7 +51,10 @@ class Stacked:
         self._reached: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
+        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all.
+
+        Images may have other axes in place of channels, height and width.
+        """
         own = images.ndim == self._rank + 1
         training = self.networks[0].training
         self._template.train(training)

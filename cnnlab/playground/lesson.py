@@ -11,6 +11,7 @@ from torch import nn
 from cnnlab.models.activations import ACTIVATIONS, activation
 from cnnlab.models.modules import KERNELS
 from cnnlab.playground import slides
+from cnnlab.playground.kernel import Kernel, start
 from cnnlab.playground.operations import DESCRIPTIONS
 from cnnlab.playground.write import HERE, hash_of
 from cnnlab.registry import pick
@@ -28,20 +29,31 @@ class Lesson:
     scripts: tuple[str, ...] = ()  # beside those of all lessons and its own
 
 
-def write_lesson(name: str, folder: Path) -> Path:
+def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Kernel | None = None) -> Path:
     """Write the page of a lesson, `<folder>/<name>.html`; returns its path.
 
+    Args:
+        name: of the lesson.
+        folder: for the page.
+        picture, kernel: what the lesson on convolution starts from, a file, and a name or rows of numbers.
+
     Raises:
-        ValueError: there is no such lesson.
+        ValueError: there is no such lesson, or no such picture or kernel.
     """
     lesson = pick(LESSONS, name, "lesson")
+    content = lesson.content()
+    for key, value in {"picture": picture, "kernel": kernel}.items():
+        if value is not None and name != "convolution":
+            raise ValueError(f"{key}={value} is for lesson=convolution, not for lesson={name}")
+    if picture is not None or kernel is not None:
+        content = start(content, picture, kernel)
     page = folder / f"{name}.html"
     folder.mkdir(parents=True, exist_ok=True)
-    page.write_text(_html(name, lesson), encoding="utf-8")
+    page.write_text(_html(name, lesson, content), encoding="utf-8")
     return page
 
 
-def _html(name: str, lesson: Lesson) -> str:
+def _html(name: str, lesson: Lesson, content: dict[str, Any]) -> str:
     """Return the page as text; its content security policy allows its own script, by hash, and no address at all."""
     from jinja2 import Environment
 
@@ -59,7 +71,7 @@ def _html(name: str, lesson: Lesson) -> str:
         policy=policy,
         style=style,
         script=script,
-        content=json.dumps(lesson.content()).replace("<", "\\u003c"),
+        content=json.dumps(content).replace("<", "\\u003c"),
     )
 
 

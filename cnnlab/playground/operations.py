@@ -7,20 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models import activations as own
+from cnnlab.models.conv_modules import Conv1d, Conv2d, Local, SparseConv2d, Whiten2d
 from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
-from cnnlab.models.modules import (
-    Conv1d,
-    Conv2d,
-    FixedFilter2d,
-    LPPool1d,
-    LPPool2d,
-    RBFOutput,
-    Scale,
-    SparseConv2d,
-    TrainablePool2d,
-    Whiten2d,
-)
-from cnnlab.models.table import axes_of
+from cnnlab.models.modules import FixedFilter2d, LPPool, RBFOutput, Scale, TrainablePool
+from cnnlab.models.windows import Edges, axes_of, same_edges
 
 Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
 
@@ -58,15 +48,17 @@ def operations_of(module: nn.Module, inputs: list[Tensor]) -> tuple[list[Op], Te
 
 
 def _convolution(module: Any, axes: int) -> list[Op]:
+    correlates = getattr(module, "correlate", True)
     return [
         _convolution_of(
-            module.weight,
+            module.weight if correlates else module.weight.flip(tuple(range(2, axes + 2))),
             module.bias,
             stride=module.stride,
             padding=module.padding,
             dilation=module.dilation,
             groups=module.groups,
             mode=module.padding_mode,
+            edges=getattr(module, "edges", ()),
         )
     ]
 
@@ -79,14 +71,13 @@ def _convolution_of(
     dilation: Any = 1,
     groups: int = 1,
     mode: str = "zeros",
+    edges: Edges = (),
 ) -> Op:
     axes = weight.ndim - 2
     kernel, steps = weight.shape[2:], axes_of(dilation, axes)
-    if padding == "same":
-        spare = [step * (size - 1) for step, size in zip(steps, kernel, strict=True)]
-        edges = [(total // 2, total - total // 2) for total in spare]
-    else:
-        edges = [(n, n) for n in axes_of(0 if padding == "valid" else padding, axes)]
+    if padding == "same":  # torch's, for strides of 1, whatever the size
+        edges = same_edges((1,) * axes, kernel, (1,) * axes, steps)
+    edges = edges or tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
     return {
         "op": "convolution",
         "weight": weight,
@@ -94,10 +85,30 @@ def _convolution_of(
         "kernel": _two(kernel, 1),
         "stride": _two(axes_of(stride, axes), 1),
         "dilation": _two(steps, 1),
-        "padding": [n for edge in [(0, 0)] * (2 - axes) + edges for n in edge],  # top, bottom, left, right
+        "padding": _around(edges),
         "groups": groups,
         "mode": mode,
     }
+
+
+def _around(edges: Edges) -> list[int]:
+    """Zeros at the top, bottom, left and right."""
+    return [n for edge in ((0, 0),) * (2 - len(edges)) + edges for n in edge]
+
+
+def _local(module: Local, axes: int) -> list[Op]:
+    if axes > 2:
+        raise NotComputedError("the page cannot compute a local layer of three axes")
+    return [
+        {
+            "op": "local",
+            "weight": module.weight.flatten(0, axes).flatten(1),  # a row for each value that comes out
+            "bias": module.bias,
+            "kernel": _two(module.kernel_size, 1),
+            "stride": _two(module.stride, 1),
+            "padding": _around(module.edges),
+        }
+    ]
 
 
 def _sparse(module: SparseConv2d, axes: int) -> list[Op]:
@@ -133,7 +144,7 @@ def _avgpool(module: Any, axes: int) -> list[Op]:
     return [{"op": "avgpool", **_window(module, axes), "divisor": divisor, "count_padding": module.count_include_pad}]
 
 
-def _trainable_pool(module: TrainablePool2d, axes: int) -> list[Op]:
+def _trainable_pool(module: TrainablePool, axes: int) -> list[Op]:
     mean = {"op": "avgpool", **_window(module, axes), "divisor": None, "count_padding": True}
     return [mean, {"op": "affine", "factor": module.coefficient, "bias": module.bias}]
 
@@ -199,17 +210,16 @@ def _nothing(module: Any, axes: int) -> list[Op]:
 
 DESCRIPTIONS: dict[type[nn.Module], Callable[[Any, int], list[Op]]] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, Conv1d, Conv2d, Whiten2d), _convolution),
+    Local: _local,
     SparseConv2d: _sparse,
     FixedFilter2d: _fixed,
     nn.Linear: _dense,
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), _maxpool),
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _avgpool),
-    **dict.fromkeys(
-        (LPPool1d, LPPool2d), lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}]
-    ),
+    LPPool: lambda module, axes: [{"op": "lppool", **_window(module, axes), "p": module.p}],
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _adaptive("avgpool")),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _adaptive("maxpool")),
-    TrainablePool2d: _trainable_pool,
+    TrainablePool: _trainable_pool,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batchnorm),
     **dict.fromkeys((nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d), _groupnorm),
     nn.LocalResponseNorm: _lrn,

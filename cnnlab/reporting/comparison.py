@@ -10,6 +10,7 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import METRICS
 
 COSTS = ("params", "params change", "macs", "macs change", "fit seconds", "fit seconds change")  # columns
+EVERY = ("loss", "acc", "top5_acc", "cross_entropy", "squared_error")  # metrics that all runs have
 MARKS = {
     "worse": "↓",
     "better": "↑",
@@ -71,9 +72,9 @@ def _row(comparison: Comparison, reference: Comparison, study: Study, unit: Writ
 
 
 def _own_metrics(study: Study, split: str) -> list[str]:
-    """Return the names of the metrics that runs have beside those that ship."""
+    """Return the names of the metrics that runs have beside those that all runs have."""
     found = dict.fromkeys(key for c in study.comparisons for key in c.metrics if key.startswith(f"{split}/"))
-    return [name for key in found if (name := key.partition("/")[2]) not in ("loss", "acc", "top5_acc")]
+    return [name for key in found if (name := key.partition("/")[2]) not in EVERY]
 
 
 def _column(name: str) -> str:

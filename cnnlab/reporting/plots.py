@@ -1,4 +1,4 @@
-"""Plots of robustness and of lesions, as SVG text."""
+"""Plots of robustness, of lesions and of functions, as SVG text."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+
+
+Curve = tuple[list[float], list[float], list[float]]  # places, values there, derivatives there
+
+
+def function_plot(curves: Mapping[str, Curve]) -> str:
+    """Functions of one number, a panel for each, with their derivatives dashed."""
+    from matplotlib.figure import Figure
+
+    columns = min(7, len(curves))
+    lines = -(-len(curves) // columns)
+    figure = Figure((1.8 * columns, 1.8 * lines + 0.4), layout="constrained")
+    for place, (name, (x, y, slope)) in enumerate(curves.items()):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        _plain(axes)
+        axes.axhline(0, color="grey", linewidth=0.6)
+        axes.axvline(0, color="grey", linewidth=0.6)
+        axes.plot(x, y, color=PALETTE[0], label="value")
+        axes.plot(x, slope, color=PALETTE[1], linestyle="--", linewidth=1.2, label="derivative")
+        axes.set_ylim(-2.2, 4.2)
+        axes.set_title(name, fontsize=10)
+        axes.tick_params(labelsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return _svg(figure, "functions")
 
 
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -73,6 +73,10 @@ def _adapted(classes: int, kind: str) -> Any:
 METRICS: dict[str, Metric] = {
     "acc": Metric(_accuracy, percent=True),
     "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
+    # means over images, whichever loss trains: minus the logarithm of the probability of the label, and the squared
+    # error of the probabilities, summed over the classes
+    "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False),
+    "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False),
     # the mean over classes that have images of the share of theirs that is recognised
     "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes

@@ -1,11 +1,13 @@
-"""Metrics of torchmetrics that logits have to be turned into probabilities for, or that leave out absent classes."""
+"""Means over images, and metrics of torchmetrics that take probabilities or that leave out absent classes."""
 
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import (
     MulticlassAUROC,
     MulticlassAveragePrecision,
@@ -13,6 +15,47 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 from torchmetrics.utilities.data import dim_zero_cat
+
+
+class MeanOverImages(Metric):
+    """A mean over all images of what `of_each` says."""
+
+    total: Tensor
+    images: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        for name in ("total", "images"):
+            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
+
+    def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute (N,) from logits (N, classes) and labels (N,)."""
+        raise NotImplementedError
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add images."""
+        self.total = self.total + self.of_each(preds, target).sum()
+        self.images = self.images + len(target)
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return self.total / self.images
+
+
+class CrossEntropy(MeanOverImages):
+    """Minus the logarithm of the probability of the label."""
+
+    def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute (N,)."""
+        return F.cross_entropy(logits, labels, reduction="none")
+
+
+class SquaredError(MeanOverImages):
+    """The squared error of the probabilities, summed over the classes (Brier 1950)."""
+
+    def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute (N,)."""
+        return (logits.softmax(1) - F.one_hot(labels, logits.shape[1])).square().sum(1)
 
 
 class BalancedAccuracy(MulticlassRecall):

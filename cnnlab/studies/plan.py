@@ -83,7 +83,7 @@ class Estimates:
 
 def step_seconds(network: Network, batch: int, device: torch.device, half: bool) -> float:
     """Return the seconds of a forward and a backward pass, the shortest of three, after one that does not count."""
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device).channels_last()
     inputs = network.example(batch, device)
     times = []
     for _ in range(4):

@@ -10,6 +10,7 @@ from torch import Tensor
 from cnnlab.data.images import PICTURES
 from cnnlab.data.load import form, load
 from cnnlab.device import best_device
+from cnnlab.models.merges import show
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
@@ -41,7 +42,25 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         )
     labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
-    return classifier.to(best_device()), its.to_input(splits.test.inputs, classifier.facts, theirs), labels
+    inputs = its.to_input(splits.test.inputs, classifier.facts, theirs)
+    if tuple(inputs.shape[1:]) != classifier.facts.shape:
+        raise ValueError(
+            f"data={config['name']} has {show(inputs.shape[1:])}, and the network takes {show(classifier.facts.shape)}"
+        )
+    return classifier.to(best_device()), inputs, labels
+
+
+def refuse_other_than_pictures(tool: str, classifier: Classifier) -> None:
+    """Refuse a network whose inputs have other axes than height and width.
+
+    Raises:
+        ValueError: names the tool.
+    """
+    shape = classifier.facts.shape
+    if len(shape) != 3:
+        raise ValueError(
+            f"{tool} is for pictures, and this network takes {show(shape)}; evaluate and export are for all"
+        )
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

@@ -17,6 +17,7 @@ from cnnlab.models.network import Network
 from cnnlab.runs.checkpoints import refuse_other_network
 from cnnlab.training.answers import answer_rows
 from cnnlab.training.divergence import DeferredBool, TrainStep, infinite_weight, refuse_infinite, repeat_infinite
+from cnnlab.training.epoch_loss import EpochLoss
 from cnnlab.training.lightning_internals import RUNNING_HOOK
 from cnnlab.training.optim import optimizer_of, schedule
 from cnnlab.training.stages import StageMetrics
@@ -78,18 +79,14 @@ class Classifier(LightningModule):
         self.loss_name = model.get("loss") or "cross_entropy"
         self.loss = training_loss(self.loss_name, label_smoothing, class_weights)
         self.facts = Facts(tuple(input_shape), len(classes), tuple(vocabulary))
-        network = Network(model, *self.facts, mean=mean, std=std, seed=seed)
-        self.network: Network = network.to(
-            memory_format=torch.channels_last
-        )  # convolutions are faster so, on CPU and GPU
+        self.network = Network(model, *self.facts, mean=mean, std=std, seed=seed).channels_last()
         # the network's forward, compiled, for its own steps alone: hooks are set on the one that is not
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name], metrics) for s in ("val", "test")}
         self.metrics = nn.ModuleDict(self.stages)
         self.answers = CatMetric()  # to test images, of all processes, rows as `answer_rows` makes them
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
-        self._epoch_loss: list[Tensor] = []
-        self._epoch_images: list[int] = []
+        self.epoch_loss = EpochLoss()
         self._deferred: tuple[DeferredBool, TrainStep] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -124,7 +121,7 @@ class Classifier(LightningModule):
         logits = self.logits_of(images)
         loss: Tensor = self.loss(logits.float(), labels)
         self._step = TrainStep(self.current_epoch, self.global_step, images, labels, loss.detach())
-        self.remember([loss.detach()], [len(labels)])
+        self.epoch_loss.add([loss.detach()], [len(labels)])
         if self.global_step % self.log_every == 0:
             self.note(logits, labels, loss)
         if self.trainer.world_size > 1:
@@ -134,11 +131,6 @@ class Classifier(LightningModule):
             # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
             loss = loss * (1 + (loss.detach() - loss.detach()))
         return loss
-
-    def remember(self, losses: Sequence[Tensor], images: Sequence[int]) -> None:
-        """Keep the mean losses of steps, and over how many images each is, for the mean of the epoch."""
-        self._epoch_loss.extend(losses)
-        self._epoch_images.extend(images)
 
     @torch.no_grad()
     def note(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
@@ -222,8 +214,7 @@ class Classifier(LightningModule):
         self.look_back()
         if layer := infinite_weight(self.network):
             raise FloatingPointError(f"a weight of {layer} is not finite at step {checkpoint['global_step']}")
-        losses = torch.stack(self._epoch_loss).cpu() if self._epoch_loss else torch.zeros(0)
-        so_far = torch.stack([losses.double(), torch.tensor(self._epoch_images, dtype=torch.float64)])
+        so_far = self.epoch_loss.saved()
         if self._trainer is not None and self.trainer.world_size > 1:
             so_far = self.trainer.strategy.all_gather(so_far.to(self.device)).cpu()
         checkpoint["epoch_so_far"] = so_far if so_far.ndim == 3 else so_far[None]
@@ -237,25 +228,15 @@ class Classifier(LightningModule):
         refuse_other_network(self.state_dict(), checkpoint["state_dict"])
         so_far = checkpoint.get("epoch_so_far", torch.zeros(0))
         if self._trainer is not None and len(so_far) == self.trainer.world_size:
-            losses, images = so_far[self.trainer.global_rank]
-            self._epoch_loss = list(losses.to(self.device, torch.get_default_dtype()).unbind())
-            self._epoch_images = images.long().tolist()
+            self.epoch_loss.take_up(so_far[self.trainer.global_rank], self.device)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Behind the last batch, log the mean loss over the epoch's images of all processes."""
         if not self.trainer.is_last_batch:
             return
         self.look_back()
-        total = self.trainer.strategy.reduce(self.epoch_total(), reduce_op="sum")
+        total = self.trainer.strategy.reduce(self.epoch_loss.total(), reduce_op="sum")
         self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
-
-    def epoch_total(self) -> Tensor:
-        """Sum of the losses of this process's images since the epoch began, and their number; forgets them."""
-        losses = torch.stack(self._epoch_loss)
-        images = torch.tensor(self._epoch_images, device=losses.device)
-        self._epoch_loss.clear()
-        self._epoch_images.clear()
-        return torch.stack([(losses * images).sum(), images.sum().to(losses.dtype)])
 
     # --- validation and test: each image of all processes counts once, whatever the batch size
 

@@ -71,6 +71,9 @@ def check(config: Config) -> Parts:
         shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
     for name, callback in parts.callbacks.items():
         _watched(name, callback, logged)
+        if getattr(callback, "pictures_only", False) and len(shape) != 3:
+            axes = "x".join(map(str, shape))
+            raise ValueError(f"callbacks.{name} is for pictures, and data={config['data']['name']} has {axes}; drop it")
     _loggers(config)
     _trainer(config)
     _processes(config)

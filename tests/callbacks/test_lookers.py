@@ -126,6 +126,11 @@ def test_dead_and_saturated_units_are_counted(composed):
         classifier.network.conv1.conv.bias[:3] = -1e3
     found = looked(Health().look, classifier, data)
     assert found.scalars["health/conv1/dead"] == 0.5
+    with torch.no_grad():
+        images = data.val.inputs[:250]
+        maps = classifier.network.conv1(classifier.network.input(images))
+    assert 0.5 < found.scalars["health/conv1/zeros"] < 1
+    assert found.scalars["health/conv1/zeros"] == pytest.approx((maps == 0).double().mean().item(), abs=1e-6)
     classifier, data = untrained(composed, "mlp_sigmoid")
     with torch.no_grad():
         classifier.network.fc1.linear.bias.fill_(50)

@@ -8,7 +8,7 @@ import torch
 from children import in_a_child
 from torch import Tensor, nn
 
-from cnnlab.models.modules import Conv1d, Conv2d
+from cnnlab.models.conv_modules import Conv1d, Conv2d
 from cnnlab.models.network import Network
 from cnnlab.models.units import make_layer
 from cnnlab.packing.stacked import Stacked

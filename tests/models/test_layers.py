@@ -133,7 +133,7 @@ def test_what_a_layer_refuses_names_it(spec, message):
 
 
 def test_whitening_makes_patches_white():
-    from cnnlab.models.modules import Whiten2d
+    from cnnlab.models.conv_modules import Whiten2d
 
     smooth = F.avg_pool2d(torch.rand(200, 3, 12, 12, generator=torch.Generator().manual_seed(0)), 3, 1) - 0.5
     layer = Whiten2d(3, 2, eps=0.0)

@@ -122,7 +122,7 @@ def value(rng: random.Random, option: str, model: dict) -> Any:
         "dropout": rng.choice([None, 0.3, 1.0]),
         "init": rng.choice([None, *SCHEMES]),
         "strict_sizes": rng.random() < 0.3,
-        "loss": rng.choice([None, "cross_entropy", "target_distance", "map"]),
+        "loss": rng.choice([None, "cross_entropy", "mse", "target_distance", "map"]),
     }.get(option, size)
 
 

@@ -8,7 +8,8 @@ import torch
 from shipped import CIFAR, LARGE, MNIST, MODELS, usual_input
 from torch import nn
 
-from cnnlab.models.modules import DIGITS, RBFOutput, SparseConv2d, TrainablePool2d
+from cnnlab.models.conv_modules import SparseConv2d
+from cnnlab.models.modules import DIGITS, RBFOutput, TrainablePool
 from cnnlab.models.network import Network
 from cnnlab.models.table import Reach
 
@@ -141,7 +142,7 @@ def test_a_sparse_convolution_is_a_dense_one_with_zeros():
 
 
 def test_trainable_pool_multiplies_and_adds_for_each_map():
-    pool = TrainablePool2d(2, 2)
+    pool = TrainablePool(2, 2)
     with torch.no_grad():
         pool.coefficient.copy_(torch.tensor([2.0, 1.0]))
         pool.bias.copy_(torch.tensor([0.0, 5.0]))

@@ -154,6 +154,11 @@ KINDS = {
         h: {kind: conv_classifier, kernel_size: 2}
         i: {kind: adaptive_maxpool}
         j: {kind: flatten}""",
+    "unshared, uneven, turned": """
+        a: {kind: local, channels: 4, kernel_size: [3, 4], stride: 2, padding: same, norm: batch}
+        b: {kind: conv, channels: 5, kernel_size: [3, 4], stride: [2, 3], padding: same, correlate: false}
+        c: {kind: local, channels: 3, kernel_size: 2, bias: false}
+        d: {kind: linear, features: 10}""",
     "pools": """
         a: {kind: maxpool, kernel_size: 3, stride: 2, padding: 1, ceil: true}
         b: {kind: lrn, size: 3, alpha: 0.5}

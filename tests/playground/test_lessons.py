@@ -3,14 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from cnnlab.models.activations import ACTIVATIONS
 from cnnlab.models.network import Network
+from cnnlab.playground.curves import curve
 from cnnlab.playground.lesson import LESSONS
 
+DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = json.loads((Path(__file__).parents[1] / "models/worked_examples.json").read_text())
 
 
@@ -63,6 +68,37 @@ def test_lessons_by_command(command, tmp_path):
     assert command("play", "lesson=convolution", "run=run").stderr.startswith(
         "cnnlab: lesson=convolution and run=run: "
     )
+
+
+def test_the_curves_of_all_activations(command, tmp_path):
+    done = command("play", "lesson=activations")
+    assert done.stdout.splitlines()[0] == "picture      outputs/lessons/activations.svg"
+    for path in (tmp_path / "outputs/lessons/activations.svg", DOCS / "activations.svg"):  # which is such a picture
+        drawn = path.read_text()
+        assert all(f">{name.replace('_', ' ')}</text>" in drawn for name in ACTIVATIONS), path
+    x, y, slope = curve("softplus")  # whose derivative is the logistic function
+    assert torch.allclose(torch.tensor(slope), torch.tensor(x).sigmoid(), atol=1e-6)
+    assert torch.allclose(torch.tensor(y), F.softplus(torch.tensor(x)), atol=1e-6)
+    _, _, slope = curve("selu")
+    assert slope[-1] == pytest.approx(1.0507, abs=1e-4)
+
+
+def test_a_picture_through_a_kernel(command, tmp_path, browser):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    done = command("play", "lesson=convolution", "picture=noise.png", "kernel=[[0,1,0],[1,2,1],[0,1,0]]")
+    assert done.stdout.splitlines()[0] == "picture      outputs/lessons/noise-given.png"
+    written = np.asarray(Image.open(tmp_path / "outputs/lessons/noise-given.png")).astype(float)
+    x = np.pad(pixels / 255, ((1, 1), (1, 1), (0, 0)))
+    wanted = (2 * x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]) / 6
+    assert np.abs(written - 255 * wanted).max() <= 0.51
+    page = browser.new_page(offline=True)
+    page.goto(f"file://{tmp_path}/outputs/lessons/convolution.html")
+    assert numbers(page, "input").shape == (20, 28)
+    assert equal(numbers(page, "kernel"), [[0, 1, 0], [1, 2, 1], [0, 1, 0]])
+    seen, kernel = numbers(page, "input"), torch.tensor([[0.0, 1, 0], [1, 2, 1], [0, 1, 0]])
+    assert equal(numbers(page, "output"), F.conv2d(seen[None, None].float(), kernel[None, None])[0, 0])
+    page.close()
 
 
 def test_convolution_has_the_lectures_numbers(lesson):

@@ -50,6 +50,30 @@ const itself = (x) => x;
 
 const OPERATIONS = {
   convolution,
+  local: simple((op, [shape], outShape, { tensors }) => {
+    const [channels, height, width] = asMaps(shape), [outputs, outHeight, outWidth] = asMaps(outShape);
+    const weights = tensors[op.weight].values, bias = op.bias === null ? null : tensors[op.bias].values;
+    const [top, , left] = op.padding, [down, across] = op.stride, [kernelHeight, kernelWidth] = op.kernel;
+    return ([input], out) => {
+      for (let y = 0, w = 0; y < outHeight; y++) {
+        for (let x = 0; x < outWidth; x++) {
+          for (let o = 0; o < outputs; o++) {
+            const place = (o * outHeight + y) * outWidth + x;
+            let sum = bias ? bias[place] : 0;
+            for (let c = 0; c < channels; c++) {
+              for (let i = 0, row = y * down - top; i < kernelHeight; i++, row++) {
+                for (let j = 0, column = x * across - left; j < kernelWidth; j++, column++, w++) {
+                  const inside = row >= 0 && row < height && column >= 0 && column < width;
+                  if (inside) sum += weights[w] * input[(c * height + row) * width + column];
+                }
+              }
+            }
+            out[place] = sum;
+          }
+        }
+      }
+    };
+  }),
   dense: simple((op, _, [features], { tensors }) => {
     const weights = tensors[op.weight].values, bias = op.bias === null ? null : tensors[op.bias].values;
     return ([input], out) => {

@@ -26,7 +26,7 @@ function makeOrigins(layers, now, sections, seen) {
     for (const section of sections()) section.markField(null);
     const [op] = layer.ops, end = (places) => places[places.length - 1] - places[0] + 1;
     if (op.kernel) {
-      const [rows, columns] = placesUnder(op, place), channel = op.op === "convolution" ? null : place.channel;
+      const [rows, columns] = placesUnder(op, place), channel = slides(op) ? null : place.channel;
       const field = { channel, y: rows[0], x: columns[0], height: end(rows), width: end(columns) };
       for (const section of sections()) if (sources.includes(section.layer.name)) section.markField(field);
     }

@@ -37,19 +37,27 @@ function windowValues({ values, shape }, channel, rows, columns) {
 const ladder = (start, step, steps) => Array.from({ length: steps }, (_, i) => start + i * step);
 
 function placesUnder(op, { y, x }) {
-  const dilation = op.dilation ?? [1, 1], before = op.op === "convolution" ? [op.padding[0], op.padding[2]] : op.padding;
+  const dilation = op.dilation ?? [1, 1], before = slides(op) ? [op.padding[0], op.padding[2]] : op.padding;
   return [y, x].map((n, axis) => ladder(n * op.stride[axis] - before[axis], dilation[axis], op.kernel[axis]));
+}
+
+/** Which filter and which bias a value has: its channel's, or its own where filters are not shared. */
+function filterAt(op, { channel, y, x }) {
+  if (op.op === "convolution") return { filter: channel, bias: channel };
+  const [outputs, height, width] = asMaps(op.shape);
+  return { filter: (y * width + x) * outputs + channel, bias: (channel * height + y) * width + x };
 }
 
 const SUMS = {
   convolution({ op, place, sources: [source], tensors, result }) {
     const [rows, columns] = placesUnder(op, place), area = rows.length * columns.length, [channels] = source.shape;
-    const inGroup = channels / op.groups, first = Math.floor(place.channel / (op.shape[0] / op.groups)) * inGroup;
-    const weights = numbersOf(tensors, op.weight), bias = numbersOf(tensors, op.bias)?.[place.channel] ?? 0;
+    const [groups, its] = [op.groups ?? 1, filterAt(op, place)], inGroup = channels / groups;
+    const first = Math.floor(place.channel / (op.shape[0] / groups)) * inGroup;
+    const weights = numbersOf(tensors, op.weight), bias = numbersOf(tensors, op.bias)?.[its.bias] ?? 0;
     const terms = Array.from({ length: inGroup }, (_, c) => {
-      const window = windowValues(source, first + c, rows, columns), start = (place.channel * inGroup + c) * area;
-      const its = Array.from(weights.subarray(start, start + area)), products = its.map((weight, i) => weight * (window[i] || 0));
-      return { map: first + c, window, its, products, sum: products.reduce((a, b) => a + b, 0) };
+      const window = windowValues(source, first + c, rows, columns), start = (its.filter * inGroup + c) * area;
+      const row = Array.from(weights.subarray(start, start + area)), products = row.map((weight, i) => weight * (window[i] || 0));
+      return { map: first + c, window, its: row, products, sum: products.reduce((a, b) => a + b, 0) };
     });
     terms.sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
     const reach = (key) => reachOf(terms.flatMap((term) => term[key].filter((value) => !Number.isNaN(value))));
@@ -77,6 +85,7 @@ const SUMS = {
       line("these ", sum(terms.slice(0, TERMS)), rest.length ? `, the other ${rest.length}${signed(sum(rest))}` : "", `, bias${signed(bias)}, together `, result),
     ];
   },
+  local: (given) => SUMS.convolution(given),
   maxpool: (given) => pooled(given, "largest"),
   avgpool: (given) => pooled(given, "mean"),
   lppool: (given) => pooled(given, `${given.op.p}-norm`),

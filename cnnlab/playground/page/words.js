@@ -2,10 +2,13 @@
 
 const by = (sizes) => sizes.join(" × ");
 const unless = (usual, sizes, words) => (sizes.every((n) => n === usual) ? "" : `, ${words} ${sizes[0] === sizes[1] ? sizes[0] : by(sizes)}`);
-const windowOf = (op) => (op.adaptive ? `to ${by(op.shape.slice(1))}` : `${by(op.kernel)}${unless(op.op === "convolution" ? 1 : op.kernel[0], op.stride, "stride")}`);
+const slides = (op) => op.op === "convolution" || op.op === "local"; // a window of weights
+const paddingOf = (op) => unless(0, op.padding, "padding").replace(/^(, padding \d+).*/, "$1");
+const windowOf = (op) => (op.adaptive ? `to ${by(op.shape.slice(1))}` : `${by(op.kernel)}${unless(slides(op) ? 1 : op.kernel[0], op.stride, "stride")}`);
 
 const OPERATION_WORDS = {
-  convolution: (op) => `convolution ${windowOf(op)}${unless(1, op.dilation, "dilation")}${unless(0, op.padding, "padding").replace(/^(, padding \d+).*/, "$1")}${op.groups > 1 ? `, ${op.groups} groups` : ""}`,
+  convolution: (op) => `convolution ${windowOf(op)}${unless(1, op.dilation, "dilation")}${paddingOf(op)}${op.groups > 1 ? `, ${op.groups} groups` : ""}`,
+  local: (op) => `filters of each place's own ${windowOf(op)}${paddingOf(op)}`,
   dense: () => "dense",
   maxpool: (op) => `maximum ${windowOf(op)}`,
   avgpool: (op) => `mean ${windowOf(op)}`,

@@ -1,0 +1,75 @@
+"""Windows that slide along axes: sizes for each axis, and the zeros that keep a map's size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from cnnlab.models.merges import Shape
+
+Edges = tuple[tuple[int, int], ...]  # of each axis, how many zeros come in front and behind
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides, each size one an axis."""
+
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    edges: Edges
+
+    @property
+    def reach(self) -> Shape:
+        """Return how many values it spans along each axis."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def padded(self, sizes: Sequence[int]) -> Shape:
+        """Return sizes of axes with the zeros around."""
+        return tuple(n + sum(edge) for n, edge in zip(sizes, self.edges, strict=True))
+
+
+def window_of(module: nn.Module, shape: Shape | None) -> Window | None:
+    """Return the window that a module slides over an input of a shape without the batch axis; None if it slides none.
+
+    The window of an adaptive pool is what is left to cover.
+    """
+    if shape is None or len(shape) < 2:
+        return None
+    axes = len(shape) - 1
+    if hasattr(module, "output_size"):
+        outputs = axes_of(module.output_size, axes)
+        sizes = tuple(-(-n // o) for n, o in zip(shape[1:], outputs, strict=True))
+        return Window(sizes, sizes, (1,) * axes, ((0, 0),) * axes)
+    if not hasattr(module, "kernel_size"):
+        return None
+    kernel = axes_of(module.kernel_size, axes)
+    given = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
+    stride, dilation, padding = given
+    stride, dilation = axes_of(stride, axes) if stride else kernel, axes_of(dilation, axes)
+    if padding == "same":  # torch's, for strides of 1
+        edges = same_edges(shape[1:], kernel, stride, dilation)
+    else:
+        edges = tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
+    return Window(kernel, stride, dilation, getattr(module, "edges", ()) or edges)
+
+
+def axes_of(value: Any, axes: int) -> Shape:
+    """A size as torch's modules hold it, one number or one an axis, as one an axis."""
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def same_edges(sizes: Sequence[int], kernel: Shape, stride: Shape, dilation: Shape) -> Edges:
+    """Return the zeros that let a window have ceil(N / stride) places along each axis, as TensorFlow's SAME does.
+
+    Where their number is odd, the one more comes behind.
+
+    Args:
+        sizes: of the axes, N each.
+        kernel, stride, dilation: of the window along each axis.
+    """
+    needed = []
+    for n, f, s, d in zip(sizes, kernel, stride, dilation, strict=True):
+        needed.append(max((-(-n // s) - 1) * s + (f - 1) * d + 1 - n, 0))
+    return tuple((total // 2, total - total // 2) for total in needed)
