@@ -91,7 +91,14 @@ def maps_picture(values: Tensor) -> Tensor:
 
 
 def weights_picture(weights: Tensor) -> Tensor:
-    """Filters (out, in, k, k) as tiles, in colour where they see three channels; a matrix as one picture."""
+    """Filters (out, in, k, k) as tiles, in colour where they see three channels; a matrix as one picture.
+
+    Filters that are not shared, (rows, columns, out, in, k, k), lie where they look: a tile for each output.
+    """
+    if weights.ndim == 6:
+        rows, columns, _, _, height, width = weights.shape
+        laid = weights[:, :, :CHANNELS, 0].permute(2, 0, 3, 1, 4)  # of the first map that they see
+        return tiles(laid.reshape(-1, 1, rows * height, columns * width), columns=4, each=True)
     if weights.ndim != 4:
         return tiles(weights.flatten(1)[None, None, : 4 * WIDE, : 8 * WIDE], columns=1)
     if weights.shape[1] in (1, 3):

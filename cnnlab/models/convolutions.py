@@ -3,9 +3,9 @@
 Args:
     channels: number of filters, so of maps that come out.
     kernel_size: size of the window along each axis, one number or one an axis.
-    stride: step of the window, likewise.
-    padding: zeros added at each edge, likewise; or valid, which adds none, or same, which adds as many as keep a map's
-        size, over the stride and rounded up; where their number is odd, one more at the far edge.
+    stride: step of the window, one number or one an axis.
+    padding: zeros added at each edge, one number or one an axis; or valid, none; or same, as many as give
+        ceil(size / stride) places, one more at the far edge where their number is odd.
     bias: add a trained bias to each value or map that comes out.
     weights: nested lists of the values that the weights start from, outputs first; drawn unless given.
 """

@@ -1,13 +1,15 @@
 """Modules that torch.nn lacks, from LeNet-5 as it was published (LeCun et al. 1998) and from image processing."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.models.windows import axes_of
+from cnnlab.models.conv_modules import pad
+from cnnlab.models.windows import axes_of, beyond
 from cnnlab.registry import pick
 
 
@@ -65,15 +67,17 @@ class LPPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N, C, ...)."""
+        sums = self._sums(x.abs().pow(self.p))
+        return sums.clamp(min=torch.finfo(sums.dtype).tiny).pow(1 / self.p)  # a root has no gradient at 0
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Sum each window: means times its area, because ONNX knows no other divisor; zeros stand beyond an edge."""
         axes = x.ndim - 2
-        powers = x.abs().pow(self.p)
         kernel, stride = axes_of(self.kernel_size, axes), axes_of(self.stride, axes)
-        if axes == 1:  # torch has no other divisor there
-            powers, kernel, stride = powers.unsqueeze(2), (1, *kernel), (1, *stride)
-        pool: Any = F.avg_pool3d if axes == 3 else F.avg_pool2d
-        sums: Tensor = pool(powers, kernel, stride, ceil_mode=self.ceil, divisor_override=1)
-        norms = sums.clamp(min=torch.finfo(sums.dtype).tiny).pow(1 / self.p)  # a root has no gradient at 0
-        return norms.squeeze(2) if axes == 1 else norms
+        if self.ceil:
+            x = pad(x, tuple((0, beyond(n, k, s)) for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)))
+        means: Tensor = AVERAGES[axes - 1](x, kernel, stride)
+        return means * prod(kernel)
 
 
 class RBFOutput(nn.Module):

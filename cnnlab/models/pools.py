@@ -2,10 +2,10 @@
 
 Args:
     kernel_size: size of the window along each axis, one number or one an axis.
-    stride: step of the window, likewise; the size of the window unless given.
-    padding: values added at each edge, likewise.
+    stride: step of the window, one number or one an axis; the size of the window unless given.
+    padding: values added at each edge, one number or one an axis.
     ceil: keep the windows that reach over the far edges.
-    output_size: size of what comes out along each axis, likewise.
+    output_size: size of what comes out along each axis, one number or one an axis.
 """
 
 from torch import nn

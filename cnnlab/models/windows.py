@@ -73,3 +73,13 @@ def same_edges(sizes: Sequence[int], kernel: Shape, stride: Shape, dilation: Sha
     for n, f, s, d in zip(sizes, kernel, stride, dilation, strict=True):
         needed.append(max((-(-n // s) - 1) * s + (f - 1) * d + 1 - n, 0))
     return tuple((total // 2, total - total // 2) for total in needed)
+
+
+def beyond(n: int, f: int, s: int) -> int:
+    """Return by how much the last window of F reaches over the far edge of N values, where those windows are kept.
+
+    As in torch, a window that would begin beyond the edge is not.
+    """
+    places = -(-max(n - f, 0) // s) + 1
+    places -= (places - 1) * s >= n
+    return max((places - 1) * s + f - n, 0)

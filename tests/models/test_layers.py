@@ -15,6 +15,7 @@ SHAPES = {
     "conv": ({"channels": 6, "kernel_size": 3, "dilation": 2, "groups": 2, "padding": "same"}, (6, 8, 8)),
     "whiten": ({}, (32, 7, 7)),
     "scale": ({"factor": 0.5}, (4, 8, 8)),
+    "local": ({"channels": 6, "kernel_size": 3, "stride": 2, "padding": "same"}, (6, 4, 4)),
     "linear": ({"features": 5}, (5,)),
     "classifier": ({"num_classes": 3}, (3,)),
     "conv_classifier": ({"num_classes": 3}, (3, 8, 8)),
@@ -52,11 +53,15 @@ def test_every_kind_gives_the_shape_it_should(kind):
     assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize(
-    "kind", ["conv", "maxpool", "avgpool", "lppool", "batchnorm", "instancenorm", "channel_dropout"]
-)
-def test_one_axis_works_as_well_as_two(kind):
-    assert make_layer(kind, (4, 16), SHAPES[kind][0])(torch.rand(2, 4, 16)).ndim == 3
+ANY_AXES = ["conv", "local", "conv_classifier", "maxpool", "avgpool", "lppool", "trainable_pool", "adaptive_avgpool",
+            "batchnorm", "layernorm", "groupnorm", "instancenorm", "lrn", "dropout", "channel_dropout"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ANY_AXES)
+def test_one_axis_and_three_work_as_well_as_two(kind):
+    for shape in ((4, 16), (4, 8, 9, 7)):
+        module = make_layer(kind, shape, SHAPES[kind][0])
+        assert module(torch.rand(2, *shape)).ndim == 1 + len(shape)
 
 
 def test_lrn_is_the_papers_formula():
@@ -166,6 +171,17 @@ def test_normalising_a_fixed_filter_keeps_its_sign():
     kernel = [[0, -1, 0], [-1, 2, -1], [0, -1, 0]]  # its sum is -2
     layer = make_layer("fixed_filter", (1, 5, 5), {"kernel": kernel, "normalise": True})
     assert torch.equal(layer.kernel, torch.tensor(kernel) / 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+def test_lppool_keeps_the_windows_that_torch_keeps(size, stride):
+    images = torch.rand(1, 2, 11, 8, dtype=torch.float64)
+    options = {"kernel_size": size, "stride": stride, "ceil": True}
+    wanted = make_layer("maxpool", (2, 11, 8), options)(images)
+    torch.testing.assert_close(
+        make_layer("lppool", (2, 11, 8), {**options, "p": 60})(images), wanted, rtol=0.05, atol=0
+    )
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, 5])

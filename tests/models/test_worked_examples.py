@@ -97,6 +97,7 @@ def test_losses_of_the_two_networks():
         assert isclose((p.argmax(1) != labels).float().mean(), expected["classification_error"], abs_tol=1e-4)
         squares = (p - torch.nn.functional.one_hot(labels, 2)).square().sum(1).mean()
         assert isclose(squares, expected["mean_squared_error"], abs_tol=1e-4)
+        assert isclose(LOSSES["mse"](p.log(), labels), expected["mean_squared_error"], abs_tol=1e-4)
         # cross-entropy takes logits; the logarithms of probabilities are such
         assert isclose(LOSSES["cross_entropy"](p.log(), labels), expected["cross_entropy"], abs_tol=1e-4)
 

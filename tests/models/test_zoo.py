@@ -30,6 +30,7 @@ def built(composed, shape, classes, *overrides, device="meta"):
         ("mnist_cnn", 3_274_634),
         ("mnist_deep", 345_482),
         ("lenet5", 61_706),
+        ("local", 63_906),
         ("lenet5_1998", 60_000),
         ("convnetjs_mnist", 5_994),
         ("alexnet", 60_965_224),
