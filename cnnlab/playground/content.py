@@ -13,7 +13,7 @@ from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import Announce
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
-from cnnlab.trained.load import labels_of_run
+from cnnlab.trained.load import labels_of_run, refuse_other_than_pictures
 from cnnlab.trained.silence import validation_means
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -36,6 +36,7 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     """
     name, data = run.config["model"]["name"], run.config["data"]
     classifier = load_trained(run)
+    refuse_other_than_pictures(classifier, run, "play draws")
     operations(classifier.network)  # refused before validation images are looked at
     step("means of the layers")
     shown, names, means = Examples(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
