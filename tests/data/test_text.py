@@ -183,6 +183,13 @@ def test_hostile_files_are_refused_in_a_line_that_names_them(tmp_path, content, 
         assert str(tmp_path) in str(caught.value)
 
 
+def test_a_file_of_which_one_sentence_is_far_longer_than_the_others_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cnnlab.data.text_files.MOST", 1000)
+    load(config_of(written(tmp_path, "x\ta", f"y\t{'b' * 500}")))
+    with pytest.raises(ValueError, match=r"train.tsv: 2 sentences of up to 501 letters; cut the longest"):
+        load(config_of(written(tmp_path, "x\ta", f"y\t{'b' * 501}")))
+
+
 def test_a_label_that_no_training_sentence_has_is_refused(tmp_path):
     path, test = written(tmp_path, "x\ta", "y\tb"), written(tmp_path, "x\ta", "z\tb", name="test.tsv")
     with pytest.raises(ValueError, match=r"test.tsv: no training sentence has the label 'z' \(x, y\)"):
