@@ -1,4 +1,4 @@
-"""Class and probability for image files."""
+"""Class and probability for image files, or for sentences."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,12 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
+    if config["images"] is None and config["text"] is None:
+        raise ValueError("images=... has to be given, or text=... for a run on sentences")
+    if config["images"] is not None and config["text"] is not None:
+        raise ValueError("images= and text=: give one of the two")
     run = Run.chosen(config)
-    rows = run.predict(config["images"])
+    rows = run.predict(config["images"], text=config["text"])
     output = Path(config["output"] or run.directory / "predictions.csv")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(rows.csv(), encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
@@ -19,8 +23,9 @@ def _task(config: dict[str, Any]) -> None:
     print(f"\nwritten to {output}")
     unreadable = [row for row in rows if row["error"]]
     if unreadable:
-        names = ", ".join(row["file"] for row in unreadable[:5])
-        sys.exit(f"cnnlab: {len(unreadable)} of {len(rows)} files could not be read: {names}")
+        names = ", ".join(row.get("file", repr(row.get("text"))) for row in unreadable[:5])
+        what = "files" if config["text"] is None else "sentences"
+        sys.exit(f"cnnlab: {len(unreadable)} of {len(rows)} {what} could not be read: {names}")
 
 
 def rows_in_short(rows: Table) -> Table:
@@ -29,7 +34,7 @@ def rows_in_short(rows: Table) -> Table:
     for row in rows:
         guesses = [f"label{rank}" for rank in range(2, len(row)) if f"label{rank}" in row]
         others = [f"{row[guess]} {row[guess.replace('label', 'probability')]:.2g}" for guess in guesses]
-        first = {key: row[key] for key in ("file", "label", "probability", "error")}
+        first = {key: row[key] for key in ("file", "text", "label", "probability", "error") if key in row}
         short.append(first | {"next guesses": ", ".join(others)})
     return short
 

@@ -160,7 +160,9 @@ def chosen(group: str) -> str:
 
 def page() -> str:
     """Return the text of docs/reference.md."""
-    kinds = [(name, first_line(kind.make), options(kind.make, 1, "num_classes")) for name, kind in KINDS.items()]
+    kinds = [
+        (name, first_line(kind.make), options(kind.make, 1, "num_classes", "words")) for name, kind in KINDS.items()
+    ]
     units, dense = [n for n, k in KINDS.items() if k.unit], [n for n, k in KINDS.items() if k.dense]
     wide, units, dense = (", ".join(f"`{name}`" for name in names) for names in (MODEL_WIDE, units, dense))
     bends = []

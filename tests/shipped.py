@@ -1,8 +1,9 @@
-"""The networks that ship, and the images that each is meant for."""
+"""The networks that ship, and the images or sentences that each is meant for."""
 
 from cnnlab.config.compose import conf_dir
 
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+SENTENCES = ("bag_of_words", "sentence_cnn")  # which read ids of words, and have tests of their own
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem not in SENTENCES)
 MNIST, CIFAR, ILSVRC = ((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 224, 224), 1000)
 _SMALL = ("airbench", "alexnet_cifar", "all_cnn", "densenet40", "inception_cifar", "plain20", "plain56", "resnet20",
           "resnet56", "torchvision", "vgg_cifar")  # fmt: skip
@@ -13,6 +14,7 @@ INPUTS = {
     **dict.fromkeys(_LARGE, ILSVRC),
     "alexnet": ((3, 227, 227), 1000),
     "convnetjs_mnist": ((1, 24, 24), 10),
+    **dict.fromkeys(SENTENCES, ((37,), 6, ("<pad>", "<unk>", *(f"word{n}" for n in range(30))))),
     "xo_cnn": ((1, 9, 9), 2),
     "xo_slides": ((1, 9, 9), 2),
 }
@@ -21,6 +23,6 @@ LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
 DISTINCT = [m for m in MODELS if m not in ("plain20", "plain56", "resnet34", "resnet56", "vgg16", "vgg19")]
 
 
-def usual_input(model: str) -> tuple[tuple[int, int, int], int]:
-    """The images and the number of classes that a shipped network is meant for."""
+def usual_input(model: str) -> tuple:
+    """The images and the number of classes that a shipped network is meant for; behind these the words, if any."""
     return INPUTS.get(model, MNIST)

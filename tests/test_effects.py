@@ -39,6 +39,7 @@ pytestmark = pytest.mark.slow
 COMMANDS = ("evaluate", "export", "inspect", "play", "predict", "report", "robustness", "summary")
 XO = "data=xo_tricky data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2"  # 4 steps an epoch
 PICTURES = "data=image_folder data.path=pictures data.resize=9 data.val_size=0.25 data.batch_size=4 data.epochs=1"
+TEXT = "data=text_file data.path=sentences/train.tsv data.val_size=0.25 data.batch_size=4 data.epochs=1"
 TINY = "model=xo_cnn trainer=cpu augment=none +callbacks.spy={_target_:test_effects.Spy}"
 
 
@@ -104,6 +105,10 @@ def weights(seen: Seen) -> dict:
 
 def loss_of_test(seen: Seen) -> float:
     return seen.run.metrics["test/loss"]
+
+
+def tested(seen: Seen) -> bool:
+    return "test/acc" in seen.run.metrics
 
 
 def epochs(seen: Seen) -> float:
@@ -295,6 +300,7 @@ STUDY = f"-m model=softmax seed=0,1 trainer=cpu {XO} data.epochs=1"
 SEARCH = f"{STUDY.replace('seed=0,1', 'optimizer.lr=interval(0.001,0.1)')} hydra.sweeper.trials=2"
 STOP = "callbacks=early_stopping trainer.max_epochs=5"
 GIVEN = "model=xo_cnn init_from=run"
+BAG = "model=bag_of_words"
 LOOK = only("saliency").replace("callbacks=inspect", "run=run")
 
 # a key as it is typed, behind the choice or the command that has it
@@ -367,6 +373,12 @@ EFFECTS: dict[str, Row] = {
     "data.path": Row("more", sizes, data=PICTURES, gives=r"^\(18, 6\)$"),
     "data.channels": Row("1", shape, data=PICTURES, gives=r"^\(1, "),
     "data.stream": Row("1", source, data=PICTURES, gives="Files"),
+    "data.val": Row("sentences/other.tsv", sizes, base=BAG, data=TEXT, gives=r"^\(16, 4\)$"),
+    "data.test": Row("sentences/other.tsv", tested, base=BAG, data=TEXT, gives="True"),
+    "data.length": Row("3", shape, base=BAG, data=TEXT, gives=r"^\(3,\)$"),
+    "data.min_count": Row("3", weights, base=BAG, data=TEXT),
+    "data.lower": Row("false", weights, base=BAG, data=TEXT),
+    "data.permute_words": Row("true", weights, base="model=sentence_cnn", data=TEXT),
     # conf/common/trainer.yaml and conf/trainer/
     "trainer.max_epochs": Row("1", epochs, gives="^1$"),
     "trainer.log_every_n_steps": Row("2", logged_steps, gives="^4$"),
@@ -526,6 +538,7 @@ ELSEWHERE = {
     **dict.fromkeys(("play model", "play init_from"), "playground/test_play.py::test_given_weights_without_pictures"),
     **dict.fromkeys(("play lesson", "play output_dir"), "playground/test_lessons.py::test_lessons_by_command"),
     **dict.fromkeys(("play picture", "play kernel"), "playground/test_lessons.py::test_a_picture_through_a_kernel"),
+    "predict text": "test_sentences.py::test_it_answers_without_its_training_file",
     "predict data_dir": "test_given.py::test_data_of_other_channels_or_classes_are_refused",
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it
@@ -565,6 +578,10 @@ class Lab:
         self.stuff.mkdir()
         for folder, count in (("pictures", 8), ("more", 12)):
             draw_pictures(self.stuff / folder / "train", count)
+        (self.stuff / "sentences").mkdir()
+        for name, count in (("train", 16), ("other", 4)):
+            lines = [f"{'xy'[n % 2]}\tThe {n % 5} words and the {n % 3}" for n in range(count)]
+            (self.stuff / f"sentences/{name}.tsv").write_text("\n".join(lines))
         for folder in ("damaged", "altered"):
             raw = self.stuff / folder / "MNIST/raw"
             raw.mkdir(parents=True)

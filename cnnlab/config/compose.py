@@ -33,6 +33,9 @@ PATHS = (
     "output_dir",
     "output",
     "data.path",
+    "data.val",
+    "data.test",
+    "text",
     "hydra.run.dir",
 )
 
@@ -252,9 +255,11 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def quote(override: str) -> str:
-    """An override whose value is a path, quoted for Hydra's grammar where the path needs it."""
+    """An override whose value is a path or a sentence, quoted for Hydra's grammar where it needs it."""
     key, equals, value = override.partition("=")
     plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
+    if key == "text":  # a sentence may begin with any of these; a list of sentences is written as one
+        plain_value = value[:1] + value[-1:] == "[]"
     if key.lstrip("+") not in PATHS or not equals or plain_value:
         return override
     # in quotes only a backslash before a quote means anything to Hydra, and "${" to OmegaConf

@@ -31,7 +31,7 @@ class Form:
     suffixes: frozenset[str]  # of files that hold an example each
     facts: Callable[[Facts, Config], Facts]  # of what a network takes, from those of what was loaded
     to_input: Callable[[Tensor, Facts, Config], Tensor]  # loaded examples (N, ...) as a network takes them
-    read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (1, ...); OSError or ValueError
+    read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (n, ...); OSError or ValueError
 
 
 def _as_they_are(facts: Facts, config: Config) -> Facts:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
+
 from cnnlab.data.forms import Facts, Form
 from cnnlab.data.images import PICTURES
 from cnnlab.data.sources import Config, Splits, source
@@ -40,7 +42,8 @@ class Remembered(Generic[T]):
         if key in self._results:
             result = self._results.pop(key)[1]
         else:
-            result = self._function({**json.loads(key), FINGERPRINT: found})
+            with torch.device("cpu"):  # also for one who builds a network on the meta device
+                result = self._function({**json.loads(key), FINGERPRINT: found})
         self._results[key] = found, result
         for oldest in list(self._results)[: -self.KEPT]:
             del self._results[oldest]
@@ -72,10 +75,10 @@ def load(config: Config) -> Splits:
     splits = source(config).load(config)
     if not len(splits.train):
         raise ValueError(f"data={config['name']} has no training images")
-    own, wanted = source(config).facts(config)[0][0], facts(config).shape[0]
-    if form(config) is not PICTURES or own == wanted:
+    if form(config) is not PICTURES:
         return splits
-    return splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
+    own, wanted = source(config).facts(config)[0][0], facts(config).shape[0]
+    return splits if own == wanted else splits.map(lambda images: images.expand(-1, wanted, -1, -1).contiguous())
 
 
 def class_names_of(config: Config) -> list[str]:
@@ -85,9 +88,19 @@ def class_names_of(config: Config) -> list[str]:
 
 
 def facts(config: Config) -> Facts:
-    """What a data config tells the network: shape of one example as the network gets it, classes; reads no images."""
+    """What a data config tells the network: shape of one example as the network gets it, classes; reads no images.
+
+    Those of sentences are read for their vocabulary, once.
+    """
+    return _facts(config) if form(config) is PICTURES else _remembered_facts(config)
+
+
+def _facts(config: Config) -> Facts:
     its = source(config)
     return its.form.facts(Facts(*its.facts(config)), config)
+
+
+_remembered_facts = Remembered(_facts)
 
 
 def form(config: Config) -> Form:

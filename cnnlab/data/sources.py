@@ -6,7 +6,7 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +17,11 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from cnnlab.data import folder, xo
+from cnnlab.data import folder, text_files, xo
 from cnnlab.data.forms import Form
 from cnnlab.data.images import PICTURES
 from cnnlab.data.stream import Files
+from cnnlab.data.text import SENTENCES, as_bytes, groups
 from cnnlab.data.verify import verify_mnist
 from cnnlab.registry import check_options, pick
 
@@ -59,7 +60,8 @@ class Examples:
 class Splits:
     """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.
 
-    `draw(epoch)` gives fresh training examples each epoch, where a source has no end.
+    `draw(epoch)` gives fresh training examples each epoch, where a source has no end. `groups` (N,) are equal for
+    training examples that are held out together or not at all; `remark` is said, in one line, before a training.
     """
 
     classes: list[str]
@@ -67,16 +69,18 @@ class Splits:
     test: Examples | None
     val: Examples | None = None
     draw: Callable[[int], Examples] | None = None
+    groups: Tensor | None = None
+    remark: str | None = None
 
     def map(self, step: Callable[[Tensor], Tensor]) -> "Splits":
         """The same after one more step on all inputs, those still to be drawn included."""
         drawn = self.draw
-        return Splits(
-            self.classes,
-            self.train.map(step),
-            self.test and self.test.map(step),
-            self.val and self.val.map(step),
-            (lambda epoch: drawn(epoch).map(step)) if drawn else None,
+        return replace(
+            self,
+            train=self.train.map(step),
+            test=self.test and self.test.map(step),
+            val=self.val and self.val.map(step),
+            draw=(lambda epoch: drawn(epoch).map(step)) if drawn else None,
         )
 
 
@@ -85,7 +89,8 @@ class Source:
     """How to load one dataset, and its facts, which need no files but a user's own."""
 
     load: Callable[[Config], Splits]
-    facts: Callable[[Config], tuple[tuple[int, ...], int]]  # shape of one example as loaded, class count
+    # shape of one example as loaded, class count; of sentences the shape as ids, class count, vocabulary
+    facts: Callable[[Config], tuple[Any, ...]]
     # changes with the files, where people change them between two runs of a process
     fingerprint: Callable[[Config], str | None] = lambda config: None
     classes: Callable[[Config], list[str]] | None = None  # their names, where no examples have to be read for them
@@ -236,7 +241,26 @@ def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     return (config["channels"], size, size), len(folder.classes_in(config["path"]))
 
 
+def _text(config: Config) -> Splits:
+    """Sentences as UTF-8 bytes (N, length of the longest), of which the form makes ids of words."""
+    read = text_files.read(config)
+    classes = sorted(set(read["train"].labels))
+    parts = {
+        split: Examples(as_bytes(part.texts), torch.tensor([classes.index(label) for label in part.labels]))
+        for split, part in read.items()
+    }
+    return Splits(
+        text_files.names_of(read, config),
+        parts["train"],
+        parts.get("test"),
+        parts.get("val"),
+        groups=groups(read["train"].texts, config["lower"]),
+        remark=text_files.repeated(read, config["lower"]),
+    )
+
+
 XO = Source(_xo, _xo_facts)
+TEXT = Source(_text, text_files.facts_of, text_files.fingerprint, text_files.classes_of, SENTENCES)
 SOURCES: dict[str, Source] = {
     "mnist": Source(lambda c: _mnist(c, "MNIST"), lambda c: ((1, 28, 28), 10)),
     "fashion_mnist": Source(lambda c: _mnist(c, "FashionMNIST"), lambda c: ((1, 28, 28), 10)),
@@ -248,6 +272,7 @@ SOURCES: dict[str, Source] = {
     "image_folder": Source(
         _folder, _folder_facts, lambda c: folder.fingerprint(c["path"]), lambda c: folder.classes_in(c["path"])
     ),
+    **dict.fromkeys(text_files.CORPORA, TEXT),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.load import Remembered, facts, form, load
+from cnnlab.data.places import places
 from cnnlab.data.sources import Examples, Splits
 from cnnlab.data.stream import Files
 
@@ -16,24 +17,19 @@ FEWEST = 100  # validation images, below which what they choose is a lottery: a 
 FEWEST_PER_CLASS = 5
 
 
-def split(data: Examples | Files, config: Mapping[str, Any]) -> tuple[Examples | Files, Examples]:
+def split(
+    data: Examples | Files, config: Mapping[str, Any], groups: Tensor | None = None
+) -> tuple[Examples | Files, Examples]:
     """Training and validation images: a permutation that `split_seed` alone decides; `val_size` images or a fraction.
 
     With `folds` the permutation is cut into so many parts, of which the one that `fold` numbers is for validation.
+    Images of the same of the `groups` (N,), if there are any, stay together.
 
     Raises:
         ValueError: a size that leaves nothing for one of them.
     """
-    train, val = _places(len(data), config)
+    train, val = places(len(data), config, groups)
     return data.part(train), _in_memory(data.part(val))
-
-
-def _places(count: int, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return the numbers, sorted, of the training and the validation images among so many."""
-    held_out = _held_out(count, config)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(config["split_seed"]))
-    train = torch.cat([order[: held_out.start], order[held_out.stop :]])
-    return train.sort().values, order[held_out.start : held_out.stop].sort().values
 
 
 def sample(data: Examples | Files) -> Tensor:
@@ -54,8 +50,8 @@ def sizes(config: Mapping[str, Any]) -> tuple[int, int, int]:
     count, tests = len(splits.train), len(splits.test) if splits.test else 0
     if splits.val:
         return count, len(splits.val), tests
-    held_out = len(_held_out(count, config))
-    return count - held_out, held_out, tests
+    train, val = places(count, config, splits.groups)
+    return len(train), len(val), tests
 
 
 @Remembered
@@ -64,7 +60,7 @@ def training_counts(config: Mapping[str, Any]) -> list[int]:
     splits = load(config)
     labels = splits.train.labels
     if splits.val is None:
-        labels = labels[_places(len(labels), config)[0]]
+        labels = labels[places(len(labels), config, splits.groups)[0]]
     return counts(labels, len(splits.classes))
 
 
@@ -94,31 +90,19 @@ def has_validation(config: Mapping[str, Any]) -> bool:
 
 
 @Remembered
+def remark(config: Mapping[str, Any]) -> str | None:
+    """Return what has to be said of the data of a config before they are trained on, in one line."""
+    return load(config).remark
+
+
+@Remembered
 def prepared(config: Mapping[str, Any]) -> Splits:
     """The images of a data config, split, as a network gets them; as loaded they are held no longer."""
     splits = load(config)
     load.forget()
-    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config)
+    train, val = (splits.train, splits.val) if splits.val else split(splits.train, config, splits.groups)
     its, to_input = facts(config), form(config).to_input
     return replace(splits, train=train, val=val).map(lambda inputs: to_input(inputs, its, config))
-
-
-def _held_out(count: int, config: Mapping[str, Any]) -> range:
-    """Return the places, in the permutation of the images, of those held out."""
-    folds, fold = config.get("folds"), config.get("fold")
-    if folds is not None or fold is not None:
-        if folds is None or fold is None or not 0 <= fold < folds:
-            raise ValueError(f"data.folds={folds} and data.fold={fold}: data.fold is from 0 to data.folds less 1")
-        if folds > count:
-            raise ValueError(f"data.folds={folds}: there are {count} training images")
-        return range(count * fold // folds, count * (fold + 1) // folds)
-    size = config["val_size"]
-    if not isinstance(size, (int, float)) or (isinstance(size, float) and size >= 1):
-        raise ValueError(f"data.val_size is a whole number of images or a fraction below 1, not {size!r}")
-    held_out = round(size * count) if size < 1 else int(size)
-    if not 0 < held_out < count:
-        raise ValueError(f"data.val_size={size} of {count} training images leaves none for training or validation")
-    return range(held_out)
 
 
 def statistics(data: Examples | Files) -> tuple[list[float], list[float]]:

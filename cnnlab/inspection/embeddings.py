@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, picture
+from cnnlab.inspection.sentences import sentence
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
@@ -44,7 +45,10 @@ class Embeddings(Look):
         embedded = torch.cat(vectors).float().cpu()
         names = [classifier.classes[i] for i in labels.tolist()]
         found = Findings()
-        found.embeddings["embeddings"] = (embedded, names, images.cpu().float() / 255)
+        pictures = images.cpu().float() / 255 if images.ndim == 4 else None
+        if words := classifier.facts.vocabulary:
+            named = [f"{name}: {sentence(ids, words)}" for name, ids in zip(names, images, strict=True)]
+        found.embeddings["embeddings"] = (embedded, named if words else names, pictures)
         found.pictures["embeddings/principal components"] = components_picture(embedded, labels, classifier.classes)
         return found
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnlab.inspection.filters import main_weight
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import tiles
+from cnnlab.inspection.sentences import filters_of, ngrams
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import Reach
 from cnnlab.training.classifier import Classifier
@@ -21,6 +22,8 @@ BATCH = 250
 
 class Features(Look):
     """Show channels of every convolution: top-9 patches, guided backpropagation of each, activation maximisation.
+
+    Of sentences it lists the n-grams that excite a channel most.
 
     Args:
         images: number of validation images that are searched, the first ones.
@@ -39,9 +42,16 @@ class Features(Look):
         assert data.val is not None
         found = Findings()
         images = data.val.inputs[: self.images]
+        axes = 1 + max(1, len(classifier.facts.shape) - 1)  # of maps, with the channels; a sentence has one
         layers = [
-            r.name for r in classifier.network.table if len(r.output_shape) == 3 and has_filters(classifier, r.name)
+            r.name for r in classifier.network.table if len(r.output_shape) == axes and has_filters(classifier, r.name)
         ]
+        if classifier.facts.vocabulary:
+            for name, (values, places) in strongest(
+                classifier, images, filters_of(classifier.network.table, layers)
+            ).items():
+                found.texts |= ngrams(classifier, images, name, values, places, self.channels).texts
+            return found
         for name, (values, places) in strongest(classifier, images, layers).items():
             channels = values[:TOP].mean(0).argsort(descending=True)[: self.channels]
             patches, causes = [], []
@@ -65,13 +75,12 @@ def has_filters(classifier: Classifier, layer: str) -> bool:
 
 
 def strongest(classifier: Classifier, images: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """For every layer the largest value (N, C) of each channel in each image, and where it is, as a flat index."""
+    """For every layer the largest value (N, C) of each channel in each image, and where it is (N, C, axes)."""
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
     def keep(name: str, inputs: Any, output: Tensor) -> None:
         value, place = output.detach().flatten(2).max(2)
-        width = output.shape[3]
-        found[name].append((value.cpu(), torch.stack([place // width, place % width], -1).cpu()))
+        found[name].append((value.cpu(), torch.stack(torch.unravel_index(place, output.shape[2:]), -1).cpu()))
 
     with watch({name: classifier.network.get_submodule(name) for name in layers}, keep):
         classifier.walk(images, BATCH)

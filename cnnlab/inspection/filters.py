@@ -80,10 +80,12 @@ def main_weight(unit: torch.nn.Module) -> Tensor | None:
 
 
 def maps_picture(values: Tensor) -> Tensor:
-    """Values (N, C, H, W) or (N, C): a row for each image, a tile for each of the first channels, or a strip."""
+    """Values (N, C, H, W), (N, C, L) or (N, C): for each image tiles of its channels, one tile of these, or a strip."""
     if values.ndim == 4:
         maps = values[:, :CHANNELS]
         return tiles(maps.flatten(0, 1).unsqueeze(1), columns=maps.shape[1])
+    if values.ndim == 3 and values.shape[2] > 1:  # a row for each channel, along the positions of a sentence
+        return tiles(values[:, :CHANNELS].unsqueeze(1), columns=1)
     values = values.flatten(1)
     wide = min(WIDE, values.shape[1])
     values = F.pad(values, (0, -values.shape[1] % wide), value=float(values.detach().min()))

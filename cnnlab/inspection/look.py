@@ -26,7 +26,8 @@ class Findings:
     texts: dict[str, str] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)
     pr_curves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # is it the class, probability
-    embeddings: dict[str, tuple[Tensor, list[str], Tensor]] = field(default_factory=dict)  # vectors, labels, images
+    # vectors, labels, perhaps images
+    embeddings: dict[str, tuple[Tensor, list[str], Tensor | None]] = field(default_factory=dict)
 
     def write(self, writer: "SummaryWriter", step: int) -> None:
         """Write everything as TensorBoard events."""
@@ -100,5 +101,7 @@ def layers_of(classifier: "Classifier") -> list[str]:
 
 
 def as_input(images: Tensor, classifier: "Classifier") -> Tensor:
-    """Bytes (N, C, H, W) as floats from 0 to 1 on the classifier's device, which gradients can reach."""
+    """Bytes (N, C, H, W) as floats from 0 to 1 on the classifier's device, which gradients can reach; ids as ids."""
+    if images.dtype == torch.int64:
+        return images.to(classifier.device)
     return (images.to(classifier.device).float() / 255).clone().requires_grad_()

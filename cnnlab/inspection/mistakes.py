@@ -1,10 +1,13 @@
 """What the network gets wrong, and how sure it is of it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, gallery, picture
+from cnnlab.inspection.sentences import sentence
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -29,11 +32,19 @@ class Mistakes(Look):
         """All of it, on the validation images."""
         assert data.val is not None
         images, labels = data.val.inputs, data.val.labels
-        return mistakes(classifier.logits(images), images, labels, classifier.classes, self.errors)
+        logits, words = classifier.logits(images), classifier.facts.vocabulary
+        return mistakes(logits, images, labels, classifier.classes, self.errors, words)
 
 
-def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str], errors: int = 18) -> Findings:
-    """The findings for logits (N, classes) of images (N, C, H, W) with labels (N,)."""
+def mistakes(
+    logits: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    classes: list[str],
+    errors: int = 18,
+    vocabulary: Sequence[str] = (),
+) -> Findings:
+    """The findings for logits (N, classes) of images (N, C, H, W), or ids (N, L) of a vocabulary, with labels (N,)."""
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     probabilities = logits.clone().softmax(1)
@@ -52,8 +63,12 @@ def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str],
     found.pictures["mistakes/precision and recall"] = pr_picture(probabilities, labels, classes)
     wrong = (guesses != labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
-    if len(worst):
-        captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
+    captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
+    if vocabulary:
+        for rank, (i, caption) in enumerate(zip(worst.tolist(), captions, strict=True), 1):
+            said = f"{' '.join(caption.split())}: {sentence(images[i], vocabulary)}"
+            found.texts[f"mistakes/most confident/{rank}"] = said
+    elif len(worst):
         found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions)
     return found
 

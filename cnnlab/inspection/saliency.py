@@ -1,15 +1,18 @@
-"""What in an image the answer hangs on: saliency and Grad-CAM."""
+"""What in an image, or a sentence, the answer hangs on: saliency and Grad-CAM."""
 
 from torch import Tensor
 
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import gallery
+from cnnlab.inspection.sentences import saliency_of_words
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 
 class Saliency(Look):
     """Show the gradient of the answer (Simonyan et al. 2014) and Grad-CAM of the last map (Selvaraju et al. 2017).
+
+    Of sentences it colours each word by gradient times input.
 
     Args:
         images: number of validation images, the first ones.
@@ -28,7 +31,9 @@ class Saliency(Look):
 
 
 def saliency(classifier: Classifier, images: Tensor) -> Findings:
-    """The findings for images (N, C, H, W), bytes; a network without maps has no Grad-CAM."""
+    """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM."""
+    if classifier.facts.vocabulary:
+        return saliency_of_words(classifier, images)
     from captum.attr import LayerAttribution, LayerGradCam
     from captum.attr import Saliency as Gradient
 

@@ -69,6 +69,9 @@ def embedding(shape: Shape, words: int, features: int = 128) -> nn.Module:
     """Give each word of a sentence a trained vector: (length) ids to (features, length).
 
     The data gives the number of words. Vectors start from -0.25 to 0.25 as in Kim (2014); that of padding stays 0.
+
+    Args:
+        features: number of values of a vector.
     """
     _sentence(shape, words)
     return Embedding(words, features)

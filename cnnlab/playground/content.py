@@ -36,7 +36,7 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     """
     name, data = run.config["model"]["name"], run.config["data"]
     classifier = load_trained(run)
-    refuse_other_than_pictures("play", classifier)
+    refuse_other_than_pictures(classifier, run, "play draws")
     operations(classifier.network)  # refused before validation images are looked at
     step("means of the layers")
     shown, names, means = Examples(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()

@@ -25,7 +25,7 @@ def pair(run: Record, beside: Record, pictures: int, step: Announce) -> tuple[di
         ValueError: as `content`; or they differ in inputs, in classes or in how pictures are prepared.
     """
     (one, other) = load_trained(run), load_trained(beside)
-    refuse_other_than_pictures("play", one)
+    refuse_other_than_pictures(one, run, "play draws")
     _refuse_unlike(run, one, beside, other)
     operations(other.network)  # refused before the first is looked at
     described, store = content(run, pictures, step)

@@ -17,7 +17,7 @@ from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.config.identity import Config, config_hash
 from cnnlab.data.load import facts
-from cnnlab.data.splits import has_validation, lottery, sizes
+from cnnlab.data.splits import has_validation, lottery, remark, sizes
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
 from cnnlab.runs.metrics import Measure, measure
@@ -154,8 +154,8 @@ class Expansion:
         try:
             config = self.configs.variant(variant.overrides)
             network = check(config).network
-            if few := lottery(sizes(config["data"])[1], facts(config["data"])[1]):
-                self.warnings[few] = None
+            few = lottery(sizes(config["data"])[1], facts(config["data"]).num_classes)
+            self.warnings |= dict.fromkeys(filter(None, [few, remark(config["data"])]))
             seconds = self.estimates.seconds(config, network.macs)
         except (*EXPECTED, TypeError) as error:
             return replace(variant, reason=explain(error))

@@ -50,17 +50,20 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
     return classifier.to(best_device()), inputs, labels
 
 
-def refuse_other_than_pictures(tool: str, classifier: Classifier) -> None:
-    """Refuse a network whose inputs have other axes than height and width.
+def refuse_other_than_pictures(classifier: Classifier, run: Record, does: str) -> None:
+    """Refuse what is for pictures, and for whatever else has channels and two axes.
+
+    Args:
+        classifier: of the run.
+        run: which was trained on something else, perhaps.
+        does: the command and what it does to pictures.
 
     Raises:
-        ValueError: names the tool.
+        ValueError: names the run and what it was trained on.
     """
-    shape = classifier.facts.shape
-    if len(shape) != 3:
-        raise ValueError(
-            f"{tool} is for pictures, and this network takes {show(shape)}; evaluate and export are for all"
-        )
+    if len(classifier.facts.shape) != 3:
+        its = form(run.config["data"])
+        raise ValueError(f"{does} pictures, and {run.directory} was trained on {its.name}s; evaluate and export are for all")
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

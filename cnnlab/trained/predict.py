@@ -1,4 +1,4 @@
-"""Class and probability for images and image files."""
+"""Class and probability for images and image files, and for sentences."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ import torch
 
 from cnnlab.data.forms import find_files
 from cnnlab.data.load import form
+from cnnlab.data.text import SENTENCES, as_bytes, read_sentences, to_ids, words
 from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
@@ -40,8 +41,11 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     """A row for each file: `file`, `label` (a class name), `probability`, `error`, then what else `decide` gives.
 
     Pictures of any size and mode are scaled to the run's size, as its data were. A file that cannot be read has an
-    error and no label; the others are not stopped.
+    error and no label; the others are not stopped. A file of sentences gives a row for each, `file` with the number
+    of its line, and `text`.
     """
+    if form(run.config["data"]) is SENTENCES:
+        return _predict_lines(run, images)
     classifier = load_trained(run).to(best_device())
     facts, data = classifier.facts, run.config["data"]
     read = form(data).read
@@ -58,6 +62,45 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
             answers = decide(classifier.logits(torch.cat(pictures)), classifier.classes)
             for row, answer in zip(readable, answers, strict=True):
                 row.update(answer)
+    return rows
+
+
+def _predict_lines(run: Record, files: list[Path]) -> Table:
+    """A row for each sentence of text files, a sentence a line."""
+    rows = Table()
+    for path in files:
+        try:
+            lines = read_sentences(path)
+        except (OSError, ValueError) as error:
+            rows.append({"file": str(path), "label": None, "probability": None, "error": one_line(error)})
+            continue
+        for (number, text), answer in zip(lines, predict_text(run, [text for _, text in lines]), strict=True):
+            rows.append({"file": f"{path}:{number}", **{k: v for k, v in answer.items() if k != "text"}, "text": text})
+    return rows
+
+
+def predict_text(run: Record, texts: Sequence[Any]) -> Table:
+    """A row for each sentence: `text`, `label`, `probability`, `error`, then what else `decide` gives.
+
+    Words that the training sentences did not have are unknown to the network, and those behind the length of its
+    sentences are cut off. A text without a word has an error and no label.
+
+    Raises:
+        ValueError: the run was not trained on sentences.
+    """
+    data = run.config["data"]
+    if form(data) is not SENTENCES:
+        raise ValueError(f"text=...: {run.directory} was trained on {form(data).name}s; give images=... in its place")
+    classifier = load_trained(run).to(best_device())
+    rows = Table({"text": str(text), "label": None, "probability": None, "error": None} for text in texts)
+    readable = [row for row in rows if words(row["text"])]
+    for row in rows:
+        if not words(row["text"]):
+            row["error"] = "there is no word in it"
+    if readable:
+        ids = to_ids(as_bytes([row["text"] for row in readable]), classifier.facts, data)
+        for row, answer in zip(readable, decide(classifier.logits(ids), classifier.classes), strict=True):
+            row.update(answer)
     return rows
 
 

@@ -27,7 +27,7 @@ def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
     chosen = {name: pick(DISTORTIONS, name, "distortion") for name in distortions or DISTORTIONS}
     data = run.config["data"]
     classifier, images, labels = load_test(run, data, permute=False)
-    refuse_other_than_pictures("robustness", classifier)
+    refuse_other_than_pictures(classifier, run, "robustness distorts")
     batch = data["eval_batch_size"]
     rows = Table()
     every = [(name, distort, amount) for name, (distort, amounts) in chosen.items() for amount in sorted(amounts)]

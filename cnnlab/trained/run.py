@@ -99,21 +99,26 @@ class Run(Record):
             raise ValueError(f"{self.directory} has no history, which the CSV logger writes; train with logger=default")
         return rows
 
-    def predict(self, images: Any) -> Table:
-        """Answer for images in memory or in files, a row for each.
+    def predict(self, images: Any = None, *, text: str | Sequence[str] | None = None) -> Table:
+        """Answer for images in memory or in files, or for sentences, a row for each.
 
         Args:
             images: a tensor or array (N, C, H, W), or one image (C, H, W), bytes or floats from 0 to 1; or an image
-                file of any size, a folder of them, or a list of files and folders.
+                file of any size, a folder of them, or a list of files and folders. Of a run on sentences text files
+                with a sentence a line.
+            text: in place of images a sentence, or several, for a run on sentences.
 
-        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`. Behind these,
+        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`, and for text of
+        `text` and the same. Behind these,
         `label2` and `probability2` are the second guess, and so on to the fifth where there are so many classes.
 
         Raises:
             ValueError: there is no such file, or a tensor has another shape than the network takes.
         """
-        from cnnlab.trained.predict import files_of, predict, predict_images
+        from cnnlab.trained.predict import files_of, predict, predict_images, predict_text
 
+        if text is not None:
+            return predict_text(self, [text] if not isinstance(text, Sequence) or isinstance(text, str) else text)
         if hasattr(images, "shape"):
             return predict_images(self, images)
         return predict(self, files_of(images, self.config["data"]))

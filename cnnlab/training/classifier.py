@@ -223,9 +223,11 @@ class Classifier(LightningModule):
         """Take up the losses again where as many processes go on.
 
         Raises:
-            ValueError: the checkpoint is of another network.
+            ValueError: the checkpoint is of another network, or of one that reads other words.
         """
         refuse_other_network(self.state_dict(), checkpoint["state_dict"])
+        if tuple(checkpoint.get("hyper_parameters", {}).get("vocabulary", ())) != self.facts.vocabulary:
+            raise ValueError("the checkpoint has another vocabulary than these training sentences; were they changed?")
         so_far = checkpoint.get("epoch_so_far", torch.zeros(0))
         if self._trainer is not None and len(so_far) == self.trainer.world_size:
             self.epoch_loss.take_up(so_far[self.trainer.global_rank], self.device)

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
-from cnnlab.data.splits import lottery
+from cnnlab.data.splits import lottery, remark
 from cnnlab.device import for_run, most
 from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
@@ -31,12 +31,15 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     """
     log_to(directory)
     take_threads(parts.config, (info or {}).get("resumed", {}).get("threads"))
+    # before the examples as they were loaded are let go of
+    said = remark(parts.config["data"]) if info is not None else None
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
         few = lottery(len(fit.data.val), len(fit.data.classes))
-        if few and not parts.config["study"]["variant"]:  # a study says it once
-            print(few)
+        if not parts.config["study"]["variant"]:  # a study says it once
+            for line in filter(None, [said, few]):
+                print(line)
     try:
         fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
     except BaseException:

@@ -1,0 +1,117 @@
+"""Sentences as lookers show them: words coloured by what the answer hangs on, and the n-grams that excite a filter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.inspection.look import Findings
+from cnnlab.inspection.pictures import figure, picture
+from cnnlab.models.hooks import watch
+from cnnlab.models.layers import KINDS
+from cnnlab.models.sentences import PADDING
+from cnnlab.models.table import Row
+from cnnlab.training.classifier import Classifier
+
+COLUMNS = 110  # characters in a line of a picture
+CHARACTER = 0.0753  # width of one in inches, at 9 points
+LINE = 0.25  # height of one in inches
+SHOWN = 6  # n-grams of a filter
+
+
+def sentence(ids: Tensor, vocabulary: Sequence[str]) -> str:
+    """The words of ids (L,), without padding."""
+    return " ".join(vocabulary[i] for i in ids.tolist() if i != PADDING)
+
+
+def word_scores(classifier: Classifier, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """What each position (N, L) adds to the logit of the answer, by gradient times input, and the logits (N, classes).
+
+    The input is what the layers give that read the words: a vector for each of them, a one, or counts.
+    """
+    network, given = classifier.network, dict[str, Tensor]()
+    readers = {row.name: network.get_submodule(row.name) for row in network.table if "input" in row.sources}
+
+    def keep(name: str, inputs: Any, output: Tensor) -> Tensor:
+        given[name] = output.detach().requires_grad_()
+        return given[name]
+
+    ids = ids.to(classifier.device)
+    with watch(readers, keep):
+        logits = network(ids)
+    gradients = torch.autograd.grad(logits.amax(1).sum(), list(given.values()))
+    scores = torch.zeros(ids.shape, device=ids.device)
+    for values, gradient in zip(given.values(), gradients, strict=True):
+        # of counts (N, words) each place of a word adds the gradient once
+        scores += (values * gradient).sum(1).detach() if values.ndim == 3 else gradient.gather(1, ids)
+    return (scores * (ids != PADDING)).cpu(), logits.detach().cpu()
+
+
+def saliency_of_words(classifier: Classifier, ids: Tensor) -> Findings:
+    """The sentences (N, L) with every word coloured by its score: blue speaks for the answer, red against it."""
+    scores, logits = word_scores(classifier, ids)
+    confidence, answers = logits.softmax(1).max(1)
+    rows = []
+    for row, own, answer, sure in zip(ids.cpu(), scores, answers.tolist(), confidence.tolist(), strict=True):
+        there = row != PADDING
+        words = [classifier.facts.vocabulary[i] for i in row[there].tolist()]
+        rows.append((f"{classifier.classes[answer]} {sure:.3f}", words, own[there].tolist()))
+    return Findings(pictures={"saliency/gradient times input": coloured(rows)})
+
+
+def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tensor:
+    """Draw sentences: a caption, words, and of each word a score, which colours it; the largest of a sentence most."""
+    from matplotlib import colormaps
+
+    colours, placed, y = colormaps["RdBu"], list[tuple[int, int, str, Any]](), 0
+    for caption, words, scores in rows:
+        placed.append((0, y, caption, None))
+        most, x, y = max(map(abs, scores), default=0.0) or 1.0, 2, y + 1
+        for word, score in zip(words, scores, strict=True):
+            if x + len(word) > COLUMNS and x > 2:
+                x, y = 2, y + 1
+            placed.append((x, y, word, colours(0.5 + 0.45 * score / most)))
+            x += len(word) + 2
+        y += 2
+    drawn = figure(COLUMNS * CHARACTER, y * LINE)
+    drawn.set_layout_engine("none")
+    axes = drawn.add_axes((0, 0, 1, 1), xlim=(-1, COLUMNS), ylim=(y - 0.5, -1))
+    axes.set_axis_off()
+    for start, line, word, colour in placed:
+        box = {"facecolor": colour, "edgecolor": "none", "pad": 2.0} if colour else None
+        ink = "white" if colour and sum(colour[:3]) < 1.5 else "black"
+        text = word.replace("$", r"\$")  # which begins a formula
+        axes.text(start, line, text, fontsize=9, family="monospace", bbox=box, color=ink, va="center_baseline")
+    return picture(drawn)
+
+
+def filters_of(table: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Those of the layers that slide over the positions of a sentence."""
+    return [row.name for row in table if row.name in names and not KINDS[row.kind].reads_words]
+
+
+def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, places: Tensor, count: int) -> Findings:
+    """List for the strongest channels of a layer the sequences of words that excite each most.
+
+    Args:
+        classifier: whose layer it is.
+        ids: sentences (N, L).
+        layer: its name.
+        values: (N, C), the largest of each channel in each sentence.
+        places: (N, C, 1), where it is.
+        count: of channels.
+    """
+    reach, found = classifier.network.reaches[layer], Findings()
+    best = values.topk(min(SHOWN, len(values)), dim=0).values.mean(0)
+    for channel in best.argsort(descending=True)[:count].tolist():
+        shown: dict[str, float] = {}
+        for n in values[:, channel].argsort(descending=True).tolist():
+            start = reach.first[0] + int(places[n, channel, 0]) * reach.step[0]
+            seen = ids[n, max(0, start) : max(0, start + reach.size[0])]
+            shown.setdefault(sentence(seen, classifier.facts.vocabulary), float(values[n, channel]))
+            if len(shown) == SHOWN:
+                break
+        listed = ", ".join(f'"{words or "<pad>"}" {value:.2f}' for words, value in shown.items())
+        found.texts[f"features/{layer}/channel {channel}"] = f"channel {channel}: {listed}"
+    return found
