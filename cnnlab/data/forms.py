@@ -34,6 +34,21 @@ class Form:
     read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (1, ...); OSError or ValueError
 
 
+# keys of `data` that change pictures alone, with the values at which they change nothing
+OF_PICTURES = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
+
+
+def refuse_picture_keys(config: Config, examples: str) -> None:
+    """Refuse keys of a data config that would change nothing, because its examples are no pictures.
+
+    Raises:
+        ValueError: names the key.
+    """
+    for key, nothing in OF_PICTURES.items():
+        if (value := config.get(key, nothing)) != nothing:
+            raise ValueError(f"data.{key}={value}: it changes pictures, and data={config['name']} holds {examples}")
+
+
 def as_floats(inputs: Tensor) -> Tensor:
     """Bytes as floats from 0 to 1; floats and ids of words as they are."""
     return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs

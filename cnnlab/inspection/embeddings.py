@@ -44,7 +44,8 @@ class Embeddings(Look):
         embedded = torch.cat(vectors).float().cpu()
         names = [classifier.classes[i] for i in labels.tolist()]
         found = Findings()
-        found.embeddings["embeddings"] = (embedded, names, images.cpu().float() / 255)
+        pictures = images.cpu().float() / 255 if images.ndim == 4 else None
+        found.embeddings["embeddings"] = (embedded, names, pictures)
         found.pictures["embeddings/principal components"] = components_picture(embedded, labels, classifier.classes)
         return found
 

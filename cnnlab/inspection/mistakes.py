@@ -33,7 +33,10 @@ class Mistakes(Look):
 
 
 def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str], errors: int = 18) -> Findings:
-    """The findings for logits (N, classes) of images (N, C, H, W) with labels (N,)."""
+    """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
+
+    Errors are shown as pictures; of examples that are none the values are written.
+    """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     probabilities = logits.clone().softmax(1)
@@ -53,8 +56,13 @@ def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str],
     wrong = (guesses != labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
     if len(worst):
-        captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
-        found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions)
+        said = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
+        if images.ndim == 4:
+            found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, said)
+        else:
+            each = zip(images[worst].flatten(1).tolist(), said, strict=True)
+            lines = [f"({', '.join(f'{v:.3g}' for v in values[:8])}) is {what}" for values, what in each]
+            found.texts["mistakes/most confident"] = "Most confident errors: " + "; ".join(lines).replace("\n", " ")
     return found
 
 

@@ -6,6 +6,7 @@ import torch
 
 from cnnlab.data.forms import as_floats
 from cnnlab.data.images import permute_pixels
+from cnnlab.data.load import form
 from cnnlab.registry import pick
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import Table
@@ -22,11 +23,13 @@ def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
         distortions: names, all of them if not given.
 
     Raises:
-        ValueError: an unknown distortion, no checkpoint, no test images.
+        ValueError: an unknown distortion, no checkpoint, no test images, or examples that are no pictures.
     """
     chosen = {name: pick(DISTORTIONS, name, "distortion") for name in distortions or DISTORTIONS}
     data = run.config["data"]
     classifier, images, labels = load_test(run, data, permute=False)
+    if images.ndim != 4:
+        raise ValueError(f"distortions change pictures, and data={data['name']} holds {form(data).name}s")
     batch = data["eval_batch_size"]
     rows = Table()
     every = [(name, distort, amount) for name, (distort, amounts) in chosen.items() for amount in sorted(amounts)]
