@@ -94,7 +94,7 @@ def _as_they_are(facts: Facts, config: Config) -> Facts:
 
 
 def _read(path: Path, facts: Facts, config: Config) -> Tensor:
-    raise ValueError("points are read from no file; give cnnlab.Run.predict a tensor (N, 2)")
+    raise ValueError("points are read from no file; give Run.predict a tensor (N, 2)")
 
 
 POINTS = Form("point", ("coordinate",), frozenset(), _as_they_are, lambda inputs, facts, config: inputs, _read)

@@ -108,17 +108,18 @@ def draw_regions(axes: "Axes", classifier: Classifier, points: Tensor, labels: T
     few = 1 / len(classifier.classes)
     strength = (0.15 + 0.45 * (sure - few) / (1 - few)).unsqueeze(1)
     shades = (1 - strength) + strength * colours[best]
-    left, right, low, high = square(points)
-    axes.imshow(shades.view(resolution, resolution, 3).clamp(0, 1).numpy(), extent=(left, right, low, high))
-    right_ones = classifier.logits(points, BATCH).argmax(1) == labels
+    ends = square(points)
+    axes.imshow(shades.view(resolution, resolution, 3).clamp(0, 1).numpy(), extent=ends)
+    right = classifier.logits(points, BATCH).argmax(1) == labels
     for index, name in enumerate(classifier.classes):
-        for answered, marker, size, edge in ((True, "o", 9, "white"), (False, "X", 34, "black")):
-            x, y = points[(labels == index) & (right_ones == answered)].T.numpy()
-            label = f"is {name}" if answered else f"is {name}, answered wrongly"
-            style = {"marker": marker, "s": size, "edgecolors": edge, "linewidths": 0.3 if answered else 0.8}
-            axes.scatter(x, y, color=[colours[index].tolist()], label=label, **style)
-    axes.set(xlim=(left, right), ylim=(low, high), xlabel="first coordinate", ylabel="second coordinate")
-    return int((~right_ones).sum())
+        colour = [colours[index].tolist()]
+        x, y = points[(labels == index) & right].T.numpy()
+        axes.scatter(x, y, 9, colour, marker="o", edgecolors="white", linewidths=0.3, label=f"is {name}")
+        x, y = points[(labels == index) & ~right].T.numpy()
+        wrong = f"is {name}, answered wrongly"
+        axes.scatter(x, y, 34, colour, marker="X", edgecolors="black", linewidths=0.8, label=wrong)
+    axes.set(xlim=ends[:2], ylim=ends[2:], xlabel="first coordinate", ylabel="second coordinate")
+    return int((~right).sum())
 
 
 def square(points: Tensor) -> tuple[float, float, float, float]:

@@ -96,7 +96,7 @@ def files_of(images: Any, data: Mapping[str, Any]) -> list[Path]:
     files: list[Path] = []
     its = form(data)
     if not its.suffixes:
-        raise ValueError(f"images={images}: a {its.name} is read from no file; give cnnlab.Run.predict a tensor of them")
+        raise ValueError(f"images={images}: a {its.name} is read from no file; give Run.predict a tensor of them")
     several = isinstance(images, Iterable) and not isinstance(images, str)
     for given in images if several else [images]:
         if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one
