@@ -40,6 +40,7 @@ COMMANDS = ("evaluate", "export", "inspect", "play", "predict", "report", "robus
 XO = "data=xo_tricky data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2"  # 4 steps an epoch
 PICTURES = "data=image_folder data.path=pictures data.resize=9 data.val_size=0.25 data.batch_size=4 data.epochs=1"
 TEXT = "data=text_file data.path=sentences/train.tsv data.val_size=0.25 data.batch_size=4 data.epochs=1"
+POINTS = "data=points data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2 model=points_mlp"
 TINY = "model=xo_cnn trainer=cpu augment=none +callbacks.spy={_target_:test_effects.Spy}"
 
 
@@ -288,7 +289,7 @@ class Row:
 
 
 def only(looker: str) -> str:
-    others = {"filters", "health", "mistakes", "features", "saliency", "embeddings"} - {looker}
+    others = {"filters", "health", "mistakes", "features", "saliency", "embeddings", "decision_regions"} - {looker}
     return " ".join(["callbacks=inspect", *(f"callbacks.{other}=null" for other in sorted(others))])
 
 
@@ -298,6 +299,7 @@ PLAN = f"{DRAFT} model=mlp,softmax"
 FOLDED = f"{PICTURES.replace('data.val_size=0.25 ', '')} data.folds=4 data.fold=0"
 STUDY = f"-m model=softmax seed=0,1 trainer=cpu {XO} data.epochs=1"
 SEARCH = f"{STUDY.replace('seed=0,1', 'optimizer.lr=interval(0.001,0.1)')} hydra.sweeper.trials=2"
+REGIONS = "callbacks=decision_regions"
 STOP = "callbacks=early_stopping trainer.max_epochs=5"
 GIVEN = "model=xo_cnn init_from=run"
 BAG = "model=bag_of_words"
@@ -370,6 +372,9 @@ EFFECTS: dict[str, Row] = {
     "data.draw.rotation": Row("0", weights),
     "data.draw.weight": Row("0", weights),
     "data.draw.seed": Row("1", weights),
+    "data.kind": Row("moons", weights, data=POINTS),
+    "data.noise": Row("0.1", weights, data=POINTS),
+    "data.draw_seed": Row("1", weights, data=POINTS),
     "data.path": Row("more", sizes, data=PICTURES, gives=r"^\(18, 6\)$"),
     "data.channels": Row("1", shape, data=PICTURES, gives=r"^\(1, "),
     "data.stream": Row("1", source, data=PICTURES, gives="Files"),
@@ -471,6 +476,8 @@ EFFECTS: dict[str, Row] = {
     "callbacks.saliency.images": Row("2", of("saliency"), base=only("saliency")),
     "callbacks.embeddings.every_n_epochs": Row("1", of("embeddings"), base=only("embeddings")),
     "callbacks.embeddings.images": Row("9", of("embeddings"), base=only("embeddings")),
+    "callbacks.decision_regions.every_n_epochs": Row("1", of("decision_regions"), base=REGIONS, data=POINTS),
+    "callbacks.decision_regions.resolution": Row("9", of("decision_regions"), base=REGIONS, data=POINTS),
     # conf/logger/
     "logger.tensorboard.name": Row("board", files, gives="runs/board/events"),
     "logger.tensorboard.version": Row("first", files, gives="runs/first/events"),

@@ -78,7 +78,7 @@ def refusal(file: str, config: DictConfig) -> str | None:
         taken = plain(config, command)
         if group == "model":
             build(choice, taken["model"])
-        elif command == "train" and (group != "data" or choice in ("digits", "xo", "xo_tricky")):
+        elif command == "train" and (group != "data" or choice in ("digits", "points", "xo", "xo_tricky")):
             check(taken)
     except EXPECTED as error:
         return explain(error)

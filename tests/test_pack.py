@@ -83,6 +83,12 @@ def test_dense_networks_are_computed_as_one(both, monkeypatch):
     assert len(made) == 1
 
 
+def test_so_are_networks_for_points(both):
+    common = ("precision=64-true", "data=points", "data.train_size=200", "model=points_mlp")
+    for alone, together in both(common, ("seed=0",), ("seed=1",)):
+        assert_alike(alone, together, rtol=1e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("optimizer", ["adadelta", "muon", "sgd"])
 def test_neighbours_with_one_recipe_are_stepped_as_one(both, optimizer):
     common = ("precision=64-true", f"optimizer={optimizer}", "trainer.gradient_clip_val=0.05", *DENSE)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data.sources import SOURCES, Images, Source, Splits
+from cnnlab.data.forms import ARRAYS
+from cnnlab.data.sources import SOURCES, Examples, Source, Splits
 from cnnlab.trained.export import export
 from cnnlab.trained.run import Run
 
@@ -24,7 +25,7 @@ remove: []
 """
 
 
-def bars(count: int, seed: int) -> Images:
+def bars(count: int, seed: int) -> Examples:
     """Noisy volumes with a bar of five points, along one of the three axes, which is the label."""
     drawn = torch.Generator().manual_seed(seed)
     volumes = torch.randint(0, 90, (count, *SHAPE), generator=drawn, dtype=torch.uint8)
@@ -32,7 +33,7 @@ def bars(count: int, seed: int) -> Images:
     for volume, axis in zip(volumes[:, 0], labels.tolist(), strict=True):
         starts = [int(torch.randint(n - 4 * (a == axis), (), generator=drawn)) for a, n in enumerate(volume.shape)]
         volume[tuple(slice(s, s + (5 if a == axis else 1)) for a, s in enumerate(starts))] = 250
-    return Images(volumes, labels)
+    return Examples(volumes, labels)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def volumes(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("conf")
     (folder / "model").mkdir()
     (folder / "model/solid.yaml").write_text(MODEL)
-    source = Source(lambda c: Splits(["x", "y", "z"], bars(1200, 0), bars(300, 1)), lambda c: (SHAPE, 3))
+    source = Source(lambda c: Splits(["x", "y", "z"], bars(1200, 0), bars(300, 1)), lambda c: (SHAPE, 3), form=ARRAYS)
     monkeypatch.setitem(SOURCES, "bars", source)
     data = ["data=digits", "data.name=bars", "data.resize=null", "augment=none"]
     return ["--config-dir", str(folder), *data, "model=solid", "trainer=cpu"]
@@ -57,21 +58,25 @@ def test_a_run_on_volumes_learns_and_is_used(volumes, command, tmp_path):
     assert run.evaluate()["test/acc"] == pytest.approx(run.metrics["test/acc"])
     assert run.evaluate(lesion="conv1")[1]["test/acc"] < run.metrics["test/acc"]
     assert all(difference < 1e-5 for _, difference in export(run, tmp_path / "out").values())
-    assert run.predict(bars(3, 2).images)[0].keys() >= {"label", "probability"}
+    assert run.predict(bars(3, 2).inputs)[0].keys() >= {"label", "probability"}
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
-    for tool in ("robustness", "play", "inspect", "predict images=a.png"):
-        name, *more = tool.split()
-        done = command(name, f"run={directory}", *more)
+    for tool in ("robustness", "play"):
+        done = command(tool, f"run={directory}")
         assert done.status == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("cnnlab: ")]
-        assert line.endswith(" is for pictures, and this network takes 1x9x10x11; evaluate and export are for all")
+        assert line.endswith(" was trained on arrays")
+    done = command("predict", f"run={directory}", "images=a.png")
+    assert done.status == 1
+    assert "examples of data=bars are in no files; give Run.predict a tensor" in done.stdout
+    done = command("inspect", f"run={directory}")
+    assert done.status == 0
+    assert "saliency left out: it looks at pictures, sentences and points" in done.stdout
 
 
 def test_what_is_for_pictures_is_refused_before_a_volume_is_trained_on(volumes, command, tmp_path):
     for asked, words in {
-        "data.resize=8": "data.resize is for pictures, and data=bars has 1x9x10x11",
-        "data.trim=1": "data.trim is for pictures",
-        "callbacks=inspect": "callbacks.filters is for pictures, and data=bars has 1x9x10x11; drop it",
+        "data.resize=8": "data.resize=8 is for pictures, and data=bars holds none",
+        "data.trim=1": "data.trim=1 is for pictures",
         "augment=affine": "augment: ",
     }.items():
         done = command("train", *volumes, asked)

@@ -34,25 +34,38 @@ class Form:
     read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (n, ...); OSError or ValueError
 
 
-def _as_they_are(facts: Facts, config: Config) -> Facts:
-    """Facts of examples that nothing is done to.
+# keys of `data` that change pictures alone, with the values at which they change nothing
+OF_PICTURES = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
+
+
+def no_pictures(facts: Facts, config: Config) -> Facts:
+    """Return facts as they are, of examples that are no pictures.
 
     Raises:
-        ValueError: a key that is for pictures.
+        ValueError: a key of the data config that changes pictures alone is set.
     """
-    for key in ("resize", "crop", "trim", "channels", "permute_pixels"):
-        if config.get(key):
-            shape = "x".join(map(str, facts.shape))
-            raise ValueError(f"data.{key} is for pictures, and data={config['name']} has {shape}")
+    for key, nothing in OF_PICTURES.items():
+        if (value := config.get(key, nothing)) != nothing:
+            raise ValueError(f"data.{key}={value} is for pictures, and data={config['name']} holds none")
     return facts
 
 
-def _no_files(path: Path, facts: Facts, config: Config) -> Tensor:
-    raise ValueError(f"data={config['name']} has no files of single examples")
+def as_loaded(inputs: Tensor, facts: Facts, config: Config) -> Tensor:
+    """Return examples as they were loaded."""
+    return inputs
+
+
+def no_files(path: Path, facts: Facts, config: Config) -> Tensor:
+    """Refuse to read a file.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"examples of data={config['name']} are in no files; give Run.predict a tensor")
 
 
 # series, volumes, or whatever else a source of one's own has: channels and axes of any number
-ARRAYS = Form("array", (), frozenset(), _as_they_are, lambda inputs, facts, config: inputs, _no_files)
+ARRAYS = Form("array", (), frozenset(), no_pictures, as_loaded, no_files)
 
 
 def as_floats(inputs: Tensor) -> Tensor:

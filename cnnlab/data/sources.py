@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from cnnlab.data import folder, text_files, xo
+from cnnlab.data import folder, points, text_files, xo
 from cnnlab.data.forms import Form
 from cnnlab.data.images import PICTURES
 from cnnlab.data.stream import Files
@@ -220,6 +220,14 @@ def _xo_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     return (1, xo.SIZE, xo.SIZE), 2
 
 
+def _points(config: Config) -> Splits:
+    def draw(count: int, stream: int) -> Examples:
+        return Examples(*points.draw(config["kind"], count, stream, config["noise"], config["draw_seed"]))
+
+    train, val, test = draw(config["train_size"], 2), draw(config["test_size"], 1), draw(config["test_size"], 0)
+    return Splits(list(points.CLASSES), train, test, val)
+
+
 def _folder(config: Config) -> Splits:
     _folder_facts(config)  # refuses what load would trip over
     classes, found = folder.find(config["path"])
@@ -269,6 +277,7 @@ SOURCES: dict[str, Source] = {
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": XO,
     "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
+    "points": Source(_points, points.facts, form=points.POINTS),
     "image_folder": Source(
         _folder, _folder_facts, lambda c: folder.fingerprint(c["path"]), lambda c: folder.classes_in(c["path"])
     ),

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form
+from cnnlab.data.forms import Config, Facts, Form, no_pictures
 
 RESERVED = ("<pad>", "<unk>")  # words of ids 0 and 1: behind the end of a sentence, and not in the vocabulary
-PIXELS = ("channels", "resize", "crop", "trim", "permute_pixels")  # keys of data configs that are for pictures
 
 # parts of a sentence, each a word; what the Penn Treebank has split already stays as it is
 _WORD = re.compile(
@@ -137,16 +136,4 @@ def read_file(path: Path, facts: Facts, config: Config) -> Tensor:
     return to_ids(as_bytes([text for _, text in read_sentences(path)]), facts, config)
 
 
-def sentence_facts(facts: Facts, config: Config) -> Facts:
-    """Facts as they are.
-
-    Raises:
-        ValueError: a key of the data config that changes pictures is set.
-    """
-    for key in PIXELS:
-        if config.get(key):
-            raise ValueError(f"data.{key}={config[key]} is for pictures, and data={config['name']} holds sentences")
-    return facts
-
-
-SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), sentence_facts, to_ids, read_file)
+SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), no_pictures, to_ids, read_file)

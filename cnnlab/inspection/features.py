@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.data.forms import Facts
 from cnnlab.inspection.filters import main_weight
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import tiles
@@ -36,6 +37,10 @@ class Features(Look):
     def __init__(self, every_n_epochs: int = 10, images: int = 1000, channels: int = 4, steps: int = 20) -> None:
         super().__init__(every_n_epochs, images=images, channels=channels, steps=steps)
         self.images, self.channels, self.steps = images, channels, steps
+
+    def misfit(self, facts: Facts) -> str | None:
+        """Look at pictures alone."""
+        return None if len(facts.shape) == 3 else "pictures"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Three pictures a layer, a row for each channel; layers whose output is a vector have no patches."""

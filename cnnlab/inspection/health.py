@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
+from cnnlab.data.forms import Facts
 from cnnlab.inspection.filters import main_weight
 from cnnlab.inspection.look import Findings, Look, layers_of
 from cnnlab.models.hooks import watch
@@ -24,7 +25,8 @@ class Health(Look):
     are counted value by value: the share that a ReLU holds back, whether or not a unit is dead.
     """
 
-    pictures_only = False
+    def misfit(self, facts: Facts) -> None:
+        """Look at units, whatever the examples."""
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""

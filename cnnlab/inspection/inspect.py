@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnnlab.data.load import form
 from cnnlab.data.sources import Examples
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
-from cnnlab.inspection.look import Look, looked
+from cnnlab.inspection.look import Findings, Look, fitting, looked
 from cnnlab.inspection.page import inside_page
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
@@ -47,7 +47,10 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         assert data.val is not None
         labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
         data.val, data.classes = Examples(data.val.inputs, labels), classifier.classes
-    looks = {name: target(options, Look, trusted)().look for name, options in lookers.items() if options is not None}
+    made = {name: target(options, Look, trusted)() for name, options in lookers.items() if options is not None}
+    looks: dict[str, Callable[[Any, Any], Findings]] = {
+        name: looker.look for name, looker in fitting(made, classifier.facts).items()
+    }
     if images:
         pictures = read_images(run, files_of(images, run.config["data"]))
         looks |= {

@@ -1,6 +1,6 @@
 """What all lookers share: they look at a classifier and its validation images, and TensorBoard gets what they find."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from cnnlab.data.forms import Facts, as_floats
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -26,7 +27,7 @@ class Findings:
     texts: dict[str, str] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)
     pr_curves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # is it the class, probability
-    # vectors, labels, perhaps images
+    # vectors, labels, and images where examples are pictures
     embeddings: dict[str, tuple[Tensor, list[str], Tensor | None]] = field(default_factory=dict)
 
     def write(self, writer: "SummaryWriter", step: int) -> None:
@@ -55,7 +56,6 @@ class Look(Callback):
         counts: options of a looker that are whole numbers of at least 1.
     """
 
-    pictures_only = True  # whether it needs inputs of channels, height and width
     needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit
 
     def __init__(self, every_n_epochs: int = 10, **counts: int) -> None:
@@ -68,8 +68,16 @@ class Look(Callback):
         """What there is to see; `data` has its validation images ready, and the network is in evaluation mode."""
         raise NotImplementedError
 
+    def misfit(self, facts: Facts) -> str | None:
+        """Say what it looks at instead, where there is nothing to see for it in such examples; None where there is."""
+        return None if len(facts.shape) in (1, 3) else "pictures, sentences and points"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Import what looking needs."""
+        """Import what looking needs; say so where it is left out."""
+        if instead := self.misfit(pl_module.facts):  # type: ignore[arg-type]
+            if stage == "fit" and trainer.is_global_zero:
+                print(left_out(type(self).__name__, instead))
+            return
         for module in self.needs:
             import_module(module)
 
@@ -77,12 +85,37 @@ class Look(Callback):
         """Look, where it is time; Lightning has validated by now."""
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
+        if last or epoch % self.every_n_epochs == 0:
+            self.report(trainer, pl_module)
+
+    def report(self, trainer: Trainer, pl_module: LightningModule) -> Findings | None:
+        """Look, and write what there is to TensorBoard; returns it, on the first process."""
         writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not trainer.is_global_zero or not writers or (epoch % self.every_n_epochs and not last):
-            return
+        if not trainer.is_global_zero or not writers or self.misfit(pl_module.facts):  # type: ignore[arg-type]
+            return None
         findings = looked(self.look, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         for writer in writers:
             findings.write(writer, trainer.global_step)
+        return findings
+
+
+def left_out(name: str, instead: str) -> str:
+    """The line that says that a looker is left out, and what it looks at instead."""
+    return f"{name} left out: it looks at {instead}"
+
+
+def fitting(lookers: Mapping[str, Look], facts: Facts) -> dict[str, Look]:
+    """Return the lookers that have something to see in such examples; says which are left out.
+
+    Raises:
+        ValueError: there are lookers, and all are left out.
+    """
+    misfits = {name: instead for name, look in lookers.items() if (instead := look.misfit(facts))}
+    if lookers and len(misfits) == len(lookers):
+        raise ValueError("; ".join(left_out(f"callbacks.{name}", instead) for name, instead in misfits.items()))
+    for name, instead in misfits.items():
+        print(left_out(name, instead))
+    return {name: look for name, look in lookers.items() if name not in misfits}
 
 
 def looked(look: Callable[[Any, Any], Findings], classifier: Any, data: Any) -> Findings:
@@ -100,8 +133,7 @@ def layers_of(classifier: "Classifier") -> list[str]:
     return [row.name for row in classifier.network.table]
 
 
-def as_input(images: Tensor, classifier: "Classifier") -> Tensor:
-    """Bytes (N, C, H, W) as floats from 0 to 1 on the classifier's device, which gradients can reach; ids as ids."""
-    if images.dtype == torch.int64:
-        return images.to(classifier.device)
-    return (images.to(classifier.device).float() / 255).clone().requires_grad_()
+def as_input(inputs: Tensor, classifier: "Classifier") -> Tensor:
+    """Bytes as floats from 0 to 1, floats as they are, on the classifier's device, with gradients; ids as they are."""
+    floats = as_floats(inputs.to(classifier.device))
+    return floats.clone().requires_grad_() if floats.is_floating_point() else floats

@@ -44,7 +44,10 @@ def mistakes(
     errors: int = 18,
     vocabulary: Sequence[str] = (),
 ) -> Findings:
-    """The findings for logits (N, classes) of images (N, C, H, W), or ids (N, L) of a vocabulary, with labels (N,)."""
+    """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
+
+    Errors are shown as pictures; of examples that are none the words of the vocabulary, or values, are written.
+    """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     probabilities = logits.clone().softmax(1)
@@ -64,12 +67,13 @@ def mistakes(
     wrong = (guesses != labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
     captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
-    if vocabulary:
-        for rank, (i, caption) in enumerate(zip(worst.tolist(), captions, strict=True), 1):
-            said = f"{' '.join(caption.split())}: {sentence(images[i], vocabulary)}"
-            found.texts[f"mistakes/most confident/{rank}"] = said
-    elif len(worst):
+    if images.ndim == 4 and len(worst):
         found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions)
+        return found
+    for rank, (i, caption) in enumerate(zip(worst.tolist(), captions, strict=True), 1):
+        values = ", ".join(f"{value:.3g}" for value in images[i].flatten()[:8].tolist())
+        example = sentence(images[i], vocabulary) if vocabulary else f"({values})"
+        found.texts[f"mistakes/most confident/{rank}"] = f"{' '.join(caption.split())}: {example}"
     return found
 
 

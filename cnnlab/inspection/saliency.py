@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from cnnlab.data.forms import Facts
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import gallery
 from cnnlab.inspection.sentences import saliency_of_words
@@ -23,6 +24,10 @@ class Saliency(Look):
     def __init__(self, every_n_epochs: int = 10, images: int = 6) -> None:
         super().__init__(every_n_epochs, images=images)
         self.images = images
+
+    def misfit(self, facts: Facts) -> str | None:
+        """Look at pictures alone."""
+        return None if len(facts.shape) == 3 else "pictures"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""

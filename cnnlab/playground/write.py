@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cnnlab.data.load import form
 from cnnlab.playground.content import content
 from cnnlab.playground.pair import pair
 from cnnlab.playground.snapshots import over_time
@@ -33,8 +34,13 @@ def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
         beside: another, whose network answers the same drawing, on a page named `with-` and its directory's name.
 
     Raises:
-        ValueError: no checkpoint, a network that the page cannot compute, or two that do not take the same pictures.
+        ValueError: no checkpoint, a network that the page cannot compute, two that do not take the same pictures, or
+            examples that are none.
     """
+    for its in (run, beside):
+        if its and len(form(its.config["data"]).axes) != 3:
+            data = its.config["data"]
+            raise ValueError(f"play shows pictures, and data={data['name']} holds {form(data).name}s")
     with steps("play", 4) as step:
         described, store = content(run, pictures, step) if beside is None else pair(run, beside, pictures, step)
         step("snapshots")

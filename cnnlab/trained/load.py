@@ -63,7 +63,9 @@ def refuse_other_than_pictures(classifier: Classifier, run: Record, does: str) -
     """
     if len(classifier.facts.shape) != 3:
         its = form(run.config["data"])
-        raise ValueError(f"{does} pictures, and {run.directory} was trained on {its.name}s; evaluate and export are for all")
+        raise ValueError(
+            f"{does} pictures, and {run.directory} was trained on {its.name}s; evaluate and export are for all"
+        )
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

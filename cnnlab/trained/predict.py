@@ -122,7 +122,9 @@ def predict_images(run: Record, images: Any) -> Table:
         batch = batch[None]
     if tuple(batch.shape[1:]) != expected:
         given, wanted = ("x".join(map(str, shape)) for shape in (batch.shape, ("N", *expected)))
-        raise ValueError(f"images are {given}, and this network takes {wanted}; image files may have any size")
+        name = form(run.config["data"]).name
+        more = "; image files may have any size" if len(expected) == 3 else ""
+        raise ValueError(f"{name}s are {given}, and this network takes {wanted}{more}")
     if not batch.is_floating_point() and batch.dtype != torch.uint8:
         raise ValueError(f"images are {batch.dtype}; give bytes (uint8), or floats from 0 to 1")
     return Table(decide(classifier.logits(batch), classifier.classes))
@@ -136,6 +138,8 @@ def files_of(images: Any, data: Mapping[str, Any]) -> list[Path]:
     """
     files: list[Path] = []
     its = form(data)
+    if not its.suffixes:
+        raise ValueError(f"images={images}: a {its.name} is read from no file; give Run.predict a tensor of them")
     several = isinstance(images, Iterable) and not isinstance(images, str)
     for given in images if several else [images]:
         if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one

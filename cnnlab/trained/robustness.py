@@ -22,7 +22,7 @@ def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
         distortions: names, all of them if not given.
 
     Raises:
-        ValueError: an unknown distortion, no checkpoint, no test images.
+        ValueError: an unknown distortion, no checkpoint, no test images, or examples that are no pictures.
     """
     chosen = {name: pick(DISTORTIONS, name, "distortion") for name in distortions or DISTORTIONS}
     data = run.config["data"]

@@ -71,9 +71,7 @@ def check(config: Config) -> Parts:
         shared_layers(parts.network, read_weights(config["init_from"], config["model"], shape))
     for name, callback in parts.callbacks.items():
         _watched(name, callback, logged)
-        if getattr(callback, "pictures_only", False) and len(shape) != 3:
-            axes = "x".join(map(str, shape))
-            raise ValueError(f"callbacks.{name} is for pictures, and data={config['data']['name']} has {axes}; drop it")
+    _lookers(parts, config["data"])
     _loggers(config)
     _trainer(config)
     _processes(config)
@@ -199,6 +197,18 @@ def _watched(name: str, callback: Callback, logged: Sequence[str]) -> None:
     watched = getattr(callback, "monitor", None)
     if (watched is not None or isinstance(callback, EarlyStopping)) and watched not in logged:
         raise ValueError(f'callbacks.{name}: nothing is logged as "{watched}"{hint(watched, logged)}')
+
+
+def _lookers(parts: Parts, data: Config) -> None:
+    """Refuse lookers none of which has anything to see in such examples; one among others is left out in the fit."""
+    lookers = {name: callback.misfit for name, callback in parts.callbacks.items() if hasattr(callback, "misfit")}
+    misfits = {name: instead for name, misfit in lookers.items() if (instead := misfit(facts(data)))}
+    if misfits and len(misfits) == len(lookers):
+        name, instead = next(iter(misfits.items()))
+        raise ValueError(
+            f"callbacks.{name} looks at {instead}, and data={data['name']} holds {form(data).name}s of "
+            f"{'x'.join(map(str, facts(data).shape))} values; leave it out, or take other data"
+        )
 
 
 def _loggers(config: Config) -> None:

@@ -204,7 +204,7 @@ def test_a_label_that_no_training_sentence_has_is_refused(tmp_path):
         ({"min_count": None}, "data.min_count must be a whole number of at least 1, not None"),
         ({"lower": "yes"}, "data.lower is true or false, not 'yes'"),
         ({"permute_words": 1}, "data.permute_words is true or false, not 1"),
-        ({"resize": 8}, "data.resize=8 is for pictures, and data=text_file holds sentences"),
+        ({"resize": 8}, "data.resize=8 is for pictures, and data=text_file holds none"),
         ({"permute_pixels": True}, "data.permute_pixels=True is for pictures"),
         ({"path": None}, "data=text_file needs data.path=FILE"),
     ],

@@ -1,0 +1,158 @@
+"""Points in the plane go the way of pictures: trained, resumed, looked at; what is for pictures says so in a line."""
+
+import re
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_resume import fitted, same, what_counts
+
+import cnnlab
+from cnnlab.config.compose import conf_dir
+from cnnlab.data.forms import Facts
+from cnnlab.inspection.inspect import inspect
+from cnnlab.inspection.pictures import figure
+from cnnlab.inspection.regions import DecisionRegions, draw_regions, places, square, unit_maps
+from cnnlab.training.classifier import Classifier
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["data=points", "data.train_size=200", "data.test_size=100", "model=points_mlp", "trainer=cpu"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of three epochs whose regions were drawn after each."""
+    output = tmp_path_factory.mktemp("outputs")
+    drawn = ["callbacks=[inspect,decision_regions]", "callbacks.decision_regions.every_n_epochs=1"]
+    others = [f"~callbacks.{name}" for name in ("health", "mistakes", "embeddings", "filters")]
+    return cnnlab.fit([*SMALL, *drawn, *others, "trainer.max_epochs=3", f"output_dir={output}"])
+
+
+@pytest.fixture
+def halves(composed):
+    """A classifier without hidden layers that answers B where the first coordinate is above 0, and points of which the
+    last is of A all the same."""
+    model = composed("model=points_mlp", "model.remove=[fc1,fc2]")["model"]
+    classifier = Classifier(model, (2,), ["A", "B"], [0.0, 0.0], [1.0, 1.0]).eval()
+    with torch.no_grad():
+        classifier.network.head.classifier.weight.copy_(torch.tensor([[-9.0, 0], [9, 0]]))
+        classifier.network.head.classifier.bias.zero_()
+    points = torch.tensor([[-0.9, 0.5], [0.9, -0.5], [-0.5, -0.9], [0.5, 0.9]])
+    return classifier, points, torch.tensor([0, 1, 0, 0])
+
+
+def test_regions_have_the_colour_of_the_answer_and_errors_are_counted(halves):
+    classifier, points, labels = halves
+    axes = figure(4, 4).add_subplot()
+    assert draw_regions(axes, classifier, points, labels, 40) == 1
+    shades = torch.from_numpy(axes.images[0].get_array())
+    blue, orange = shades[:, 0, 2] - shades[:, 0, 0], shades[:, -1, 0] - shades[:, -1, 2]  # left and right edge
+    assert (blue > 0.2).all()
+    assert (orange > 0.2).all()
+    assert tuple(axes.images[0].get_extent()) == square(points)
+    marks = {found.get_label(): found.get_offsets().tolist() for found in axes.collections}
+    assert [len(marks[name]) for name in ("is A", "is B", "is B, answered wrongly")] == [2, 1, 0]
+    assert marks["is A, answered wrongly"] == [pytest.approx([0.5, 0.9])]
+
+
+def test_places_go_row_by_row_from_the_top(halves):
+    _, points, _ = halves
+    at = places(points, 10).view(10, 10, 2)
+    assert at[0, 0].tolist() == pytest.approx([-0.891, 0.891])
+    assert at[0, -1].tolist() == pytest.approx([0.891, 0.891])
+    assert at[-1, 0].tolist() == pytest.approx([-0.891, -0.891])
+
+
+def test_a_units_map_is_what_it_gives_at_each_place(run):
+    classifier = run.classifier()
+    at = places(torch.tensor([[-1.0, -1], [1, 1]]), 5)
+    maps = unit_maps(classifier, at)
+    assert list(maps) == ["fc1", "fc2"]
+    with torch.no_grad():
+        first = classifier.network.fc1(classifier.network.input(at[7:8]))
+    assert maps["fc1"][:, 0, 1, 2].tolist() == pytest.approx(first[0].tolist())
+
+
+def test_a_film_shows_the_regions_while_they_form(run):
+    folder = run.directory / "decision_regions"
+    frames = sorted(path.name for path in folder.glob("*.png"))
+    assert frames == [f"epoch_000{n}.png" for n in range(4)]
+    assert len({(folder / name).read_bytes() for name in frames}) == 4
+    with Image.open(folder / "film.gif") as film:
+        assert film.n_frames == 4
+    events = EventAccumulator(str(run.directory), {"images": 0}).Reload()
+    seven = range(0, 22, 7)  # steps of an epoch
+    assert [event.step for event in events.Images("decision_regions/regions")] == list(seven)
+    assert {"decision_regions/units of fc1", "decision_regions/units of fc2"} < set(events.Tags()["images"])
+
+
+def test_lookers_for_pictures_are_left_out_in_a_line(run, capsys, browser):
+    lookers = OmegaConf.to_container(OmegaConf.load(conf_dir() / "callbacks/inspect.yaml"))
+    page = inspect(run, lookers)
+    left = {f"{name} left out: it looks at pictures" for name in ("features", "saliency")}
+    assert left <= set(capsys.readouterr().out.splitlines())
+    shown = browser.new_page(offline=True)
+    shown.goto(f"file://{page}")
+    assert shown.locator("section h2").all_inner_texts() == [
+        "fc1", "fc2", "head", "mistakes", "decision_regions", "embeddings",
+    ]  # fmt: skip
+    assert re.search(r"\(-?[\d.]+, -?[\d.]+\) is [AB], not [AB]", shown.locator("#mistakes p").first.inner_text())
+    with pytest.raises(ValueError, match=r"^callbacks.saliency left out: it looks at pictures$"):
+        inspect(run, {"saliency": lookers["saliency"]})
+
+
+def test_regions_are_left_out_of_pictures(tmp_path, capsys):
+    run = cnnlab.fit(["model=softmax", "callbacks=inspect", "trainer.max_epochs=1", f"output_dir={tmp_path}",
+                      *(f"~callbacks.{name}" for name in ("features", "saliency", "health", "mistakes"))])  # fmt: skip
+    assert capsys.readouterr().out.count("DecisionRegions left out: it looks at points in the plane\n") == 1
+    assert not (run.directory / "decision_regions").exists()
+    assert EventAccumulator(str(run.directory), {"images": 0}).Reload().Images("filters/head/weights")
+
+
+def test_what_is_for_pictures_is_refused_in_a_line(run, command):
+    for request, message in {
+        "robustness": "distortions change pictures, and data=points holds points",
+        "play": "play shows pictures, and data=points holds points",
+        "predict images=x.csv": "images=x.csv: a point is read from no file; give Run.predict a tensor of them",
+    }.items():
+        name, *more = request.split()
+        done = command(name, f"run={run.directory}", *more)
+        assert (done.status, done.stderr) == (1, f"cnnlab: {message}\n")
+
+
+def test_points_in_memory_are_answered_tested_and_exported(run):
+    points = torch.tensor([[0.5, 0.5], [0.5, -0.5], [1e3, 0.0]])
+    answers = run.predict(points)
+    logits = run.classifier().network(points)
+    assert [row["label"] for row in answers] == [run.classes[i] for i in logits.argmax(1).tolist()]
+    assert run.predict(points[0])[0] == answers[0]
+    with pytest.raises(ValueError, match="points are 3x1, and this network takes Nx2"):
+        run.predict(points[:, :1])
+    assert run.evaluate()["test/acc"] == pytest.approx(run.metrics["test/acc"])
+    assert run.evaluate(["data=points", "data.kind=moons"])["images"] == 1000
+    assert [row["lesion"] for row in run.evaluate(lesion="each")] == ["none", "fc1", "fc2"]
+
+
+def test_a_stopped_run_ends_bit_identical(tmp_path):
+    points = ["data=points", "model=points_mlp", "augment=none"]
+    never, stopped = (fitted(tmp_path / f"{len(s)}", *points, stops=s) for s in ((), (3, 5)))
+    same(what_counts(never), what_counts(stopped))
+
+
+def test_two_processes_agree_with_one(tmp_path):
+    common = [*SMALL[:-1], "precision=64-true", "trainer.max_epochs=2", "optimizer=sgd"]
+    one, two = (cnnlab.fit([*common, f"trainer={t}", f"output_dir={tmp_path}/{t}"]) for t in ("cpu", "ddp_cpu"))
+    assert two.info["world_size"] == 2
+    for name, weight in one.network("last").state_dict().items():
+        assert torch.allclose(weight, two.network("last").state_dict()[name], rtol=0, atol=1e-10), name
+    assert one.metrics["test/loss"] == pytest.approx(two.metrics["test/loss"], abs=1e-6)
+
+
+def test_other_shapes_are_no_points():
+    looker = DecisionRegions()
+    assert looker.misfit(Facts((2,), 7)) is None
+    for facts in (Facts((3,), 2), Facts((1, 28, 28), 10), Facts((2,), 2, ("a", "b"))):
+        assert looker.misfit(facts) == "points in the plane"
