@@ -16,6 +16,7 @@ from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Look, looked
 from cnnlab.inspection.page import inside_page
+from cnnlab.inspection.pictures import scales_of
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import show
@@ -52,7 +53,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         pictures = read_images(run, files_of(images, run.config["data"]))
         looks |= {
             "filters of the images": lambda of, _: panel(of, pictures),
-            "saliency of the images": lambda of, _: saliency(of, pictures),
+            "saliency of the images": lambda of, its: saliency(of, pictures, scales_of(its)),
         }
     folder = run.directory / "inspect"
     found = []

@@ -1,10 +1,13 @@
 """What the network gets wrong, and how sure it is of it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from cnnlab.data.forms import Scale
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, gallery, picture
+from cnnlab.inspection.pictures import figure, gallery, picture, scales_of
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -29,11 +32,18 @@ class Mistakes(Look):
         """All of it, on the validation images."""
         assert data.val is not None
         images, labels = data.val.inputs, data.val.labels
-        return mistakes(classifier.logits(images), images, labels, classifier.classes, self.errors)
+        return mistakes(classifier.logits(images), images, labels, classifier.classes, self.errors, scales_of(data))
 
 
-def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str], errors: int = 18) -> Findings:
-    """The findings for logits (N, classes) of images (N, C, H, W) with labels (N,)."""
+def mistakes(
+    logits: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    classes: list[str],
+    errors: int = 18,
+    scales: Sequence[Scale | None] = (None, None),
+) -> Findings:
+    """The findings for logits (N, classes) of images (N, C, H, W), with scales of rows and columns, and labels (N,)."""
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     probabilities = logits.clone().softmax(1)
@@ -54,7 +64,7 @@ def mistakes(logits: Tensor, images: Tensor, labels: Tensor, classes: list[str],
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
     if len(worst):
         captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
-        found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions)
+        found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions, scales=scales)
     return found
 
 

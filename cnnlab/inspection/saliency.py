@@ -1,9 +1,12 @@
 """What in an image the answer hangs on: saliency and Grad-CAM."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from cnnlab.data.forms import Scale
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import gallery
+from cnnlab.inspection.pictures import gallery, scales_of
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -24,11 +27,11 @@ class Saliency(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
-        return saliency(classifier, data.val.inputs[: self.images])
+        return saliency(classifier, data.val.inputs[: self.images], scales_of(data))
 
 
-def saliency(classifier: Classifier, images: Tensor) -> Findings:
-    """The findings for images (N, C, H, W), bytes; a network without maps has no Grad-CAM."""
+def saliency(classifier: Classifier, images: Tensor, scales: Sequence[Scale | None] = (None, None)) -> Findings:
+    """The findings for images (N, C, H, W), bytes, with scales of rows and columns; without maps no Grad-CAM."""
     from captum.attr import LayerAttribution, LayerGradCam
     from captum.attr import Saliency as Gradient
 
@@ -42,10 +45,12 @@ def saliency(classifier: Classifier, images: Tensor) -> Findings:
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
-    found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat)
+    found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat, scales=scales)
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
-        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(pictures, captions, heat=cam[:, 0].cpu())
+        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(
+            pictures, captions, heat=cam[:, 0].cpu(), scales=scales
+        )
     return found
