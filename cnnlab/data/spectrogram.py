@@ -23,7 +23,7 @@ def spectrogram(
     mels: int = 32,
     low: float = 50.0,
     high: float | None = None,
-    decibels: float = 80.0,
+    decibels: float = 60.0,
 ) -> Tensor:
     """Spectrograms (N, 1, mels, samples // hop) of waveforms (N, 1, samples), on the device that they are on.
 
