@@ -1,4 +1,4 @@
-"""The lectures' table of decision regions as a picture: a row for each problem, a column for each number of hidden layers.
+"""The lectures' table of decision regions as a picture: a row for each problem, a column for each depth.
 
 python -m cnnlab.train ablation=hidden_layers
 python benchmarks/regions.py outputs/studies/hidden_layers

@@ -17,6 +17,7 @@ from cnnlab.models import activations, initialisation, losses
 from cnnlab.models.layers import KINDS
 from cnnlab.models.units import MODEL_WIDE, NORMS
 from cnnlab.trained.distortions import DISTORTIONS
+from cnnlab.trained.sound_distortions import SOUND_DISTORTIONS
 
 PAGE = Path(__file__).with_name("reference.md")
 KEYS = "key | default | meaning"
@@ -60,6 +61,15 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
+def own_keys(group: str, choice: str) -> list[Row]:
+    """Return a choice's keys, with those of other files of conf/common/ than its group's, such as what sounds have."""
+    named = re.findall(r"/common/(\w+)@", (conf_dir() / f"{group}/{choice}.yaml").read_text())
+    rows = {key: row for name in named if name != group for row in read(f"common/{name}")[1] for key in row[:1]}
+    for key, value, comment in read(f"{group}/{choice}")[1]:
+        rows[key] = (key, value, comment or rows.get(key, ("", "", ""))[2])
+    return list(rows.values())
+
+
 def keys(group: str) -> list[Row]:
     """Return a group's keys: what conf/common/ has, what the default choice has, what others have beside."""
     first = next(value.strip("`") for key, value, _ in read("train")[1] if key == f"/{group}")
@@ -68,7 +78,7 @@ def keys(group: str) -> list[Row]:
     values: dict[str, dict[str, list[str]]] = {key: {value: []} for key, value, _ in common}  # each with its choices
     fixed = {key for key, *_ in read(f"{group}/{first}")[1]} - set(values)
     for choice in sorted(choices(group), key=lambda choice: choice != first):
-        for key, value, comment in read(f"{group}/{choice}")[1]:
+        for key, value, comment in own_keys(group, choice):
             if not value or key[0] == "/" or key.rpartition(".")[0] in values:  # the last is an option of a value
                 continue
             meanings[key] = meanings.get(key) or comment
@@ -174,7 +184,13 @@ def page() -> str:
     draws = [(name, commented(initialisation).get(name, "")) for name in initialisation.SCHEMES]
     aims = [(name, commented(losses).get(name) or first_line(loss)) for name, loss in losses.LOSSES.items()]
     changes = [(name, first_line(change), options(change, 2, "turn")) for name, change in AUGMENTATIONS.items()]
-    harms = [(name, ", ".join(map(str, amounts)), first_line(harm)) for name, (harm, amounts) in DISTORTIONS.items()]
+    harms, noises = (
+        table(
+            "distortion | amounts | what",
+            [(name, ", ".join(map(str, amounts)), first_line(harm)) for name, (harm, amounts) in some.items()],
+        )
+        for some in (DISTORTIONS, SOUND_DISTORTIONS)
+    )
     sections: list[tuple[str, ...]] = [
         ("Commands", COMMANDS, things("`python -m cnnlab.` | key", commands())),
         ("Data", chosen("data"), table(KEYS, keys("data"))),
@@ -192,7 +208,7 @@ def page() -> str:
         ("Loggers", things("`logger.` | option", made("logger"))),
         ("Experiments", chosen("experiment")),
         ("Studies", chosen("ablation"), things("`hydra/sweeper=` | `hydra.sweeper.`", made("hydra/sweeper"))),
-        ("Distortions", "The first amount changes nothing.", table("distortion | amounts | what", harms)),
+        ("Distortions", "The first amount changes nothing.", harms, "Those of sounds:", noises),
     ]
     links = " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title, *_ in sections)
     parts = ["# Reference", INTRO, links, *(part for title, *own in sections for part in (f"## {title}", *own))]

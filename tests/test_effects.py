@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import sys
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ XO = "data=xo_tricky data.train_size=64 data.test_size=32 data.batch_size=16 dat
 PICTURES = "data=image_folder data.path=pictures data.resize=9 data.val_size=0.25 data.batch_size=4 data.epochs=1"
 TEXT = "data=text_file data.path=sentences/train.tsv data.val_size=0.25 data.batch_size=4 data.epochs=1"
 POINTS = "data=points data.train_size=64 data.test_size=32 data.batch_size=16 data.epochs=2 model=points_mlp"
+SOUNDS = ("data=sound_folder data.path=sounds data.resize=9 data.seconds=0.2 data.val_size=4 data.batch_size=4 "
+          "data.epochs=1")  # fmt: skip
 TINY = "model=xo_cnn trainer=cpu augment=none +callbacks.spy={_target_:test_effects.Spy}"
 
 
@@ -384,6 +387,15 @@ EFFECTS: dict[str, Row] = {
     "data.min_count": Row("3", weights, base=BAG, data=TEXT),
     "data.lower": Row("false", weights, base=BAG, data=TEXT),
     "data.permute_words": Row("true", weights, base="model=sentence_cnn", data=TEXT),
+    # conf/common/sound.yaml
+    "data.rate": Row("8000", weights, data=SOUNDS),
+    "data.seconds": Row("0.3", weights, data=SOUNDS),
+    "data.spectrogram.n_fft": Row("1024", weights, data=SOUNDS),
+    "data.spectrogram.hop": Row("100", weights, data=SOUNDS),
+    "data.spectrogram.mels": Row("16", weights, data=SOUNDS),
+    "data.spectrogram.low": Row("400", weights, data=SOUNDS),
+    "data.spectrogram.high": Row("4000", weights, data=SOUNDS),
+    "data.spectrogram.decibels": Row("40", weights, data=SOUNDS),
     # conf/common/trainer.yaml and conf/trainer/
     "trainer.max_epochs": Row("1", epochs, gives="^1$"),
     "trainer.log_every_n_steps": Row("2", logged_steps, gives="^4$"),
@@ -454,6 +466,11 @@ EFFECTS: dict[str, Row] = {
     "augment.flip": Row("null", weights, base="augment=flip_crop"),
     "+augment.flip.alternate": Row("true", weights, base="augment=flip_crop"),
     "augment.crop.pad": Row("1", weights, base="augment=flip_crop"),
+    "augment.shift_time.most": Row("1", weights, base="augment=spoken_digits"),
+    "augment.mask_time.most": Row("1", weights, base="augment=spoken_digits"),
+    "augment.mask_time.masks": Row("2", weights, base="augment=spoken_digits"),
+    "augment.mask_frequency.most": Row("1", weights, base="augment=spoken_digits"),
+    "augment.mask_frequency.masks": Row("2", weights, base="augment=spoken_digits"),
     "augment.cutout.size": Row("2", weights, base="augment=flip_crop_cutout"),
     # conf/callbacks/
     "callbacks.early_stopping.monitor": Row("val/acc", epochs, base=f"{STOP} callbacks.early_stopping.patience=1"),
@@ -554,6 +571,7 @@ ELSEWHERE = {
         f"{command} trusted_modules": "test_trusted.py::test_a_command_knows_what_the_modules_register_that_it_is_told"
         for command in ("evaluate", "export", "inspect", "play", "predict", "robustness", "summary")
     },
+    "data.held_out": "data/test_sound.py::test_a_speaker_who_is_held_out_is_in_no_other_split",
     "resume": "test_resume.py::test_a_run_stopped_at_any_step_ends_bit_identical",
     "model.layers": "test_keys.py::test_so_is_every_key_of_every_model",  # and tests/models, kind by kind
     "study.variant": "test_sweep.py::test_tensorboard_gets_what_is_varied_and_the_seeds_as_one_group",
@@ -589,6 +607,7 @@ class Lab:
         for name, count in (("train", 16), ("other", 4)):
             lines = [f"{'xy'[n % 2]}\tThe {n % 5} words and the {n % 3}" for n in range(count)]
             (self.stuff / f"sentences/{name}.tsv").write_text("\n".join(lines))
+        draw_sounds(self.stuff / "sounds/train")
         for folder in ("damaged", "altered"):
             raw = self.stuff / folder / "MNIST/raw"
             raw.mkdir(parents=True)
@@ -633,6 +652,16 @@ def draw_pictures(folder: Path, count: int) -> None:
         for index in range(count):
             values = torch.randint(256, (9, 9, 3), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
             Image.fromarray((values // (1 + (label == "b"))).numpy()).save(folder / label / f"{index}.png")
+
+
+def draw_sounds(folder: Path) -> None:
+    for label, rate in (("a", 16000), ("b", 8000)):
+        (folder / label).mkdir(parents=True)
+        for index in range(8):
+            values = torch.randint(256, (4000,), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
+            with wave.open(str(folder / label / f"{index}.wav"), "wb") as file:
+                file.setparams((1, 1, rate, 0, "NONE", ""))
+                file.writeframes(values.numpy().tobytes())
 
 
 def fit(folder: Path, by: str, arguments: list[str], patch: pytest.MonkeyPatch) -> Seen:
@@ -719,7 +748,8 @@ def documented() -> set[str]:
         elif group in ("optimizer", "scheduler", "hydra/sweeper"):
             prefix = f"{group}={choice} {group.replace('/', '.')}."
         else:
-            prefix = f"{choice if group == 'common' else group}."
+            named = "data" if choice == "sound" else choice  # of sounds: data have its keys
+            prefix = f"{named if group == 'common' else group}."
         found |= {f"{prefix}{leaf}" for leaf in leaves(content) if leaf and not leaf.endswith("_target_")}
     return {re.sub(r"^model\.(layers|norm)\..*", r"model.\1", key) for key in found}
 

@@ -24,7 +24,12 @@ FILES = sorted(p.relative_to(conf_dir()).as_posix() for p in conf_dir().rglob("*
 COMMANDS = {"evaluate": ["run=x"], "export": ["run=x"], "inspect": ["run=x"], "play": ["run=x"],
             "predict": ["run=x", "images=x"], "report": [], "robustness": ["run=x"],
             "summary": [], "train": []}  # fmt: skip
-PACKAGES = {"common/data.yaml": "data", "common/model.yaml": "model", "common/trainer.yaml": "trainer"}
+PACKAGES = {
+    "common/data.yaml": "data",
+    "common/sound.yaml": "data",
+    "common/model.yaml": "model",
+    "common/trainer.yaml": "trainer",
+}
 # whose keys are names that anybody may choose
 NAMES = ("layers", "variants", "callbacks", "logger", "hydra.callbacks", "hydra.sweeper.params")
 
@@ -64,6 +69,8 @@ def command_of(file: str) -> tuple[str, list[str]]:
     group, _, choice = file.removesuffix(".yaml").rpartition("/")
     if choice in COMMANDS and not group:
         return choice, COMMANDS[choice]
+    if file == "common/sound.yaml":
+        return "train", ["data=spoken_digits"]
     if group in ("common", ""):
         return "train", ["data=digits"]
     beside = {"model": [], "data": ["model=softmax"]}.get(group, ["data=digits"])
@@ -78,7 +85,9 @@ def refusal(file: str, config: DictConfig) -> str | None:
         taken = plain(config, command)
         if group == "model":
             build(choice, taken["model"])
-        elif command == "train" and (group != "data" or choice in ("digits", "points", "xo", "xo_tricky")):
+        elif command == "train" and (
+            group != "data" or choice in ("digits", "points", "spoken_digits", "xo", "xo_tricky")
+        ):
             check(taken)
     except EXPECTED as error:
         return explain(error)

@@ -10,7 +10,7 @@ from shipped import SENTENCES, usual_input
 import cnnlab
 from cnnlab import Run
 from cnnlab.config.targets import target
-from cnnlab.data.sources import Examples
+from cnnlab.data.examples import Examples
 from cnnlab.inspection.look import Look, looked
 from cnnlab.inspection.sentences import word_scores
 from cnnlab.models.network import Network

@@ -23,7 +23,7 @@ def choices(group: str) -> list[str]:
 
 
 def needs_files(name: str) -> bool:
-    return name in ("image_folder", "sst2", "text_file", "trec")
+    return name in ("image_folder", "sound_folder", "sst2", "text_file", "trec")
 
 
 @pytest.mark.parametrize("data", [d for d in choices("data") if not needs_files(d)])

@@ -22,7 +22,8 @@ EXTRA = """
 import torch
 from pathlib import Path
 from torch import nn
-from cnnlab.data.sources import SOURCES, Examples, Source, Splits
+from cnnlab.data.examples import Examples, Splits
+from cnnlab.data.sources import SOURCES, Source
 from cnnlab.models.layers import layer
 from cnnlab.models.losses import LOSSES
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cnnlab.data.examples import Examples, Splits
 from cnnlab.data.forms import ARRAYS
-from cnnlab.data.sources import SOURCES, Examples, Source, Splits
+from cnnlab.data.sources import SOURCES, Source
 from cnnlab.trained.export import export
 from cnnlab.trained.run import Run
 

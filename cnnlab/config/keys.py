@@ -132,7 +132,8 @@ def _source_keys(name: str) -> frozenset[str]:
     if not (conf_dir() / f"data/{name}.yaml").is_file():
         return frozenset()
     content = _shipped(f"data/{name}")
-    inherited = [_source_keys(e) for e in content["defaults"] if e != "_self_" and not e.startswith("/")]
+    entries = [str(e).partition("@")[0] for e in content["defaults"] if e not in ("_self_", "/common/data@_here_")]
+    inherited = [_shipped(e[1:]) if e.startswith("/") else _source_keys(e) for e in entries]
     return frozenset(content).union(*inherited) - {"defaults"}
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from cnnlab.data.augment_sound import mask_frequency, mask_time, shift_time
 from cnnlab.registry import check_options, pick
 
 
@@ -133,7 +134,15 @@ def _uniform(images: Tensor, generator: Generator) -> Tensor:
     return torch.rand(len(images), generator=generator, device=images.device)
 
 
-AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {"affine": affine, "crop": crop, "cutout": cutout, "flip": flip}
+AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
+    "affine": affine,
+    "crop": crop,
+    "cutout": cutout,
+    "flip": flip,
+    "mask_frequency": mask_frequency,
+    "mask_time": mask_time,
+    "shift_time": shift_time,
+}
 
 
 def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[..., Tensor] | None:

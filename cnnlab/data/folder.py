@@ -1,4 +1,4 @@
-"""A user's own pictures: train/<class>/*.png, with val/ and test/ beside it where there are any."""
+"""A user's own files: train/<class>/*.png or *.wav, with val/ and test/ beside it where there are any."""
 
 import hashlib
 import os
@@ -8,20 +8,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import find_files
-from cnnlab.data.images import SUFFIXES, middle, read_image, resize
+from cnnlab.data.forms import Form, find_files
+from cnnlab.data.images import middle, read_image, resize
 
 SPLITS = ("train", "val", "test")
 
 
-def classes_in(path: str | None) -> list[str]:
+def classes_in(path: str | None, source: str, example: str) -> list[str]:
     """The class names, sorted: the folders in `path`/train.
+
+    Args:
+        path: the folder that holds train.
+        source: name of the data source, for messages.
+        example: what the files in it are called, such as *.png, for messages.
 
     Raises:
         ValueError: no path, no train folder, or fewer than two classes in it.
     """
     if not path:
-        raise ValueError("data=image_folder needs data.path=FOLDER with train/<class>/*.png in it")
+        raise ValueError(f"data={source} needs data.path=FOLDER with train/<class>/{example} in it")
     train = Path(path) / "train"
     if not train.is_dir():
         raise ValueError(f"data.path: there is no folder {train.absolute()}; it holds a folder for each class")
@@ -35,30 +40,30 @@ def _class_folders(split: Path) -> list[Path]:
     return sorted(p for p in split.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def fingerprint(path: str | None) -> str | None:
-    """Digest what lies in a folder of pictures, without reading any: class folders, and names, sizes, times of files.
+def fingerprint(path: str | None, suffixes: frozenset[str]) -> str | None:
+    """Digest what lies in a folder, without reading files: class folders, and names, sizes, times of files that end so.
 
     Two digests are equal only where `find` and `read` give the same. Takes one stat call for each file.
     """
     if not isinstance(path, str):
         return None
     root = Path(path).absolute()  # another folder after a change of the working directory
-    entries = sorted(entry for name in SPLITS if (root / name).is_dir() for entry in _entries(root / name))
+    entries = sorted(entry for name in SPLITS if (root / name).is_dir() for entry in _entries(root / name, suffixes))
     return hashlib.sha256(repr((str(root), entries)).encode()).hexdigest()
 
 
-def _entries(split: Path) -> Iterator[tuple[str, int, int, int]]:
-    """Yield name, size and times of a split, its class folders and its pictures; 0 for those of folders.
+def _entries(split: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, int, int, int]]:
+    """Yield name, size and times of a split, its class folders and its files; 0 for those of folders.
 
     The time of the last change of the inode is there for files that were moved or copied with their old time.
     """
-    suffixes = tuple(SUFFIXES)
+    endings = tuple(suffixes)
     yield str(split), 0, 0, 0
     for folder in _class_folders(split):
         yield str(folder), 0, 0, 0
         for directory, _, names in os.walk(folder):
             for name in names:
-                if name.lower().endswith(suffixes):
+                if name.lower().endswith(endings):
                     file = f"{directory}/{name}"
                     try:
                         found = os.stat(file)  # noqa: PTH116  # a Path takes twice as long
@@ -67,13 +72,12 @@ def _entries(split: Path) -> Iterator[tuple[str, int, int, int]]:
                     yield file, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def find(path: str) -> tuple[list[str], dict[str, tuple[list[Path], Tensor]]]:
-    """Class names, and for each of train, val and test that exists its picture files and their labels (N,).
+def find(path: str, classes: list[str], form: Form) -> dict[str, tuple[list[Path], Tensor]]:
+    """For each of train, val and test that exists its files of a form and their labels (N,), by the classes' order.
 
     Raises:
-        ValueError: a class without images, or a class that train does not have.
+        ValueError: a class without examples, or a class that train does not have.
     """
-    classes = classes_in(path)
     splits = {}
     for split in SPLITS:
         root = Path(path) / split
@@ -84,15 +88,15 @@ def find(path: str) -> tuple[list[str], dict[str, tuple[list[Path], Tensor]]]:
         for folder in _class_folders(root):
             if folder.name not in classes:
                 raise ValueError(f"{folder.absolute()}: train has no class of this name ({', '.join(classes)})")
-            found = find_files(folder, SUFFIXES)
+            found = find_files(folder, form.suffixes)
             if not found and split == "train":
-                raise ValueError(f"{folder.absolute()} holds no image; remove the folder or add images")
+                raise ValueError(f"{folder.absolute()} holds no {form.name}; remove the folder or add {form.name}s")
             files += found
             labels += [classes.index(folder.name)] * len(found)
         if not files:
-            raise ValueError(f"{root.absolute()} holds no images in class folders; remove it or fill it")
+            raise ValueError(f"{root.absolute()} holds no {form.name}s in class folders; remove it or fill it")
         splits[split] = files, torch.tensor(labels)
-    return classes, splits
+    return splits
 
 
 def read(path: Path, channels: int, size: int, whole: bool = True) -> Tensor:

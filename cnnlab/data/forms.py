@@ -22,6 +22,13 @@ class Facts(NamedTuple):
     vocabulary: tuple[str, ...] = ()  # the words by their ids, where examples are sentences
 
 
+class Scale(NamedTuple):
+    """What the places along an axis mean."""
+
+    unit: str
+    values: list[float]  # of each place, rising or falling
+
+
 @dataclass(frozen=True)
 class Form:
     """What the examples of a source are."""
@@ -32,6 +39,9 @@ class Form:
     facts: Callable[[Facts, Config], Facts]  # of what a network takes, from those of what was loaded
     to_input: Callable[[Tensor, Facts, Config], Tensor]  # loaded examples (N, ...) as a network takes them
     read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (n, ...); OSError or ValueError
+    # by the name of the axis, where its places mean quantities, in what a network takes
+    scales: Callable[[Facts, Config], dict[str, Scale]] = lambda facts, config: {}
+    read_by: tuple[str, ...] = ()  # keys of the data config that decide how files of any dataset are loaded
 
 
 # keys of `data` that change pictures alone, with the values at which they change nothing
@@ -69,8 +79,9 @@ ARRAYS = Form("array", (), frozenset(), no_pictures, as_loaded, no_files)
 
 
 def as_floats(inputs: Tensor) -> Tensor:
-    """Bytes as floats from 0 to 1; floats and ids of words as they are."""
-    return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+    """Bytes as floats from 0 to 1, samples of sound from -1 to 1; floats and ids of words as they are."""
+    largest = {torch.uint8: 255, torch.int16: 32768}.get(inputs.dtype)
+    return inputs if largest is None else inputs.float() / largest
 
 
 def find_files(path: Path, suffixes: frozenset[str]) -> list[Path]:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from cnnlab.data.examples import Splits
 from cnnlab.data.forms import Facts, Form
 from cnnlab.data.images import PICTURES
-from cnnlab.data.sources import Config, Splits, source
+from cnnlab.data.sources import Config, source
 
 T = TypeVar("T")
 FINGERPRINT = "(fingerprint)"  # in the config that a remembered function gets; no key of a config has parentheses

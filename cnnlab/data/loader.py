@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from cnnlab.data.sources import Examples
+from cnnlab.data.examples import Examples
 from cnnlab.data.stream import Files
 
 TURNS = -2  # tells the stream of first turns from those of epochs

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from cnnlab.data.examples import Examples, Splits
 from cnnlab.data.load import forget
-from cnnlab.data.sources import Examples, Splits
 from cnnlab.distributed.world import shared_file
 
 

@@ -5,8 +5,8 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,71 +17,17 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from cnnlab.data import folder, points, text_files, xo
+from cnnlab.data import folder, points, spoken_digits, text_files, xo
+from cnnlab.data.examples import Examples, Splits
 from cnnlab.data.forms import Form
 from cnnlab.data.images import PICTURES
+from cnnlab.data.sound import SOUNDS, read_sound, samples_of
 from cnnlab.data.stream import Files
 from cnnlab.data.text import SENTENCES, as_bytes, groups
 from cnnlab.data.verify import verify_mnist
-from cnnlab.registry import check_options, pick
+from cnnlab.registry import check_options, hint, pick
 
 Config = Mapping[str, Any]
-
-
-@dataclass
-class Examples:
-    """Inputs (N, ...), bytes, floats or ids of words as int64, and labels (N,) as int64."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def part(self, index: Tensor) -> "Examples":
-        """Those of these numbers."""
-        return Examples(self.inputs[index], self.labels[index])
-
-    def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels for each index."""
-        for index in indices:
-            yield self.inputs[index], self.labels[index]
-
-    def map(self, step: Callable[[Tensor], Tensor]) -> "Examples":
-        """The same after one more step."""
-        return Examples(step(self.inputs), self.labels)
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same on a device."""
-        return Examples(self.inputs.to(device), self.labels.to(device))
-
-
-@dataclass
-class Splits:
-    """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.
-
-    `draw(epoch)` gives fresh training examples each epoch, where a source has no end. `groups` (N,) are equal for
-    training examples that are held out together or not at all; `remark` is said, in one line, before a training.
-    """
-
-    classes: list[str]
-    train: Examples | Files
-    test: Examples | None
-    val: Examples | None = None
-    draw: Callable[[int], Examples] | None = None
-    groups: Tensor | None = None
-    remark: str | None = None
-
-    def map(self, step: Callable[[Tensor], Tensor]) -> "Splits":
-        """The same after one more step on all inputs, those still to be drawn included."""
-        drawn = self.draw
-        return replace(
-            self,
-            train=self.train.map(step),
-            test=self.test and self.test.map(step),
-            val=self.val and self.val.map(step),
-            draw=(lambda epoch: drawn(epoch).map(step)) if drawn else None,
-        )
 
 
 @dataclass(frozen=True)
@@ -228,25 +174,60 @@ def _points(config: Config) -> Splits:
     return Splits(list(points.CLASSES), train, test, val)
 
 
-def _folder(config: Config) -> Splits:
-    _folder_facts(config)  # refuses what load would trip over
-    classes, found = folder.find(config["path"])
-    whole, workers = config.get("crop") is None, config["stream"]
-    read = partial(folder.read, channels=config["channels"], size=config["resize"], whole=whole)
-    files = {split: Files(*part, read, workers or 0) for split, part in found.items()}
+def _folder(config: Config, read: Callable[[Path], Tensor]) -> Splits:
+    """A user's files in folders of their classes, given what reads one, as loaded, with a batch axis."""
+    its, workers = source(config), config["stream"]
+    its.facts(config)  # refuses what load would trip over
+    assert its.classes is not None
+    classes = its.classes(config)
+    files = {
+        split: Files(*part, read, workers or 0)
+        for split, part in folder.find(config["path"], classes, its.form).items()
+    }
     parts = {
         split: Examples(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
     }
     return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
 
 
-def _folder_facts(config: Config) -> tuple[tuple[int, int, int], int]:
+def _images(config: Config) -> Splits:
+    whole, size = config.get("crop") is None, config["resize"]
+    return _folder(config, partial(folder.read, channels=config["channels"], size=size, whole=whole))
+
+
+def _images_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     if config["channels"] not in (1, 3):
         raise ValueError(f"data.channels is 1 (grey) or 3 (RGB), not {config['channels']}")
     size = config["resize"]
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"data=image_folder: data.resize must be the height and width all images get, not {size!r}")
-    return (config["channels"], size, size), len(folder.classes_in(config["path"]))
+    return (config["channels"], size, size), len(_image_classes(config))
+
+
+def _image_classes(config: Config) -> list[str]:
+    return folder.classes_in(config["path"], "image_folder", "*.png")
+
+
+def _sound_classes(config: Config) -> list[str]:
+    return folder.classes_in(config["path"], "sound_folder", "*.wav")
+
+
+def _spoken_digits(config: Config) -> Splits:
+    """The Free Spoken Digit Dataset, without a speaker, who is for test, or split as its authors do."""
+    samples = _spoken_digits_facts(config)[0][1]
+    with _found_or_fetched(config, "spoken-digits/recordings/*.wav"):
+        place = Path(config["dir"]) / "spoken-digits"
+        waveforms, labels, test = spoken_digits.load(place, config["rate"], samples, config["held_out"])
+    everything = Examples(waveforms, labels)
+    return Splits([str(d) for d in range(10)], everything.part(~test), everything.part(test))
+
+
+def _spoken_digits_facts(config: Config) -> tuple[tuple[int, int], int]:
+    if config["held_out"] is not None and config["held_out"] not in spoken_digits.SPEAKERS:
+        raise ValueError(
+            f"data.held_out={config['held_out']}: no such speaker{hint(config['held_out'], spoken_digits.SPEAKERS)}"
+        )
+    return (1, samples_of(config)), 10
 
 
 def _text(config: Config) -> Splits:
@@ -279,7 +260,15 @@ SOURCES: dict[str, Source] = {
     "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
     "points": Source(_points, points.facts, form=points.POINTS),
     "image_folder": Source(
-        _folder, _folder_facts, lambda c: folder.fingerprint(c["path"]), lambda c: folder.classes_in(c["path"])
+        _images, _images_facts, lambda c: folder.fingerprint(c["path"], PICTURES.suffixes), _image_classes
+    ),
+    "spoken_digits": Source(_spoken_digits, _spoken_digits_facts, form=SOUNDS),
+    "sound_folder": Source(
+        lambda c: _folder(c, partial(read_sound, config=c)),
+        lambda c: ((1, samples_of(c)), len(_sound_classes(c))),
+        lambda c: folder.fingerprint(c["path"], SOUNDS.suffixes),
+        _sound_classes,
+        SOUNDS,
     ),
     **dict.fromkeys(text_files.CORPORA, TEXT),
 }

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab.data.examples import Examples, Splits
 from cnnlab.data.load import Remembered, facts, form, load
 from cnnlab.data.places import places
-from cnnlab.data.sources import Examples, Splits
 from cnnlab.data.stream import Files
 
 SAMPLE = 2048

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
+from cnnlab.data.examples import Examples
 from cnnlab.data.load import form
-from cnnlab.data.sources import Examples
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Findings, Look, fitting, looked
 from cnnlab.inspection.page import inside_page
+from cnnlab.inspection.pictures import scales_of
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import show
@@ -55,7 +56,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         pictures = read_images(run, files_of(images, run.config["data"]))
         looks |= {
             "filters of the images": lambda of, _: panel(of, pictures),
-            "saliency of the images": lambda of, _: saliency(of, pictures),
+            "saliency of the images": lambda of, its: saliency(of, pictures, scales_of(its)),
         }
     folder = run.directory / "inspect"
     found = []

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cnnlab.data.forms import Scale
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, gallery, picture
+from cnnlab.inspection.pictures import figure, gallery, picture, scales_of
 from cnnlab.inspection.sentences import sentence
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -33,7 +34,7 @@ class Mistakes(Look):
         assert data.val is not None
         images, labels = data.val.inputs, data.val.labels
         logits, words = classifier.logits(images), classifier.facts.vocabulary
-        return mistakes(logits, images, labels, classifier.classes, self.errors, words)
+        return mistakes(logits, images, labels, classifier.classes, self.errors, words, scales_of(data))
 
 
 def mistakes(
@@ -43,10 +44,12 @@ def mistakes(
     classes: list[str],
     errors: int = 18,
     vocabulary: Sequence[str] = (),
+    scales: Sequence[Scale | None] = (None, None),
 ) -> Findings:
     """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
 
-    Errors are shown as pictures; of examples that are none the words of the vocabulary, or values, are written.
+    Errors are shown as pictures, with scales of rows and columns; of examples that are none the words of the
+    vocabulary, or values, are written.
     """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
@@ -68,7 +71,7 @@ def mistakes(
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
     captions = [f"{classes[labels[i]]}, not {classes[guesses[i]]}\n{confidence[i]:.3f}" for i in worst.tolist()]
     if images.ndim == 4 and len(worst):
-        found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions)
+        found.pictures["mistakes/most confident"] = gallery(images[worst].cpu().float() / 255, captions, scales=scales)
         return found
     for rank, (i, caption) in enumerate(zip(worst.tolist(), captions, strict=True), 1):
         values = ", ".join(f"{value:.3g}" for value in images[i].flatten()[:8].tolist())

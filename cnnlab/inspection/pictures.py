@@ -1,10 +1,16 @@
 """Tensors and figures as pictures: (3, H, W) from 0 to 1."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from cnnlab.data.forms import Scale
+from cnnlab.data.load import facts, form
+from cnnlab.reporting.axis import placed_ticks
+from cnnlab.training.datamodule import DataModule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +37,14 @@ def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
     return grid
 
 
+def scales_of(data: DataModule) -> tuple[Scale | None, Scale | None]:
+    """What the rows and the columns of a network's inputs mean."""
+    its = form(data.config)
+    found = its.scales(facts(data.config), data.config)
+    row, column = its.axes[-2:]
+    return found.get(row), found.get(column)
+
+
 def figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches."""
     from matplotlib.figure import Figure
@@ -47,15 +61,35 @@ def picture(drawn: "Figure") -> Tensor:
     return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1).float() / 255
 
 
-def gallery(images: Tensor, captions: list[str], columns: int = 6, heat: Tensor | None = None) -> Tensor:
-    """Images (N, C, H, W) from 0 to 1 with a caption each; `heat` (N, H, W), if given, is laid over them."""
+def gallery(
+    images: Tensor,
+    captions: list[str],
+    columns: int = 6,
+    heat: Tensor | None = None,
+    scales: Sequence[Scale | None] = (None, None),
+) -> Tensor:
+    """Images (N, C, H, W) from 0 to 1 with a caption each.
+
+    Args:
+        images: all of one size.
+        captions: of each.
+        columns: images in a row.
+        heat: (N, H, W), laid over them.
+        scales: what rows and columns mean, written beside each image; None where they are pixels.
+    """
     rows = -(-len(images) // columns)
-    drawn = figure(1.4 * columns, 1.75 * rows)
+    drawn = figure((1.4 if scales == (None, None) else 2.0) * columns, 1.75 * rows)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         axes = drawn.add_subplot(rows, columns, index + 1)
         axes.imshow(image.permute(1, 2, 0).expand(-1, -1, 3).numpy(), vmin=0, vmax=1, interpolation="nearest")
         if heat is not None:
             axes.imshow(heat[index].numpy(), cmap="inferno", alpha=0.6)
         axes.set_title(caption, fontsize=7)
-        axes.set_axis_off()
+        if scales == (None, None):
+            axes.set_axis_off()
+            continue
+        axes.tick_params(labelsize=6, length=2, pad=1)
+        for scale, axis in zip(scales, (axes.yaxis, axes.xaxis), strict=True):
+            places, labels = placed_ticks(scale.values, scale.unit) if scale else ([], [])
+            axis.set_ticks(places, labels)
     return picture(drawn)

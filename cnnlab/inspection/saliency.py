@@ -1,10 +1,12 @@
 """What in an image, or a sentence, the answer hangs on: saliency and Grad-CAM."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from cnnlab.data.forms import Facts
+from cnnlab.data.forms import Facts, Scale
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import gallery
+from cnnlab.inspection.pictures import gallery, scales_of
 from cnnlab.inspection.sentences import saliency_of_words
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -32,11 +34,14 @@ class Saliency(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
-        return saliency(classifier, data.val.inputs[: self.images])
+        return saliency(classifier, data.val.inputs[: self.images], scales_of(data))
 
 
-def saliency(classifier: Classifier, images: Tensor) -> Findings:
-    """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM."""
+def saliency(classifier: Classifier, images: Tensor, scales: Sequence[Scale | None] = (None, None)) -> Findings:
+    """The findings for images (N, C, H, W), bytes, with scales of rows and columns, or for sentences (N, L).
+
+    A network without maps has no Grad-CAM.
+    """
     if classifier.facts.vocabulary:
         return saliency_of_words(classifier, images)
     from captum.attr import LayerAttribution, LayerGradCam
@@ -52,10 +57,12 @@ def saliency(classifier: Classifier, images: Tensor) -> Findings:
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
-    found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat)
+    found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat, scales=scales)
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
-        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(pictures, captions, heat=cam[:, 0].cpu())
+        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(
+            pictures, captions, heat=cam[:, 0].cpu(), scales=scales
+        )
     return found

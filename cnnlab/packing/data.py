@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.augment import augmentation
+from cnnlab.data.examples import Examples
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Examples
 from cnnlab.training.datamodule import DataModule
 
 

@@ -6,10 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.data.images import permute_pixels
-from cnnlab.data.sources import Examples, source
+from cnnlab.data.examples import Examples
+from cnnlab.data.forms import Form
+from cnnlab.data.images import PICTURES, permute_pixels
+from cnnlab.data.load import form
+from cnnlab.data.sources import source
 from cnnlab.playground.describe import describe, operations
 from cnnlab.playground.store import Store
+from cnnlab.reporting.axis import placed_ticks
 from cnnlab.reporting.steps import Announce
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
@@ -56,14 +60,39 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
             "names": names,
         },
         "prepare": preparation(run, classifier, shown.inputs),
+        "example": noun(form(data)),
+        "drawn": form(data) is PICTURES,  # whether an input may be drawn, or opened from a picture file
+        "axes": axes(run, classifier),
         **described,
     }, store
+
+
+def noun(its: Form) -> str:
+    """What the page calls an example."""
+    return "picture" if its is PICTURES else its.name
+
+
+def axes(run: Record, classifier: Classifier) -> list[dict[str, Any] | None]:
+    """Say of rows and columns what they mean: its name, and where ticks stand, as shares of the side, with labels."""
+    its, sides = form(run.config["data"]), classifier.facts.shape[-2:]
+    scales = its.scales(classifier.facts, run.config["data"])
+    found: list[dict[str, Any] | None] = []
+    for name, side in zip(its.axes[-2:], sides, strict=True):
+        if (scale := scales.get(name)) is None:
+            found.append(None)
+            continue
+        places, labels = placed_ticks(scale.values, scale.unit)
+        found.append({"name": name, "places": [(place + 0.5) / side for place in places], "labels": labels})
+    return found
 
 
 def size_and_accuracy(run: Record, classifier: Classifier) -> str:
     """Say in a line how large the network of a run is and how well it did."""
     network, accuracy = classifier.network, run.metrics.get("test/acc")
-    size = f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a picture"
+    size = (
+        f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a "
+        f"{noun(form(run.config['data']))}"
+    )
     return size + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else "")
 
 
@@ -76,7 +105,8 @@ def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Exam
     size = data.val.inputs[0].numel()
     count = min(count, len(labels), max(FEWEST, ROOM // size))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
-    names = [f"validation picture {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
+    example = noun(form(run.config["data"]))
+    names = [f"validation {example} {i}, {classifier.classes[labels[i]]}" for i in chosen.tolist()]
     return Examples(data.val.inputs[chosen].contiguous(), labels[chosen]), names
 
 
@@ -92,7 +122,8 @@ def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[s
     """Say how the page makes an input of a drawing or of a picture file, as `read_input` does."""
     config, (_, height, width) = run.config["data"], classifier.hparams["input_shape"]
     order = permute_pixels(torch.arange(height * width).view(1, 1, height, width)) if config["permute_pixels"] else None
-    own = (height, width) if config["crop"] else source(config).facts(config)[0][1:]
+    is_made = config["crop"] or form(config) is not PICTURES
+    own = (height, width) if is_made else source(config).facts(config)[0][1:]
     edges = torch.cat([pictures[..., 0, :], pictures[..., -1, :]], -1).float() / 255 if len(pictures) else None
     return {
         "own": list(own),  # height and width of the dataset's images before they are scaled

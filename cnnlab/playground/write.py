@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
-    *SHARED, "client", "elements", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid", "matrix",
-    "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
+    *SHARED, "client", "elements", "axes", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid",
+    "matrix", "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
 )  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def html(described: dict[str, Any], store: Store) -> str:
         title=described["title"],
         time=described.get("time"),
         lead=described["lead"],
+        example=described.get("example", "picture"),
+        drawn=described.get("drawn", True),
         networks=[
             {"suffix": suffix, "name": its.get("name"), "lead": its.get("note")}
             for suffix, its in (("", described), ("-b", described.get("beside")))

@@ -1,6 +1,9 @@
 """Axes of plots: where the ticks stand, and what is written beside them."""
 
+from collections.abc import Sequence
 from math import ceil, floor, inf, log10
+
+import numpy as np
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
@@ -25,6 +28,18 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     factors = next(factors for widest, factors in FACTORS if high < widest * low)
     found = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
     return found[:: ceil(len(found) / 8)]
+
+
+def placed_ticks(values: Sequence[float], unit: str, most: int = 4) -> tuple[list[float], list[str]]:
+    """Round numbers on an axis whose places have these values, rising or falling: where they stand, their labels."""
+    order = np.argsort(values)
+    found = ticks(min(values), max(values), most)
+    return np.interp(found, np.asarray(values)[order], order).tolist(), [_with_unit(value, unit) for value in found]
+
+
+def _with_unit(value: float, unit: str) -> str:
+    size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
+    return f"{value / size:.6g} {prefix}{unit}"
 
 
 def number(value: float) -> str:

@@ -16,10 +16,13 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
 
-def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> tuple[Classifier, Tensor, Tensor]:
+def load_test(
+    run: Record, config: Mapping[str, Any], permute: bool = True, as_loaded: bool = False
+) -> tuple[Classifier, Tensor, Tensor]:
     """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
 
-    Without `permute` the pixels of a run on permuted ones are left in their places.
+    Without `permute` the pixels of a run on permuted ones are left in their places; with `as_loaded` examples are not
+    yet prepared for the network, sounds are waveforms.
 
     Raises:
         ValueError: no checkpoint, no test images, or other channels or classes than the run's.
@@ -27,6 +30,8 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
     classifier = load_trained(run)
     if (crop := run.config["data"].get("crop")) is not None:  # picture files are read as the run's were
         config = {**config, "resize": run.config["data"]["resize"], "crop": crop}
+    if form(config) is form(run.config["data"]):
+        config = {**config, **{key: run.config["data"][key] for key in form(config).read_by}}
     splits = load(config)
     if splits.test is None:
         raise ValueError(f"data={config['name']} has no test images")
@@ -42,6 +47,8 @@ def load_test(run: Record, config: Mapping[str, Any], permute: bool = True) -> t
         )
     labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
     theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
+    if as_loaded:
+        return classifier.to(best_device()), splits.test.inputs, labels
     inputs = its.to_input(splits.test.inputs, classifier.facts, theirs)
     if tuple(inputs.shape[1:]) != classifier.facts.shape:
         raise ValueError(
@@ -63,9 +70,7 @@ def refuse_other_than_pictures(classifier: Classifier, run: Record, does: str) -
     """
     if len(classifier.facts.shape) != 3:
         its = form(run.config["data"])
-        raise ValueError(
-            f"{does} pictures, and {run.directory} was trained on {its.name}s; evaluate and export are for all"
-        )
+        raise ValueError(f"{does} pictures, and {run.directory} was trained on {its.name}s")
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

@@ -5,29 +5,38 @@ from collections.abc import Sequence
 import torch
 
 from cnnlab.data.forms import as_floats
-from cnnlab.data.images import permute_pixels
+from cnnlab.data.images import PICTURES, permute_pixels
+from cnnlab.data.load import form
+from cnnlab.data.sound import SOUNDS
 from cnnlab.registry import pick
 from cnnlab.reporting.steps import steps
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record
 from cnnlab.trained.distortions import DISTORTIONS
-from cnnlab.trained.load import load_test, refuse_other_than_pictures
+from cnnlab.trained.load import load_test
+from cnnlab.trained.sound_distortions import SOUND_DISTORTIONS
+
+TABLES = {PICTURES: DISTORTIONS, SOUNDS: SOUND_DISTORTIONS}  # by the form of a run's examples
 
 
 def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
     """A row for each distortion and amount: `run`, `distortion`, `amount`, `accuracy` on all test images.
 
     Args:
-        run: a finished run; its own test images are distorted at the run's size, before any permutation of pixels.
+        run: a finished run; its own test images are distorted at the run's size, before any permutation of pixels, and
+            sounds before their spectrograms are computed.
         distortions: names, all of them if not given.
 
     Raises:
-        ValueError: an unknown distortion, no checkpoint, no test images, or examples that are no pictures.
+        ValueError: an unknown distortion, no checkpoint, no test images, or examples that cannot be distorted.
     """
-    chosen = {name: pick(DISTORTIONS, name, "distortion") for name in distortions or DISTORTIONS}
     data = run.config["data"]
-    classifier, images, labels = load_test(run, data, permute=False)
-    refuse_other_than_pictures(classifier, run, "robustness distorts")
+    its = form(data)
+    if its not in TABLES:
+        raise ValueError(f"robustness: pictures and sounds can be distorted, and {run.directory} takes {its.name}s")
+    known = TABLES[its]
+    chosen = {name: pick(known, name, f"distortion of {its.name}s") for name in distortions or known}
+    classifier, images, labels = load_test(run, data, permute=False, as_loaded=its is SOUNDS)
     batch = data["eval_batch_size"]
     rows = Table()
     every = [(name, distort, amount) for name, (distort, amounts) in chosen.items() for amount in sorted(amounts)]
@@ -38,7 +47,9 @@ def robustness(run: Record, distortions: Sequence[str] | None = None) -> Table:
             for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
                 with torch.inference_mode():
                     distorted = distort(as_floats(part.to(classifier.device)), amount)
-                    if data.get("permute_pixels"):
+                    if its is SOUNDS:
+                        distorted = its.to_input(distorted, classifier.facts, data)
+                    elif data.get("permute_pixels"):
                         distorted = permute_pixels(distorted)
                     hits += int((classifier.logits(distorted, batch).argmax(1) == truth).sum())
             rows.append(

@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from cnnlab.data.augment import augmentation
+from cnnlab.data.examples import Examples
 from cnnlab.data.load import facts
 from cnnlab.data.loader import Batches
 from cnnlab.data.shared import held_once
-from cnnlab.data.sources import Examples
 from cnnlab.data.splits import prepared, statistics
 from cnnlab.data.stream import Files
 

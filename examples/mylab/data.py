@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from cnnlab.data.augment import AUGMENTATIONS
-from cnnlab.data.sources import SOURCES, Examples, Source, Splits
+from cnnlab.data.examples import Examples, Splits
+from cnnlab.data.sources import SOURCES, Source
 
 CLASSES = ["flat", "rising", "upright", "falling"]
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cnnlab
 from cnnlab.config.compose import conf_dir
 from cnnlab.config.targets import target
-from cnnlab.data.sources import Examples
+from cnnlab.data.examples import Examples
 from cnnlab.inspection.embeddings import Embeddings
 from cnnlab.inspection.features import Features, crops, guided, strongest
 from cnnlab.inspection.filters import Filters, panel

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from cnnlab.data.examples import Examples
 from cnnlab.data.load import load
-from cnnlab.data.sources import Examples
 from cnnlab.data.splits import sizes, split, statistics
 from cnnlab.training.datamodule import DataModule
 

@@ -3,8 +3,8 @@ from itertools import chain, product
 import pytest
 import torch
 
+from cnnlab.data.examples import Examples
 from cnnlab.data.loader import Batches
-from cnnlab.data.sources import Examples
 
 
 def numbered(count):

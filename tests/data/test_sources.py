@@ -339,7 +339,9 @@ def test_an_image_folder_that_did_not_change_is_read_once_and_looked_at_once_a_c
     reads, looks = [], []
     read, fingerprint = sources.folder.read, sources.folder.fingerprint
     monkeypatch.setattr(sources.folder, "read", lambda path, **options: reads.append(path) or read(path, **options))
-    monkeypatch.setattr(sources.folder, "fingerprint", lambda path: looks.append(path) or fingerprint(path))
+    monkeypatch.setattr(
+        sources.folder, "fingerprint", lambda path, *more: looks.append(path) or fingerprint(path, *more)
+    )
     sizes(config)
     assert (len(reads), len(looks)) == (8, 1)  # though it calls load
     sizes({**config, "batch_size": 5})

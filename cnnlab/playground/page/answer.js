@@ -43,7 +43,7 @@ function makeAnswer(classes, suffix) {
     const place = part(`accuracy-${which}`), finished = done === of;
     place.hidden = !done;
     place.querySelector("b").textContent = done ? percent(hits / done) : "";
-    place.querySelector("span").textContent = finished ? `${hits} of ${of} pictures` : `${hits} of ${done}, counting to ${of}`;
+    place.querySelector("span").textContent = finished ? `${hits} of ${of} ${description.example ?? "picture"}s` : `${hits} of ${done}, counting to ${of}`;
   }
 
   return { show, counted };

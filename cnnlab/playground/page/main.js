@@ -1,7 +1,7 @@
 // Start the page: one input at a time goes through the network, and everything that is in sight shows it.
 
 const description = JSON.parse(byId("network").textContent);
-const { layers, input: inputOf, prepare } = description, SUFFIXES = ["", "-b"]; // of the ids of both networks' elements
+const { layers, input: inputOf, prepare, drawn = true, axes = [null, null] } = description, SUFFIXES = ["", "-b"]; // of the ids of both networks' elements
 const networks = [description, ...(description.beside ? [{ ...description, ...description.beside }] : [])];
 for (const its of networks) its.layers.input = its.input.shape;
 
@@ -108,7 +108,8 @@ function openPage(bytes) {
   canvas.addEventListener("blur", () => redraw());
   canvas.style.aspectRatio = `${width} / ${height}`;
   makeChooser(pictures, description.pictures.names, inputOf.shape, setBase);
-  takeFiles(
+  frameWithAxes(byId("framed"), axes);
+  if (drawn) takeFiles(
     (bitmap, name) => setBase(asInput(valuesOf(bitmap, channels), inputOf, prepare), name),
     (why) => announce((byId("shown").textContent = why)),
   );
