@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -32,9 +33,7 @@ class CheckBeforeRun(Callback):
                 checked = plain(config)
                 refuse_study_keys(checked["study"], NO_STUDY)
                 check_values(checked)  # before what takes seconds to import
-                from cnnlab.training.run import check_start
-
-                check_start(checked, Path(config.hydra.run.dir), config_hash(checked))
+                _training().check_start(checked, Path(config.hydra.run.dir), config_hash(checked))
         except Exception:
             traceback.print_exc()
             sys.exit(1)
@@ -51,12 +50,10 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
         ValueError: the request cannot be carried out; in one line, as the command says it. No directory is left.
         FloatingPointError: the training diverged.
     """
-    from cnnlab.training.run import check_start, resume, train
-
     overrides = _override_list(overrides)
     resumed, others = _split_resume(overrides)
     if resumed is not None:
-        resume(resumed, others)
+        _training().resume(resumed, others)
         return Run.load(resumed)
     with value_errors():
         refuse_sweep(overrides)
@@ -64,10 +61,17 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
         refuse_several_runs(composed, overrides)
         config = plain(composed)
         refuse_study_keys(config["study"], "fit trains one run; `python -m cnnlab.train -m` makes a study")
-        check_start(config, directory, config_hash(config))
+        _training().check_start(config, directory, config_hash(config))
         write_composed(composed, directory, overrides)
-    train(config, directory, overrides)
+    _training().train(config, directory, overrides)
     return Run.load(directory)
+
+
+def _training() -> ModuleType:
+    """Import what trains, with torch and Lightning, which takes seconds."""
+    from cnnlab.training import run
+
+    return run
 
 
 def _override_list(overrides: Any) -> list[str]:
@@ -98,10 +102,8 @@ def _split_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 def _task(config: dict[str, Any]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    from cnnlab.training.run import train
-
     hydra = HydraConfig.get()
-    train(config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+    _training().train(config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
 
 
 def main() -> None:
@@ -111,13 +113,11 @@ def main() -> None:
         command("train", _task)()
         return
     with one_line_errors():
-        from cnnlab.training.run import resume, train
-
         if resumed is not None:
-            resume(resumed, others)
+            _training().resume(resumed, others)
         else:  # another process of a run that torchrun or SLURM has started; Hydra would make it a directory of its own
             composed, directory = compose("train", sys.argv[1:])
-            train(plain(composed), directory)
+            _training().train(plain(composed), directory)
 
 
 if __name__ == "__main__":

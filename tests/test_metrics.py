@@ -10,10 +10,9 @@ from children import forked
 
 import cnnlab
 from cnnlab.runs.checkpoints import read
-from cnnlab.runs.metrics import METRICS, make_metrics, measure
+from cnnlab.runs.metrics import METRICS, asked_metrics, make_metrics, measure
 from cnnlab.training.stages import StageMetrics
 
-ALWAYS = ["cross_entropy", "squared_error"]
 ASKED = [name for name, metric in METRICS.items() if metric.on_request and name != "mine"]
 
 
@@ -25,6 +24,8 @@ def by_scikit_learn(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, flo
     sure, hit = shares.max(1), guess == true
     bins = np.ceil(sure * 15)
     return {
+        "cross_entropy": scores.log_loss(true, shares, labels=range(5)),
+        "squared_error": ((shares - np.eye(5)[true]) ** 2).sum(1).mean(),
         "balanced_accuracy": scores.balanced_accuracy_score(true, guess),
         "f1": scores.f1_score(true, guess, **macro),
         "precision": scores.precision_score(true, guess, **macro),
@@ -51,10 +52,8 @@ def test_metrics_are_those_of_scikit_learn(case):
         stage.count(logits[part], labels[part])
     found = {name.partition("/")[2]: float(value) for name, value in stage.counted(0).items()}
     wanted = by_scikit_learn(logits, labels)
-    assert set(found) == {"loss", "acc", *ALWAYS, *ASKED}
+    assert set(found) == {"loss", "acc", *ASKED}
     assert found["cross_entropy"] == pytest.approx(found["loss"], abs=1e-6)
-    wrong = logits.double().softmax(1).numpy() - np.eye(5)[labels.numpy()]
-    assert found["squared_error"] == pytest.approx((wrong**2).sum(1).mean(), abs=1e-6)
     assert {name: found[name] for name in ASKED} == pytest.approx(wanted, abs=1e-5)
 
 
@@ -66,15 +65,20 @@ def test_what_is_not_defined_names_the_metric_and_not_the_learning_rate():
 
 
 def test_a_registered_metric_is_counted_in_every_run_and_one_on_request_where_it_is_asked_for(monkeypatch):
-    assert set(make_metrics(10)) == {"acc", *ALWAYS}
-    assert set(make_metrics(11, ["f1"])) == {"acc", "top5_acc", *ALWAYS, "f1"}
+    assert set(make_metrics(10)) == {"acc"}
+    assert set(make_metrics(11, ["f1"])) == {"acc", "top5_acc", "f1"}
     from torchmetrics.classification import MulticlassSpecificity
 
     from cnnlab.runs.metrics import Metric
 
     monkeypatch.setitem(METRICS, "mine", Metric(MulticlassSpecificity))
-    assert set(make_metrics(10)) == {"acc", *ALWAYS, "mine"}
+    assert set(make_metrics(10)) == {"acc", "mine"}
     assert not measure("val/mine", 10, []).percent
+
+
+def test_a_run_on_another_loss_counts_what_it_is_compared_by(composed):
+    assert asked_metrics(composed("metrics=[f1]")) == ["f1"]
+    assert asked_metrics(composed("model.loss=mse", "metrics=[f1]")) == ["f1", "cross_entropy", "squared_error"]
 
 
 def test_a_study_is_compared_by_what_its_runs_have():

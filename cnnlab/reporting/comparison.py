@@ -10,7 +10,6 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import METRICS
 
 COSTS = ("params", "params change", "macs", "macs change", "fit seconds", "fit seconds change")  # columns
-EVERY = ("loss", "acc", "top5_acc", "cross_entropy", "squared_error")  # metrics that all runs have
 MARKS = {
     "worse": "↓",
     "better": "↑",
@@ -72,9 +71,9 @@ def _row(comparison: Comparison, reference: Comparison, study: Study, unit: Writ
 
 
 def _own_metrics(study: Study, split: str) -> list[str]:
-    """Return the names of the metrics that runs have beside those that all runs have."""
+    """Return the names of the metrics that runs have beside those that ship."""
     found = dict.fromkeys(key for c in study.comparisons for key in c.metrics if key.startswith(f"{split}/"))
-    return [name for key in found if (name := key.partition("/")[2]) not in EVERY]
+    return [name for key in found if (name := key.partition("/")[2]) not in ("loss", "acc", "top5_acc")]
 
 
 def _column(name: str) -> str:

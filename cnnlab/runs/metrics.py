@@ -4,7 +4,7 @@ Training, `evaluate` and the reports all read this one table. To add a metric, a
 metric is imported when it is made, because reports are written without torch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,8 +75,8 @@ METRICS: dict[str, Metric] = {
     "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
     # means over images, whichever loss trains: minus the logarithm of the probability of the label, and the squared
     # error of the probabilities, summed over the classes
-    "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False),
-    "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False),
+    "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False, on_request=True),
+    "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False, on_request=True),
     # the mean over classes that have images of the share of theirs that is recognised
     "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes
@@ -91,6 +91,16 @@ METRICS: dict[str, Metric] = {
     # how far the probability of an answer is from the share of such answers that are right; 15 bins
     "calibration_error": Metric(partial(_adapted, kind="CalibrationError"), higher_is_better=False, on_request=True),
 }
+
+
+def asked_metrics(config: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that a run counts on request: of a loss other than cross-entropy also the two it is read by.
+
+    Args:
+        config: a train config.
+    """
+    usual = (config["model"].get("loss") or "cross_entropy") == "cross_entropy"
+    return list(dict.fromkeys([*config.get("metrics", []), *([] if usual else ["cross_entropy", "squared_error"])]))
 
 
 def counted(classes: int, asked: Sequence[str] = ()) -> list[str]:

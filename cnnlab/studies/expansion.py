@@ -20,7 +20,7 @@ from cnnlab.data.load import facts
 from cnnlab.data.splits import has_validation, lottery, remark, sizes
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
-from cnnlab.runs.metrics import Measure, measure
+from cnnlab.runs.metrics import Measure, asked_metrics, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of
 from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task
@@ -124,7 +124,7 @@ class Expansion:
     def _measure(self, config: Config) -> Measure | None:
         """What variants are compared by, where it is not left at accuracy; in a cross-validation on images held out."""
         name = config["study"].get("metric") or ("val/acc" if self.folds else None)
-        return None if name is None else measure(name, facts(config["data"])[1], config.get("metrics", []))
+        return None if name is None else measure(name, facts(config["data"])[1], asked_metrics(config))
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()

@@ -25,6 +25,7 @@ from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import one_line
 from cnnlab.runs.checkpoints import WholeFiles, clear_parts
+from cnnlab.runs.metrics import asked_metrics
 from cnnlab.runs.record import identity
 from cnnlab.training.callbacks.best import BestCheckpoint
 from cnnlab.training.callbacks.graph import Graph
@@ -177,7 +178,7 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
         seed=config["seed"],
         label_smoothing=config["label_smoothing"],
         class_weights=class_weights(config.get("class_weights"), images, data.classes),
-        metrics=config.get("metrics", []),
+        metrics=asked_metrics(config),
         vocabulary=data.facts.vocabulary,
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],

@@ -29,7 +29,7 @@ from cnnlab.distributed.world import device_count
 from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
-from cnnlab.runs.metrics import counted, measure, refuse_metrics
+from cnnlab.runs.metrics import asked_metrics, counted, measure, refuse_metrics
 from cnnlab.training.assemble import Parts, assemble, prefix_errors
 from cnnlab.training.class_weights import class_weights
 from cnnlab.training.optim import optimizer_of, schedule
@@ -153,7 +153,7 @@ def _class_weights(config: Config) -> None:
 
 def _metrics(config: Config, classes: int) -> list[str]:
     """Refuse unknown metrics, and to compare by one that is not there; returns what is logged."""
-    asked, compared = config.get("metrics", []), config["study"].get("metric")
+    asked, compared = asked_metrics(config), config["study"].get("metric")
     refuse_metrics(classes, asked)
     if compared is not None:
         measure(compared, classes, asked)
