@@ -30,19 +30,15 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def _lesson(config: dict[str, Any]) -> None:
-    from cnnlab.playground.curves import write_activations
-    from cnnlab.playground.kernel import write_filtered
-    from cnnlab.playground.lesson import write_lesson
+    from cnnlab.playground.lesson import write_lesson, write_picture
 
     for key in ("run", "init_from"):
         if config[key] is not None:
             raise ValueError(f"lesson={config['lesson']} and {key}={config[key]}: give one of them")
     folder, picture, kernel = Path(config["output_dir"]) / "lessons", config["picture"], config["kernel"]
     page = write_lesson(config["lesson"], folder, picture, kernel)
-    if picture is not None and kernel is not None:
-        print(f"picture      {os.path.relpath(write_filtered(picture, kernel, folder))}")
-    if config["lesson"] == "activations":
-        print(f"picture      {os.path.relpath(write_activations(folder))}")
+    if drawn := write_picture(config["lesson"], folder, picture, kernel):
+        print(f"picture      {os.path.relpath(drawn)}")
     print(f"page         {os.path.relpath(page)}, to be opened in a browser")
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from cnnlab.models.activations import ACTIVATIONS, activation
 from cnnlab.models.modules import KERNELS
 from cnnlab.playground import slides
-from cnnlab.playground.kernel import Kernel, start
+from cnnlab.playground.curves import write_activations
+from cnnlab.playground.kernel import Kernel, start, write_filtered
 from cnnlab.playground.operations import DESCRIPTIONS
 from cnnlab.playground.write import HERE, hash_of
 from cnnlab.registry import pick
@@ -51,6 +52,17 @@ def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Ke
     folder.mkdir(parents=True, exist_ok=True)
     page.write_text(_html(name, lesson, content), encoding="utf-8")
     return page
+
+
+def write_picture(name: str, folder: Path, picture: str | None = None, kernel: Kernel | None = None) -> Path | None:
+    """Write the picture that goes with a lesson: all activations, or a picture through a kernel where both are given.
+
+    Args:
+        name, folder, picture, kernel: as of `write_lesson`.
+    """
+    if name == "activations":
+        return write_activations(folder)
+    return write_filtered(picture, kernel, folder) if picture is not None and kernel is not None else None
 
 
 def _html(name: str, lesson: Lesson, content: dict[str, Any]) -> str:

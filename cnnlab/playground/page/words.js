@@ -8,7 +8,7 @@ const windowOf = (op) => (op.adaptive ? `to ${by(op.shape.slice(1))}` : `${by(op
 
 const OPERATION_WORDS = {
   convolution: (op) => `convolution ${windowOf(op)}${unless(1, op.dilation, "dilation")}${paddingOf(op)}${op.groups > 1 ? `, ${op.groups} groups` : ""}`,
-  local: (op) => `filters of each place's own ${windowOf(op)}${paddingOf(op)}`,
+  local: (op) => `unshared convolution ${windowOf(op)}${paddingOf(op)}`,
   dense: () => "dense",
   maxpool: (op) => `maximum ${windowOf(op)}`,
   avgpool: (op) => `mean ${windowOf(op)}`,
