@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from cnnlab.inspection.plates import Plate
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -17,9 +18,17 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+# before the tags of lookers' scalars: TensorBoard shows groups by alphabet, and those of losses are to come first
+BEHIND = "within "
+
+
 @dataclass
 class Findings:
-    """What a look found, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it."""
+    """What a look found, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it.
+
+    The last two are for the page of `inspect` alone. A looker that has plates shows them in place of its pictures. A
+    note, which is a sentence, stands in place of the text or the scalar of its tag; an empty one hides it.
+    """
 
     pictures: dict[str, Tensor] = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
@@ -27,13 +36,15 @@ class Findings:
     histograms: dict[str, Tensor] = field(default_factory=dict)
     pr_curves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # is it the class, probability
     embeddings: dict[str, tuple[Tensor, list[str], Tensor]] = field(default_factory=dict)  # vectors, labels, images
+    plates: dict[str, Plate] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def write(self, writer: "SummaryWriter", step: int) -> None:
         """Write everything as TensorBoard events."""
         for tag, picture in self.pictures.items():
             writer.add_image(tag, picture, step)
         for tag, value in self.scalars.items():
-            writer.add_scalar(tag, value, step)
+            writer.add_scalar(BEHIND + tag, value, step)
         for tag, text in self.texts.items():
             writer.add_text(tag, text, step)
         for tag, values in self.histograms.items():

@@ -1,16 +1,24 @@
-"""Tensors and figures as pictures: (3, H, W) from 0 to 1."""
+"""Tensors and figures as pictures: (3, H, W) from 0 to 1, and as images and drawings of a page."""
 
+import base64
+import io
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.inspection.plates import Tile
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 24  # pixels that a small map is enlarged to, at least
 WIDEST = 640  # but no wider than this
+PHOTO = 24  # pixels from which on a colour picture is a JPEG: smaller than a PNG, and nobody sees single pixels
+# colours of a drawing that follow those of the page
+THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--soft)", "#b0b0b0": "var(--line)"}
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
@@ -59,3 +67,47 @@ def gallery(images: Tensor, captions: list[str], columns: int = 6, heat: Tensor 
         axes.set_title(caption, fontsize=7)
         axes.set_axis_off()
     return picture(drawn)
+
+
+def svg(drawn: "Figure", name: str) -> str:
+    """A figure as an svg element with real text, in the colours of the page; black and white are its ink and paper."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": name}):
+        drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text[text.index("<svg") :])
+    for colour, variable in THEME.items():
+        text = text.replace(colour, variable)
+    return text
+
+
+def encoded(tile: Tile) -> str:
+    """A tile's picture as a data URL: JPEG for photographs, PNG for all else, grey where its colours are."""
+    from PIL import Image
+
+    levels = tile.image.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
+    if len(levels) == 1 or tile.signed:
+        picture = Image.fromarray(levels[0].numpy(), "L")
+    else:
+        picture = Image.fromarray(levels[:3].permute(1, 2, 0).contiguous().numpy(), "RGB")
+    if tile.opaque is not None:
+        picture.putalpha(Image.fromarray(tile.opaque.mul(255).round().byte().cpu().numpy(), "L"))
+    photo = picture.mode == "RGB" and min(picture.size) >= PHOTO
+    out = io.BytesIO()
+    picture.save(out, "JPEG" if photo else "PNG", **({"quality": 88} if photo else {"optimize": True}))
+    kind = "jpeg" if photo else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def faded(tile: Tile) -> Tensor:
+    """A tile's picture with what is transparent in grey."""
+    return tile.image if tile.opaque is None else 0.5 + (tile.image - 0.5) * tile.opaque
+
+
+def glowing(image: Tensor, heat: Tensor) -> Tensor:
+    """An image (C, H, W), dimmed, with heat (H, W) from 0 to 1 glowing over it."""
+    glow = torch.tensor([1.0, 0.45, 0.05]).view(3, 1, 1)
+    share = 0.85 * heat.clamp(0, 1)
+    return 0.8 * image.expand(3, -1, -1) * (1 - share) + glow * share

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import gallery
+from cnnlab.inspection.pictures import gallery, glowing
+from cnnlab.inspection.plates import Card, Pictures, Strip, Tile, percent
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -24,11 +25,20 @@ class Saliency(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
-        return saliency(classifier, data.val.images[: self.images])
+        return saliency(classifier, data.val.images[: self.images], data.val.labels[: self.images])
 
 
-def saliency(classifier: Classifier, images: Tensor) -> Findings:
-    """The findings for images (N, C, H, W), bytes; a network without maps has no Grad-CAM."""
+def saliency(
+    classifier: Classifier, images: Tensor, labels: Tensor | None = None, what: str = "validation images"
+) -> Findings:
+    """The findings for images (N, C, H, W), bytes; a network without maps has no Grad-CAM.
+
+    Args:
+        classifier: whose answers are looked at.
+        images: bytes.
+        labels: of the images, if they are known.
+        what: the page calls the images.
+    """
     from captum.attr import LayerAttribution, LayerGradCam
     from captum.attr import Saliency as Gradient
 
@@ -36,16 +46,38 @@ def saliency(classifier: Classifier, images: Tensor) -> Findings:
     inputs = as_input(images, classifier)
     answers = network(inputs).softmax(1).max(1)
     target = answers.indices
-    captions = [
-        f"{classifier.classes[i]} {p:.3f}" for p, i in zip(answers.values.tolist(), target.tolist(), strict=True)
-    ]
+    named = [classifier.classes[i] for i in target.tolist()]
+    captions = [f"{name} {p:.3f}" for p, name in zip(answers.values.tolist(), named, strict=True)]
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
     found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat)
+    heats = {"gradient": heat}
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
-        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(pictures, captions, heat=cam[:, 0].cpu())
+        heats["Grad-CAM"] = cam[:, 0].cpu()
+        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(pictures, captions, heat=heats["Grad-CAM"])
+    cards = []
+    for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):
+        truth = "" if labels is None else f"label {classifier.classes[labels[number]]}, "
+        tiles = [Tile(pictures[number], "the image")]
+        tiles += [Tile(glowing(pictures[number], _scaled(its[number])), method) for method, its in heats.items()]
+        cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
+    says = (
+        f"For {len(images)} {what}. Gradient: the pixels glow whose change would change the value of the answer most "
+        "(Simonyan et al. 2014)."
+    )
+    if maps:
+        size = " × ".join(map(str, network.shapes[maps[-1]][1:]))
+        says += (
+            f" Grad-CAM: the places glow that speak for the answer in the maps of {maps[-1]}, the last layer that has "
+            f"maps; it is as coarse as these, {size} (Selvaraju et al. 2017)."
+        )
+    found.plates["saliency/gradient"] = Pictures("Gradient" + (" and Grad-CAM" if maps else ""), says, cards)
     return found
+
+
+def _scaled(heat: Tensor) -> Tensor:
+    return heat / heat.max().clamp(min=1e-30)
