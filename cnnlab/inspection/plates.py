@@ -104,5 +104,5 @@ Plate = Maps | Pictures | Drawing | Inputs
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as the pages write it: 98.3 %."""
-    return f"{100 * share:.{digits}f} %"
+    """A share as the pages write it, such as 98.3 %."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
