@@ -66,8 +66,8 @@ def saliency(
         tiles += [Tile(glowing(pictures[number], _scaled(its[number])), method) for method, its in heats.items()]
         cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
     says = (
-        f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the value of the answer most "
-        "(Simonyan et al. 2014)."
+        f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the answer's value "
+        "most (Simonyan et al. 2014)."
     )
     if maps:
         size = " × ".join(map(str, network.shapes[maps[-1]][1:]))
