@@ -21,7 +21,7 @@ def curves(overrides: list[str], what: str) -> dict[str, tuple[list[int], list[f
     with tempfile.TemporaryDirectory() as output:
         run = cnnlab.fit([*HEALTH, *overrides, f"output_dir={output}"])
         events = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()
-        tags = [t for t in events.Tags()["scalars"] if t.startswith("health/") and t.endswith(f"/{what}")]
+        tags = [t for t in events.Tags()["scalars"] if t.startswith("within health/") and t.endswith(f"/{what}")]
         found = {tag.split("/")[1]: events.Scalars(tag) for tag in tags}
         order = [name for name in run.config["model"]["layers"] if name in found]
         return {n: ([e.step for e in found[n]], [e.value for e in found[n]]) for n in order}

@@ -1,15 +1,24 @@
 """Where what the classifier reads puts the images, for TensorBoard's projector."""
 
+from statistics import median
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, picture
+from cnnlab.inspection.plates import Drawing
 from cnnlab.inspection.sentences import sentence
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMED = 20  # classes that still have names
 
 
 class Embeddings(Look):
@@ -49,21 +58,30 @@ class Embeddings(Look):
         if words := classifier.facts.vocabulary:
             named = [f"{name}: {sentence(ids, words)}" for name, ids in zip(names, images, strict=True)]
         found.embeddings["embeddings"] = (embedded, named if words else names, pictures)
-        found.pictures["embeddings/principal components"] = components_picture(embedded, labels, classifier.classes)
+        drawn = components_figure(embedded, labels, classifier.classes)
+        found.pictures["embeddings/principal components"] = picture(drawn)
+        says = (
+            f"Each dot is one of {len(labels)} validation examples: the {embedded.shape[1]:,} values that {name} reads "
+            "of it, along the two directions in which they differ most. Classes that lie apart here are easy to tell "
+            "apart; those that overlap may still lie apart in the other directions."
+        )
+        found.plates["embeddings/principal components"] = Drawing("What the classifier reads", says, drawn)
         return found
 
 
-def components_picture(vectors: Tensor, labels: Tensor, classes: list[str]) -> Tensor:
-    """The first two principal components, a colour for each class."""
+def components_figure(vectors: Tensor, labels: Tensor, classes: list[str]) -> "Figure":
+    """The first two principal components, a colour for each class, whose name stands in its middle."""
     centred = vectors - vectors.mean(0)
     _, _, axes_of_most = torch.linalg.svd(centred, full_matrices=False)
     points = centred @ axes_of_most[:2].T
     drawn = figure(5.5, 4.5)
     axes = drawn.add_subplot()
     for index in labels.unique().tolist():
-        x, y = points[labels == index].T.numpy()
-        axes.scatter(x, y, s=8, label=classes[index], color=f"C{index % 10}")
-    if len(classes) <= 20:
-        axes.legend(fontsize=6)
-    axes.set(xlabel="first component", ylabel="second component")
-    return picture(drawn)
+        x, y = points[labels == index].T.tolist()
+        axes.scatter(x, y, s=8, label=classes[index], color=f"C{index % 10}", alpha=0.8, linewidths=0)
+        if len(classes) <= NAMED:
+            box = {"facecolor": "white", "edgecolor": f"C{index % 10}", "alpha": 0.85, "boxstyle": "round,pad=0.2"}
+            axes.text(median(x), median(y), classes[index], ha="center", va="center", fontsize=8, bbox=box)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    return drawn

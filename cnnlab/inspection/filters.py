@@ -1,18 +1,25 @@
 """The ConvNetJS panel (Karpathy 2014): every layer's activations, weights and their gradients, as pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.data.forms import as_floats
 from cnnlab.inspection.look import Findings, Look, as_input, layers_of
-from cnnlab.inspection.pictures import tiles
+from cnnlab.inspection.pictures import axes_in_words, scales_of, tiles
+from cnnlab.inspection.plates import Inputs
+from cnnlab.inspection.sentences import sentence
+from cnnlab.inspection.units import activations, dead_units, main_weight
+from cnnlab.inspection.weights import maps_plate, weights_plate
 from cnnlab.models.hooks import watch
+from cnnlab.models.table import Row
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 CHANNELS = 16  # shown of a layer
+ANSWERS = 5  # classes that are named for an image
 WIDE = 64  # values in a row of a vector's picture
 
 
@@ -31,11 +38,34 @@ class Filters(Look):
         """Pictures, ranges and a line of text for every layer."""
         assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images].to(classifier.device)
-        return panel(classifier, images, labels)
+        dead = dead_maps(classifier, data.val.inputs)
+        return panel(classifier, images, labels, dead=dead, axes=axes_in_words(scales_of(data)))
 
 
-def panel(classifier: Classifier, images: Tensor, labels: Tensor | None = None) -> Findings:
-    """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers."""
+def dead_maps(classifier: Classifier, images: Tensor) -> dict[str, list[int]]:
+    """Return the dead units of every layer for the first of some images."""
+    found = {name: dead_units(classifier, name, v) for name, v in activations(classifier, images).items()}
+    return {name: dead for name, dead in found.items() if dead}
+
+
+def panel(
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor | None = None,
+    dead: Mapping[str, list[int]] | None = None,
+    what: str = "validation images",
+    axes: str = "",
+) -> Findings:
+    """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers.
+
+    Args:
+        classifier: whose layers are shown.
+        images: bytes.
+        labels: of the images, if they are known.
+        dead: units that the page marks, by layer.
+        what: the page calls the images.
+        axes: what their rows and columns mean, in a sentence.
+    """
     network, outputs = classifier.network, dict[str, Tensor]()
     layers = {name: network.get_submodule(name) for name in layers_of(classifier)}
     with watch(layers, lambda name, inputs, output: outputs.update({name: output})):
@@ -47,21 +77,71 @@ def panel(classifier: Classifier, images: Tensor, labels: Tensor | None = None) 
     gradients = torch.autograd.grad(loss, asked, allow_unused=True)
     of_outputs = dict(zip(outputs_trained, gradients, strict=False))
     of_weights = dict(zip(weights_trained, gradients[len(outputs_trained) :], strict=True))
-    found = Findings()
+    found = Findings(plates={"filters": inputs_plate(classifier, images, logits, labels, what, axes)})
     for before, row in zip(["input", *layers], network.table, strict=False):
-        name = row.name
+        name, unit = row.name, layers[row.name]
         reads = () if row.sources == (before,) else row.sources
-        found.texts[f"filters/{name}"] = describe(network.get_submodule(name), row.output_shape, row.params, reads)
-        for what, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
+        found.texts[f"filters/{name}"] = describe(unit, row.output_shape, row.params, reads)
+        found.notes[f"filters/{name}"] = in_words(unit, row, reads)
+        for kind, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
             if values is None:
                 continue
-            found.scalars[f"filters/{name}/{what} max"] = float(values.detach().max())
-            found.scalars[f"filters/{name}/{what} min"] = float(values.detach().min())
-            found.pictures[f"filters/{name}/{what}s"] = maps_picture(values)
-        for what, matrix in (("weights", weights.get(name)), ("weight gradients", of_weights.get(name))):
+            for end, extreme in (("max", values.detach().max()), ("min", values.detach().min())):
+                found.scalars[f"filters/{name}/{kind} {end}"] = float(extreme)
+                found.notes[f"filters/{name}/{kind} {end}"] = ""  # the scale of the values says it
+            found.pictures[f"filters/{name}/{kind}s"] = maps_picture(values)
+            found.plates[f"filters/{name}/{kind}s"] = maps_plate(kind, name, values, (dead or {}).get(name, ()))
+        for kind, matrix in (("weights", weights.get(name)), ("weight gradients", of_weights.get(name))):
             if matrix is not None:
-                found.pictures[f"filters/{name}/{what}"] = weights_picture(matrix)
+                found.pictures[f"filters/{name}/{kind}"] = weights_picture(matrix)
+                sees = classifier.hparams["input_shape"] if row.sources == ("input",) else None
+                found.plates[f"filters/{name}/{kind}"] = weights_plate(kind, matrix, sees, len(images))
     return found
+
+
+def inputs_plate(
+    classifier: Classifier, images: Tensor, logits: Tensor, labels: Tensor | None, what: str, axes: str
+) -> Inputs:
+    """Return the images of the panel, with labels and answers; of other examples their words or values."""
+    best = logits.detach().softmax(1).topk(min(ANSWERS, logits.shape[1]))
+    named = [
+        [(classifier.classes[i], p) for p, i in zip(*row, strict=True)]
+        for row in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    known = None if labels is None else [classifier.classes[i] for i in labels.tolist()]
+    if images.ndim == 4:
+        return Inputs(what, as_floats(images.cpu()), known, named, axes=axes)
+    words = classifier.facts.vocabulary
+    texts = [sentence(one, words) if words else ", ".join(f"{v:.3g}" for v in one.flatten()[:8]) for one in images]
+    return Inputs(what.replace("images", "examples"), None, known, named, texts)
+
+
+def in_words(unit: torch.nn.Module, row: Row, reads: Sequence[str]) -> str:
+    """A layer in a line for the page: conv 5 × 5, Tanh · gives 6 × 28 × 28 · 156 parameters · each value sees ..."""
+
+    def sized(sizes: object) -> str:
+        return " × ".join(map(str, sizes)) if isinstance(sizes, Sequence) else f"{sizes} × {sizes}"
+
+    parts = [row.kind]
+    for name, module in unit.named_children():
+        if (kernel := getattr(module, "kernel_size", None)) is not None:
+            parts[0] += f" {sized(kernel)}"
+            stride = getattr(module, "stride", 1)
+            parts[0] += (
+                ""
+                if stride in (1, kernel) or stride == (1,) * len(row.output_shape[1:])
+                else (f", stride {stride if isinstance(stride, int) else stride[0]}")
+            )
+        if name in ("norm", "activation"):
+            parts[0] += f", {type(module).__name__}"
+    parts.append(f"gives {sized(row.output_shape)}" + ("" if len(row.output_shape) > 1 else " values"))
+    if count := row.params or row.frozen:
+        parts.append(f"{count:,} parameters" + ("" if row.params else ", frozen"))
+    if len(row.output_shape) > 1:
+        field = row.receptive_field
+        of = f"{sized(field)} pixels of the image" if len(row.output_shape) == 3 else f"{field} words"
+        parts.append(f"each value sees {of}")
+    return " · ".join(parts + ([f"reads {' and '.join(reads)}"] if reads else []))
 
 
 def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int, reads: Sequence[str] = ()) -> str:
@@ -72,11 +152,6 @@ def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int, reads: 
             for what, size in (("filter", module.kernel_size), ("stride", getattr(module, "stride", 1))):
                 parts.append(f"{what} {size if isinstance(size, int) else 'x'.join(map(str, size))}")  # type: ignore[arg-type]
     return ", ".join([*parts, f"{params:,} parameters"]) + (f"; reads {' and '.join(reads)}" if reads else "")
-
-
-def main_weight(unit: torch.nn.Module) -> Tensor | None:
-    """The weights that make a layer what it is: the first of two or more axes."""
-    return next((p for p in unit.parameters() if p.ndim > 1), None)
 
 
 def maps_picture(values: Tensor) -> Tensor:

@@ -8,14 +8,25 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from cnnlab.data.forms import Facts
-from cnnlab.inspection.filters import main_weight
-from cnnlab.inspection.look import Findings, Look, layers_of
-from cnnlab.models.hooks import watch
+from cnnlab.inspection.look import BEHIND, Findings, Look, layers_of
+from cnnlab.inspection.plates import percent
+from cnnlab.inspection.units import activation_of, activations, dead_units, main_weight
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 SATURATED = 0.95  # of the way from the middle of a sigmoid or tanh to its end
-IMAGES = 250
+NAMED = 12  # dead units that are named
+# the tab Custom Scalars: charts by category, in this order, each of the scalars whose tags match
+LAYOUT = {
+    "loss and accuracy": {
+        "loss": ["Multiline", ["^(train|val)/loss$"]],
+        "accuracy": ["Multiline", ["^val/acc$"]],
+    },
+    "layers while they learn": {
+        what: ["Multiline", [f"^{BEHIND}health/.*/{what}$"]]
+        for what in ("gradient norm", "update to weight", "dead", "saturated")
+    },
+}
 
 
 class Health(Look):
@@ -31,18 +42,26 @@ class Health(Look):
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
         assert data.val is not None
-        found, outputs = Findings(), dict[str, Tensor]()
+        found = Findings()
         for name, weight in self._weights(classifier):
             found.histograms[f"health/{name}/weights"] = weight.detach()
             if weight.grad is not None:
                 found.histograms[f"health/{name}/gradients"] = weight.grad.detach()
-        parts = {name: activation_of(classifier.network.get_submodule(name)) for name in layers_of(classifier)}
-        with watch(parts, lambda name, inputs, output: outputs.update({name: output.detach()})):
-            classifier.network(data.val.inputs[:IMAGES].to(classifier.device))
-        for name, values in outputs.items():
+        for name, values in activations(classifier, data.val.inputs).items():
             found.histograms[f"health/{name}/activations"] = values
-            found.scalars |= {f"health/{name}/{k}": v for k, v in shares(classifier, name, values).items()}
+            if dead := dead_units(classifier, name, values):
+                found.notes[f"health/{name}/dead"] = in_words(dead, values)
+            shared = {f"health/{name}/{what}": share for what, share in shares(classifier, name, values).items()}
+            found.scalars |= shared
+            for tag, share in shared.items():
+                found.notes.setdefault(tag, saturated_words(share, len(values)) if tag.endswith("saturated") else "")
         return found
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lay out TensorBoard's tab Custom Scalars."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -54,7 +73,7 @@ class Health(Look):
         norms = {}
         for name, weight in self._weights(pl_module):
             if weight.grad is not None:
-                norms[f"health/{name}/gradient norm"] = weight.grad.norm()
+                norms[f"{name}/gradient norm"] = weight.grad.norm()
                 self._before[name] = weight.detach().clone()
         self._step = trainer.global_step
         self._log(trainer, norms)
@@ -68,7 +87,7 @@ class Health(Look):
             return
         weights = dict(self._weights(pl_module))
         ratios = {
-            f"health/{name}/update to weight": (weights[name].detach() - old).norm() / old.norm().clamp(min=1e-12)
+            f"{name}/update to weight": (weights[name].detach() - old).norm() / old.norm().clamp(min=1e-12)
             for name, old in before.items()
         }
         self._log(trainer, ratios)
@@ -85,23 +104,34 @@ class Health(Look):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for tag, number in zip(values, numbers, strict=True):
-                    logger.experiment.add_scalar(tag, number, self._step)
-
-
-def activation_of(unit: nn.Module) -> nn.Module:
-    """The part of a layer whose output is looked at: its activation, or the whole of it."""
-    activation = getattr(unit, "activation", None)
-    return activation if isinstance(activation, nn.Module) else unit
+                    logger.experiment.add_scalar(f"{BEHIND}health/{tag}", number, self._step)
 
 
 def shares(classifier: Classifier, name: str, values: Tensor) -> dict[str, float]:
     """The shares of dead units and of exact zeros behind a ReLU, of saturated values behind a sigmoid or tanh."""
     activation = activation_of(classifier.network.get_submodule(name))
-    if isinstance(activation, nn.ReLU):
-        units = values.flatten(2).amax((0, 2)) if values.ndim > 2 else values.amax(0)
-        return {"dead": float((units <= 0).float().mean()), "zeros": float((values == 0).float().mean())}
+    if (dead := dead_units(classifier, name, values)) is not None:
+        return {"dead": len(dead) / values.shape[1], "zeros": float((values == 0).float().mean())}
     if isinstance(activation, nn.Sigmoid):
         return {"saturated": float(((values - 0.5).abs() > SATURATED / 2).float().mean())}
     if isinstance(activation, nn.Tanh):
         return {"saturated": float((values.abs() > SATURATED).float().mean())}
     return {}
+
+
+def in_words(dead: list[int], values: Tensor) -> str:
+    """Say which units of a layer are dead."""
+    what = "maps" if values.ndim > 2 else "units"
+    named = ", ".join(map(str, dead[:NAMED])) + (", ..." if len(dead) > NAMED else "")
+    count = f"{len(dead)} of {values.shape[1]} {what} {'is' if len(dead) == 1 else 'are'} dead ({named})"
+    return f"{count}: 0 for each of {len(values)} validation images. Where a ReLU gives 0, no gradient passes."
+
+
+def saturated_words(share: float, images: int) -> str:
+    """Say how much of a layer is saturated, if it is worth a word."""
+    if share < 0.005:
+        return ""
+    return (
+        f"{percent(share, 0)} of its values are saturated, for {images} validation images: so far along the flat ends "
+        "of the activation that hardly any gradient passes."
+    )

@@ -1,7 +1,5 @@
 """Let every looker look at a finished run: TensorBoard events and one HTML page."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,17 @@ from cnnlab.config.targets import target
 from cnnlab.data.examples import Examples
 from cnnlab.data.load import form
 from cnnlab.device import best_device
-from cnnlab.inspection.filters import panel
-from cnnlab.inspection.look import Findings, Look, fitting, looked
-from cnnlab.inspection.page import inside_page
-from cnnlab.inspection.pictures import scales_of
+from cnnlab.inspection.filters import dead_maps, panel
+from cnnlab.inspection.look import Findings, Look, fitting, layers_of, looked
+from cnnlab.inspection.page import Page
+from cnnlab.inspection.pictures import axes_in_words, scales_of
+from cnnlab.inspection.plates import percent
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
-from cnnlab.reporting.tables import show
 from cnnlab.runs.record import Record
 from cnnlab.trained.load import labels_of_run
 from cnnlab.trained.predict import files_of
+from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
@@ -54,9 +53,11 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     }
     if images:
         pictures = read_images(run, files_of(images, run.config["data"]))
+        scales, dead = scales_of(data), dead_maps(classifier, data.val.inputs)
+        given: dict[str, Any] = {"what": f"{form(run.config['data']).name}s given"}
         looks |= {
-            "filters of the images": lambda of, _: panel(of, pictures),
-            "saliency of the images": lambda of, its: saliency(of, pictures, scales_of(its)),
+            "filters of the images": lambda of, _: panel(of, pictures, dead=dead, axes=axes_in_words(scales), **given),
+            "saliency of the images": lambda of, _: saliency(of, pictures, scales=scales, **given),
         }
     folder = run.directory / "inspect"
     found = []
@@ -68,23 +69,36 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         with SummaryWriter(str(folder)) as writer:
             for findings in found:
                 findings.write(writer, 0)
-    merged: dict[str, dict[str, Any]] = {"pictures": {}, "scalars": {}, "texts": {}}
-    for findings in found:  # of the same tag the later one counts
-        for kind, values in merged.items():
-            values.update(getattr(findings, kind))
+    page = Page(layers_of(classifier))
+    page.add(merged(found))
+    path = folder / "index.html"
+    title = f"Inside {run.config['model']['name']}"
+    about = lead(run, classifier, data)
+    path.write_text(page.html(title, about, run.directory.resolve().name), encoding="utf-8")
+    return path
+
+
+def merged(found: Sequence[Findings]) -> Findings:
+    """Return what several looks found as one; of the same tag the later one counts."""
+    whole = Findings()
+    for findings in found:
+        for kind in ("pictures", "scalars", "texts", "plates", "notes"):
+            getattr(whole, kind).update(getattr(findings, kind))
+    return whole
+
+
+def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
+    """Say what the page is about: which network, how good on which images, and of which images all else is."""
     config, metrics = run.config, run.metrics
-    accuracy = metrics.get("test/acc", metrics.get("val/acc"))
-    table = classifier.network.table
-    lead = (
-        f"{run.directory.name}: {config['model']['name']} on {config['data']['name']}, "
-        f"{show(classifier.network.params)} parameters" + (f", accuracy {accuracy:.2%}" if accuracy else "")
+    assert data.val is not None
+    says = (
+        f"{config['model']['name']} on {config['data']['name']}: {len(layers_of(classifier))} layers, "
+        f"{classifier.network.params:,} trainable parameters."
     )
-    encoded = {tag: png(picture) for tag, picture in merged["pictures"].items()}
-    layers = [row.name for row in table]
-    page = folder / "index.html"
-    title = f"Inside {config['model']['name']}"
-    page.write_text(inside_page(title, lead, layers, encoded, merged["scalars"], merged["texts"]), encoding="utf-8")
-    return page
+    if "test/acc" in metrics:
+        count = f" on {len(data.test):,} test images" if data.test is not None else ""
+        says += f" Test accuracy {percent(metrics['test/acc'], 2)}{count}."
+    return f"{says} Everything below is of its {len(data.val):,} validation images, which it was not trained on."
 
 
 def read_images(run: Record, files: list[Path]) -> Tensor:
@@ -102,12 +116,3 @@ def read_images(run: Record, files: list[Path]) -> Tensor:
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)
-
-
-def png(picture: Tensor) -> str:
-    """A picture (3, H, W) from 0 to 1 as PNG in base64."""
-    from torchvision.transforms.functional import to_pil_image
-
-    out = io.BytesIO()
-    to_pil_image(picture.clamp(0, 1)).save(out, "PNG")
-    return base64.b64encode(out.getvalue()).decode()

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from cnnlab.data.forms import Facts, as_floats
+from cnnlab.inspection.plates import Plate
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+# before the tags of lookers' scalars: TensorBoard shows groups by alphabet, and those of losses are to come first
+BEHIND = "within "
+
+
 @dataclass
 class Findings:
-    """What a look found, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it."""
+    """What a look found, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it.
+
+    The last two are for the page of `inspect` alone. A looker that has plates shows them in place of its pictures. A
+    note, which is a sentence, stands in place of the text or the scalar of its tag; an empty one hides it.
+    """
 
     pictures: dict[str, Tensor] = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
@@ -29,13 +38,15 @@ class Findings:
     pr_curves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # is it the class, probability
     # vectors, labels, and images where examples are pictures
     embeddings: dict[str, tuple[Tensor, list[str], Tensor | None]] = field(default_factory=dict)
+    plates: dict[str, Plate] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def write(self, writer: "SummaryWriter", step: int) -> None:
         """Write everything as TensorBoard events."""
         for tag, picture in self.pictures.items():
             writer.add_image(tag, picture, step)
         for tag, value in self.scalars.items():
-            writer.add_scalar(tag, value, step)
+            writer.add_scalar(BEHIND + tag, value, step)
         for tag, text in self.texts.items():
             writer.add_text(tag, text, step)
         for tag, values in self.histograms.items():

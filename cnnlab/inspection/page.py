@@ -1,10 +1,31 @@
 """What lookers found as one HTML page, layer by layer, as a picture goes through the network."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import gzip
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from cnnlab.inspection.look import Findings
+from cnnlab.inspection.pictures import encoded, svg
+from cnnlab.inspection.plates import Drawing, Inputs, Maps, Pictures, Tile
+from cnnlab.playground.assets import hash_of, scripts, style
 from cnnlab.reporting.tables import show
+
+HERE = Path(__file__).parent
+PLAYS = ("shapes", "unpack", "elements", "colours", "grid")  # scripts of the page of play
+STEPS = 127  # of a value in a byte, on each side of 0
+OF_LAYERS = ("filters", "features", "health")  # lookers whose findings stand with the layers
+TITLES = {
+    "mistakes": "What the network gets wrong",
+    "saliency": "Where the answer comes from",
+    "embeddings": "How it arranges the images",
+}
 
 
 @dataclass
@@ -12,48 +33,152 @@ class Section:
     """A layer, or a look at the whole network."""
 
     name: str
-    drawn: bool = True  # figures, not pixels
-    texts: list[str] = field(default_factory=list)
-    numbers: list[tuple[str, str]] = field(default_factory=list)
-    pictures: list[tuple[str, str]] = field(default_factory=list)  # name, PNG in base64
+    title: str = ""
+    lead: str = ""
+    notes: list[str] = field(default_factory=list)
+    plates: list[dict[str, Any]] = field(default_factory=list)
+    aside: list[dict[str, Any]] = field(default_factory=list)  # plates that are shown when asked for
 
 
-def inside_page(
-    title: str,
-    lead: str,
-    layers: Sequence[str],
-    pictures: Mapping[str, str],
-    scalars: Mapping[str, float],
-    texts: Mapping[str, str],
-) -> str:
-    """The page.
+class Page:
+    """Collects sections, and the numbers that the page's script draws.
 
     Args:
-        title, lead: what it is about.
-        layers: names, in order.
-        pictures: PNG in base64, by tags such as "filters/conv1/weights".
-        scalars, texts: by tags of the same sort.
+        layers: their names, in order.
     """
-    from jinja2 import Environment
 
-    sections = {name: Section(name, drawn=False) for name in layers}
+    def __init__(self, layers: Sequence[str]) -> None:
+        self.layers = {name: Section(name, name) for name in layers}
+        self.others: dict[str, Section] = {}
+        self.inputs: Inputs | None = None
+        self.grids: list[dict[str, Any]] = []
+        self.numbers = bytearray()
 
-    def place(tag: str) -> tuple[Section, str]:
+    def add(self, findings: Findings) -> None:
+        """Add what a looker, or several, found."""
+        for tag in {**findings.texts, **findings.scalars, **findings.notes}:
+            self._note(tag, findings)
+        for tag, plate in {**dict.fromkeys(findings.pictures), **findings.plates}.items():
+            if isinstance(plate, Inputs):
+                self.inputs = plate
+            elif plate is not None:
+                section, _ = self._place(tag)
+                drawn = self._plate(plate, tag)
+                (section.aside if isinstance(plate, Maps) and plate.aside else section.plates).append(drawn)
+            elif self._bare(tag, findings):
+                section, name = self._place(tag)
+                about = {"title": name, "alt": f"{section.name}: {name}"}
+                section.plates.append({"kind": "picture", "url": encoded(Tile(findings.pictures[tag])), **about})
+
+    def html(self, title: str, lead: str, run: str) -> str:
+        """The page as text; its content security policy lets it load nothing, and run no script but its own."""
+        from jinja2 import Environment
+
+        template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
+        script = scripts(PLAYS) + "\n" + _read("page.js")
+        policy = (
+            "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+            f"script-src {hash_of(script)}"
+        )
+        inputs = self.inputs and {
+            "what": self.inputs.what,
+            "labels": self.inputs.labels,
+            "answers": self.inputs.answers,
+            "axes": self.inputs.axes,
+            "texts": self.inputs.texts,
+            "urls": [] if self.inputs.images is None else [encoded(Tile(image)) for image in self.inputs.images],
+        }
+        return template.render(
+            title=title,
+            lead=lead,
+            run=run,
+            layers=[s for s in self.layers.values() if s.lead or s.notes or s.plates or s.aside],
+            others=list(self.others.values()),
+            inputs=inputs,
+            policy=policy,
+            style=style() + _read("page.css"),
+            script=script,
+            grids=json.dumps(self.grids, separators=(",", ":")).replace("<", "\\u003c"),
+            numbers=base64.b64encode(gzip.compress(bytes(self.numbers), mtime=0)).decode(),
+        )
+
+    def _place(self, tag: str) -> tuple[Section, str]:
+        """The section of a tag, and what it is called there."""
         look, _, rest = tag.partition("/")
         layer, _, what = rest.partition("/")
-        if layer in sections and look in ("filters", "features", "health"):
-            return sections[layer], what
-        return sections.setdefault(look, Section(look)), rest
+        if layer in self.layers and look in OF_LAYERS:
+            return self.layers[layer], what
+        title = TITLES.get(look, look.replace("_", " "))
+        return self.others.setdefault(look, Section(look, title)), rest
 
-    for tag, text in texts.items():
-        place(tag)[0].texts.append(text)
-    for tag, value in scalars.items():
-        section, name = place(tag)
-        section.numbers.append((name, show(value)))
-    for tag, data in pictures.items():
-        section, name = place(tag)
-        section.pictures.append((name, data))
-    template = Environment(autoescape=True, trim_blocks=True).from_string(
-        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    )
-    return template.render(title=title, lead=lead, sections=list(sections.values()))
+    def _note(self, tag: str, findings: Findings) -> None:
+        section, name = self._place(tag)
+        if tag in findings.scalars:
+            value = f"{name} {show(findings.scalars[tag])}"
+        else:
+            value = findings.texts.get(tag, "")
+        if not (said := findings.notes.get(tag, value)):
+            return
+        if not name and not section.lead:
+            section.lead = said
+        else:
+            section.notes.append(said)
+
+    def _bare(self, tag: str, findings: Findings) -> bool:
+        """Whether a picture is shown as it is: its looker says nothing of what the page shows."""
+        look = tag.partition("/")[0]
+        return not any(other.partition("/")[0] == look for other in findings.plates)
+
+    def _plate(self, plate: Maps | Pictures | Drawing, tag: str) -> dict[str, Any]:
+        """What the template needs of a plate."""
+        shown: dict[str, Any] = {"kind": type(plate).__name__.lower(), "title": plate.title, "says": plate.says}
+        if isinstance(plate, Drawing):
+            return shown | {"svg": svg(plate.figure, tag.replace("/", "-").replace(" ", "-"))}
+        if isinstance(plate, Maps):
+            return shown | {"grid": self._grid(plate)}
+        cards = [
+            {
+                "head": card.head,
+                "strips": [
+                    {
+                        "says": strip.says,
+                        "tiles": [_tile(tile, strip.wide, f"{card.head} {strip.says}".strip()) for tile in strip.tiles],
+                    }
+                    for strip in card.strips
+                ],
+            }
+            for card in plate.cards
+        ]
+        return shown | {"cards": cards}
+
+    def _grid(self, plate: Maps) -> int:
+        """Keep values as bytes; returns the number of their grid."""
+        reach = plate.values.abs().amax((1, 2, 3)).clamp(min=1e-30)
+        steps = (plate.values / reach.view(-1, 1, 1, 1) * STEPS).round().to(torch.int8)
+        images, *shape = plate.values.shape
+        grid = {"title": plate.title, "shape": shape, "start": len(self.numbers), "reach": _short(reach)}
+        self.grids.append(grid | {"tile": plate.tile, "dead": list(plate.dead), "images": images})
+        self.numbers += steps.numpy().tobytes()
+        return len(self.grids) - 1
+
+
+def _tile(tile: Tile, wide: int, about: str) -> dict[str, Any]:
+    """A tile for the template: enlarged by a whole number where it is small, as the script enlarges maps."""
+    width = tile.image.shape[-1]
+    shown = max(1, round(wide / width)) * width if width < wide else min(width, 2 * wide)
+    alt = f"{about}: {tile.caption}" if about and tile.caption else about or tile.caption
+    return {
+        "url": encoded(tile),
+        "caption": tile.caption,
+        "css": "signed" if tile.signed else "seen-through" if tile.opaque is not None else "",
+        "width": shown,
+        "alt": alt,
+    }
+
+
+def _short(values: Tensor) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

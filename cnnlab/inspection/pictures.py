@@ -1,5 +1,8 @@
-"""Tensors and figures as pictures: (3, H, W) from 0 to 1."""
+"""Tensors and figures as pictures: (3, H, W) from 0 to 1, and as images and drawings of a page."""
 
+import base64
+import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,7 @@ from torch import Tensor
 
 from cnnlab.data.forms import Scale
 from cnnlab.data.load import facts, form
+from cnnlab.inspection.plates import Tile
 from cnnlab.reporting.axis import placed_ticks
 from cnnlab.training.datamodule import DataModule
 
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 
 SIDE = 24  # pixels that a small map is enlarged to, at least
 WIDEST = 640  # but no wider than this
+PHOTO = 24  # pixels from which on a colour picture is a JPEG: smaller than a PNG, and nobody sees single pixels
+# colours of a drawing that follow those of the page
+THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--soft)", "#b0b0b0": "var(--line)"}
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
@@ -41,8 +48,17 @@ def scales_of(data: DataModule) -> tuple[Scale | None, Scale | None]:
     """What the rows and the columns of a network's inputs mean."""
     its = form(data.config)
     found = its.scales(facts(data.config), data.config)
-    row, column = its.axes[-2:]
+    row, column = ("", "", *its.axes)[-2:]
     return found.get(row), found.get(column)
+
+
+def axes_in_words(scales: Sequence[Scale | None]) -> str:
+    """Say what rows and columns mean, from the lowest to the highest; nothing where they are pixels."""
+    return " ".join(
+        f"From {way}: {scale.values[0]:,.3g} to {scale.values[-1]:,.3g} {scale.unit}."
+        for way, scale in zip(("top to bottom", "left to right"), scales, strict=True)
+        if scale
+    )
 
 
 def figure(width: float, height: float) -> "Figure":
@@ -61,14 +77,14 @@ def picture(drawn: "Figure") -> Tensor:
     return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1).float() / 255
 
 
-def gallery(
+def gallery_figure(
     images: Tensor,
     captions: list[str],
     columns: int = 6,
     heat: Tensor | None = None,
     scales: Sequence[Scale | None] = (None, None),
-) -> Tensor:
-    """Images (N, C, H, W) from 0 to 1 with a caption each.
+) -> "Figure":
+    """Draw images (N, C, H, W) from 0 to 1 with a caption each.
 
     Args:
         images: all of one size.
@@ -92,4 +108,48 @@ def gallery(
         for scale, axis in zip(scales, (axes.yaxis, axes.xaxis), strict=True):
             places, labels = placed_ticks(scale.values, scale.unit) if scale else ([], [])
             axis.set_ticks(places, labels)
-    return picture(drawn)
+    return drawn
+
+
+def svg(drawn: "Figure", name: str) -> str:
+    """A figure as an svg element with real text, in the colours of the page; black and white are its ink and paper."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": name}):
+        drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text[text.index("<svg") :])
+    for colour, variable in THEME.items():
+        text = text.replace(colour, variable)
+    return text
+
+
+def encoded(tile: Tile) -> str:
+    """A tile's picture as a data URL: JPEG for photographs, PNG for all else, grey where its colours are."""
+    from PIL import Image
+
+    levels = tile.image.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
+    if len(levels) == 1 or tile.signed:
+        picture = Image.fromarray(levels[0].numpy(), "L")
+    else:
+        picture = Image.fromarray(levels[:3].permute(1, 2, 0).contiguous().numpy(), "RGB")
+    if tile.opaque is not None:
+        picture.putalpha(Image.fromarray(tile.opaque.mul(255).round().byte().cpu().numpy(), "L"))
+    photo = picture.mode == "RGB" and min(picture.size) >= PHOTO
+    out = io.BytesIO()
+    picture.save(out, "JPEG" if photo else "PNG", **({"quality": 88} if photo else {"optimize": True}))
+    kind = "jpeg" if photo else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def faded(tile: Tile) -> Tensor:
+    """A tile's picture with what is transparent in grey."""
+    return tile.image if tile.opaque is None else 0.5 + (tile.image - 0.5) * tile.opaque
+
+
+def glowing(image: Tensor, heat: Tensor) -> Tensor:
+    """An image (C, H, W), dimmed, with heat (H, W) from 0 to 1 glowing over it."""
+    glow = torch.tensor([1.0, 0.45, 0.05]).view(3, 1, 1)
+    share = 0.85 * heat.clamp(0, 1)
+    return 0.8 * image.expand(3, -1, -1) * (1 - share) + glow * share

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from cnnlab.data.forms import Facts, Scale
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import gallery, scales_of
+from cnnlab.inspection.pictures import gallery_figure, glowing, picture, scales_of
+from cnnlab.inspection.plates import Card, Drawing, Pictures, Strip, Tile, percent
 from cnnlab.inspection.sentences import saliency_of_words
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -28,19 +29,31 @@ class Saliency(Look):
         self.images = images
 
     def misfit(self, facts: Facts) -> str | None:
-        """Look at pictures alone."""
-        return None if len(facts.shape) == 3 else "pictures"
+        """Look at pictures and sentences alone."""
+        return None if facts.vocabulary or len(facts.shape) == 3 else "pictures and sentences"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
         assert data.val is not None
-        return saliency(classifier, data.val.inputs[: self.images], scales_of(data))
+        images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
+        return saliency(classifier, images, labels, scales=scales_of(data))
 
 
-def saliency(classifier: Classifier, images: Tensor, scales: Sequence[Scale | None] = (None, None)) -> Findings:
-    """The findings for images (N, C, H, W), bytes, with scales of rows and columns, or for sentences (N, L).
+def saliency(
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor | None = None,
+    what: str = "validation images",
+    scales: Sequence[Scale | None] = (None, None),
+) -> Findings:
+    """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM.
 
-    A network without maps has no Grad-CAM.
+    Args:
+        classifier: whose answers are looked at.
+        images: bytes, or ids of words.
+        labels: of the images, if they are known.
+        what: the page calls the images.
+        scales: what rows and columns of the images mean.
     """
     if classifier.facts.vocabulary:
         return saliency_of_words(classifier, images)
@@ -51,18 +64,44 @@ def saliency(classifier: Classifier, images: Tensor, scales: Sequence[Scale | No
     inputs = as_input(images, classifier)
     answers = network(inputs).softmax(1).max(1)
     target = answers.indices
-    captions = [
-        f"{classifier.classes[i]} {p:.3f}" for p, i in zip(answers.values.tolist(), target.tolist(), strict=True)
-    ]
+    named = [classifier.classes[i] for i in target.tolist()]
+    captions = [f"{name} {p:.3f}" for p, name in zip(answers.values.tolist(), named, strict=True)]
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
-    found.pictures["saliency/gradient"] = gallery(pictures, captions, heat=heat, scales=scales)
+    heats, drawn = {"gradient": heat}, {"gradient": gallery_figure(pictures, captions, heat=heat, scales=scales)}
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
-        found.pictures[f"saliency/grad-cam of {maps[-1]}"] = gallery(
-            pictures, captions, heat=cam[:, 0].cpu(), scales=scales
+        heats["Grad-CAM"] = cam[:, 0].cpu()
+        drawn[f"grad-cam of {maps[-1]}"] = gallery_figure(pictures, captions, heat=heats["Grad-CAM"], scales=scales)
+    found.pictures = {f"saliency/{method}": picture(one) for method, one in drawn.items()}
+    cards = []
+    for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):
+        truth = "" if labels is None else f"label {classifier.classes[labels[number]]}, "
+        tiles = [Tile(pictures[number], "the image")]
+        tiles += [Tile(glowing(pictures[number], _scaled(its[number])), method) for method, its in heats.items()]
+        cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
+    says = (
+        f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the answer's value "
+        "most (Simonyan et al. 2014)."
+    )
+    if maps:
+        size = " × ".join(map(str, network.shapes[maps[-1]][1:]))
+        says += (
+            f" Grad-CAM: the places glow that speak for the answer in the maps of {maps[-1]}, the last layer that has "
+            f"maps; it is as coarse as these, {size} (Selvaraju et al. 2017)."
         )
+    title = "Gradient" + (" and Grad-CAM" if maps else "")
+    if any(scales):
+        said = [says, *[""] * (len(drawn) - 1)]
+        for (method, one), text in zip(drawn.items(), said, strict=True):
+            found.plates[f"saliency/{method}"] = Drawing(method.capitalize(), text, one)
+    else:
+        found.plates["saliency/gradient"] = Pictures(title, says, cards)
     return found
+
+
+def _scaled(heat: Tensor) -> Tensor:
+    return heat / heat.max().clamp(min=1e-30)

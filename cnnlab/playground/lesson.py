@@ -10,11 +10,10 @@ from torch import nn
 
 from cnnlab.models.activations import ACTIVATIONS, activation
 from cnnlab.models.modules import KERNELS
-from cnnlab.playground import slides
+from cnnlab.playground import assets, slides
 from cnnlab.playground.curves import write_activations
 from cnnlab.playground.kernel import Kernel, start, write_filtered
 from cnnlab.playground.operations import DESCRIPTIONS
-from cnnlab.playground.write import HERE, hash_of
 from cnnlab.registry import pick
 
 SCRIPTS = ("engine/shapes", "page/elements", "page/colours", "lessons/numbers", "lessons/window")
@@ -69,14 +68,14 @@ def _html(name: str, lesson: Lesson, content: dict[str, Any]) -> str:
     """Return the page as text; its content security policy allows its own script, by hash, and no address at all."""
     from jinja2 import Environment
 
-    style = _read("page/style.css") + _read("lessons/style.css")
-    scripts = [_read(f"{path}.js") for path in (*SCRIPTS, *lesson.scripts, f"lessons/{name}")]
+    style = assets.style("lessons/style.css")
+    scripts = [assets.read(f"{path}.js") for path in (*SCRIPTS, *lesson.scripts, f"lessons/{name}")]
     script = "\n".join([*scripts, 'lesson(JSON.parse(byId("content").textContent), byId("lesson"));\n'])
     policy = (
         "default-src 'none'; img-src data: blob:; base-uri 'none'; form-action 'none'; "
-        f"script-src {hash_of(script)}; style-src {hash_of(style)}"
+        f"script-src {assets.hash_of(script)}; style-src {assets.hash_of(style)}"
     )
-    template = Environment(autoescape=True, trim_blocks=True).from_string(_read("lessons/index.html"))
+    template = Environment(autoescape=True, trim_blocks=True).from_string(assets.read("lessons/index.html"))
     return template.render(
         title=lesson.title,
         lead=lesson.lead,
@@ -85,10 +84,6 @@ def _html(name: str, lesson: Lesson, content: dict[str, Any]) -> str:
         script=script,
         content=json.dumps(content).replace("<", "\\u003c"),
     )
-
-
-def _read(path: str) -> str:
-    return (HERE / path).read_text(encoding="utf-8")
 
 
 def _convolution() -> dict[str, Any]:

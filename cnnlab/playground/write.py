@@ -2,12 +2,13 @@
 
 import base64
 import gzip
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from cnnlab.data.load import form
+from cnnlab.playground.assets import hash_of, read, scripts
+from cnnlab.playground.assets import style as styles
 from cnnlab.playground.content import content
 from cnnlab.playground.pair import pair
 from cnnlab.playground.snapshots import over_time
@@ -15,13 +16,12 @@ from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
 
-HERE = Path(__file__).parent
 # scripts of the worker and of the page, in the order in which they are put together
 SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
-    *SHARED, "client", "elements", "axes", "colours", "words", "prepare", "drawing", "pictures", "answer", "grid",
-    "matrix", "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
+    *SHARED, "unpack", "client", "elements", "axes", "colours", "words", "prepare", "drawing", "pictures", "answer",
+    "grid", "matrix", "sums", "origins", "layers", "edges", "silence", "filters", "player", "time", "main",
 )  # fmt: skip
 
 
@@ -60,11 +60,8 @@ def html(described: dict[str, Any], store: Store) -> str:
     """
     from jinja2 import Environment
 
-    style = (HERE / "page/style.css").read_text(encoding="utf-8")
-    script = "\n".join(_script(name) for name in PAGE)
-    template = Environment(autoescape=True, trim_blocks=True).from_string(
-        (HERE / "page/index.html").read_text(encoding="utf-8")
-    )
+    style, script = styles(), scripts(PAGE)
+    template = Environment(autoescape=True, trim_blocks=True).from_string(read("page/index.html"))
     policy = (
         "default-src 'none'; img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'; "
         f"script-src {hash_of(script)} 'wasm-unsafe-eval'; style-src {hash_of(style)}"
@@ -83,17 +80,7 @@ def html(described: dict[str, Any], store: Store) -> str:
         policy=policy,
         style=style,
         script=script,
-        engine="\n".join(_script(name) for name in ENGINE),
+        engine=scripts(ENGINE),
         network=json.dumps(described, separators=(",", ":")).replace("<", "\\u003c"),
         numbers=base64.b64encode(gzip.compress(bytes(store.bytes), mtime=0)).decode(),
     )
-
-
-def _script(name: str) -> str:
-    found = next(path for folder in ("engine", "page") if (path := HERE / folder / f"{name}.js").is_file())
-    return found.read_text(encoding="utf-8")
-
-
-def hash_of(text: str) -> str:
-    """Return the source of a content security policy that allows this text alone."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

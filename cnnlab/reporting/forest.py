@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import inf, isfinite
-from pathlib import Path
 
 from cnnlab.reporting.axis import number, ticks
+from cnnlab.reporting.styles import plots
 
 TICKS = 8  # at most
 APART = 4  # times the next largest difference, at which a few that are larger are left beyond the axis
@@ -85,7 +85,7 @@ class Forest:
         label = f'<text x="{left + PLOT / 2:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(self.label)}</text>'
         return (
             f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + PLOT + NUMBERS:.0f} {height}" '
-            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{style()}</style>\n'
+            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{plots()}</style>\n'
             + "\n".join([*parts, axis, label])
             + "\n</svg>\n"
         )
@@ -161,8 +161,3 @@ def _polygon(kind: str, place: float, points: str) -> str:
 def css_class(verdict: str) -> str:
     """The class that gives a verdict its colour."""
     return verdict.replace(" ", "-")  # one class, whatever words it is made of
-
-
-def style() -> str:
-    """The colours and marks of plots, as CSS."""
-    return Path(__file__).with_name("plots.css").read_text(encoding="utf-8")

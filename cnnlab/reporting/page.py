@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from cnnlab.reporting.forest import css_class, style
+from cnnlab.reporting.forest import css_class
 from cnnlab.reporting.section import Section
+from cnnlab.reporting.styles import report as styles
 from cnnlab.reporting.tables import numeric, show, sort_key
 
 
@@ -25,7 +26,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
         key=sort_key,
         css_class=css_class,
         numeric=numeric,
-        style=style() + Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        style=styles(),
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )

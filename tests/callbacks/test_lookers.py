@@ -1,6 +1,7 @@
 """What lookers find, on every shipped network, and what TensorBoard gets of it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -13,12 +14,15 @@ import cnnlab
 from cnnlab.config.compose import conf_dir
 from cnnlab.config.targets import target
 from cnnlab.data.examples import Examples
+from cnnlab.inspection.ascent import Spectrum, excitement, gradient_ascent, maco
 from cnnlab.inspection.embeddings import Embeddings
 from cnnlab.inspection.features import Features, crops, guided, strongest
 from cnnlab.inspection.filters import Filters, panel
 from cnnlab.inspection.health import Health
 from cnnlab.inspection.look import looked
 from cnnlab.inspection.mistakes import Mistakes, mistakes
+from cnnlab.inspection.page import Page
+from cnnlab.inspection.plates import Inputs
 from cnnlab.inspection.saliency import Saliency
 from cnnlab.training.callbacks.graph import drawn
 from cnnlab.training.classifier import Classifier
@@ -45,6 +49,11 @@ def untrained(composed, model, *overrides, classes=10):
     return Classifier(config, shape, names, [0.5] * shape[0], [0.3] * shape[0]), Validation(shape, classes)
 
 
+def shown_words(page: str) -> set[str]:
+    """What stands alone in an element of a page, but for its last word, which may be a number."""
+    return {text.rpartition(" ")[0] for text in re.findall(r">([^<>]+)<", page)}
+
+
 def sound(picture: torch.Tensor) -> bool:
     """Three colours, from 0 to 1."""
     return picture.ndim == 3 and len(picture) == 3 and 0 <= picture.min() <= picture.max() <= 1
@@ -65,6 +74,11 @@ def test_every_looker_looks_at_every_shipped_network(composed, model, looker):
     assert all(isinstance(v, float) for v in found.scalars.values())
     assert all(torch.equal(before[k], v) for k, v in classifier.state_dict().items())
     assert not any(m._forward_hooks for m in classifier.network.modules())
+    page = Page([row.name for row in classifier.network.table])
+    page.add(found)
+    text = page.html("title", "lead", "run")
+    assert all(plate.says and plate.title in text for plate in found.plates.values() if not isinstance(plate, Inputs))
+    assert not {tag.rpartition("/")[2] for tag in found.scalars} & shown_words(text), "a raw name"
     if looker is Filters:
         assert {tag.split("/")[1] for tag in found.texts} == {row.name for row in classifier.network.table}
 
@@ -143,6 +157,52 @@ def test_dead_and_saturated_units_are_counted(composed):
     found = looked(Health().look, classifier, data)
     assert found.scalars["health/s2b1_add/dead"] == 2 / 8
     assert "health/s2b1_proj/dead" not in found.scalars
+
+
+def test_dead_maps_are_named_and_crossed_out_and_no_image_is_made_for_them(composed):
+    classifier, data = untrained(composed, "lenet5", "model.activation=relu")
+    with torch.no_grad():
+        classifier.network.conv1.conv.bias[[1, 4]] = -1e3
+    health, filters = (looked(looker().look, classifier, data) for looker in (Health, Filters))
+    assert health.notes["health/conv1/dead"].startswith("2 of 6 maps are dead (1, 4): 0 for each of 12 validation")
+    assert filters.plates["filters/conv1/activations"].dead == [1, 4]
+    cards = (
+        looked(Features(channels=6, steps=2).look, classifier, data).plates["features/conv1/strongest patches"].cards
+    )
+    assert sorted(card.head for card in cards) == ["map 0", "map 2", "map 3", "map 5"]
+
+
+def test_the_strongest_channels_are_those_with_the_largest_values(composed):
+    classifier, data = untrained(composed, "lenet5")
+    data.val.inputs[:9] = 0  # the first nine images excite none of them
+    values, _ = strongest(classifier, data.val.inputs, ["conv2"])["conv2"]
+    expected = values.sort(0, descending=True).values[:9].mean(0).argmax().item()
+    plate = looked(Features(channels=1, steps=2).look, classifier, data).plates["features/conv2/strongest patches"]
+    assert [card.head for card in plate.cards] == [f"map {expected}"]
+
+
+def test_maco_changes_phases_alone_and_excites(composed):
+    classifier, data = untrained(composed, "alexnet_cifar", "model.width=0.25")
+    images = data.val.inputs.float() / 255
+    spectrum = Spectrum.of(images)
+    parts = torch.einsum("nchw,cd->ndhw", images - spectrum.mean, spectrum.colours)
+    assert torch.allclose(spectrum.magnitude, torch.fft.rfft2(parts).abs().mean(0), atol=1e-4)
+    made = spectrum.images(torch.randn(2, *spectrum.magnitude.shape))
+    again = torch.fft.rfft2(torch.einsum("nchw,cd->ndhw", made - spectrum.mean, spectrum.colours)).abs()
+    inner = (
+        slice(None),
+        slice(None),
+        slice(None),
+        slice(1, -1),
+    )  # a real image has real ends: their phases do not count
+    assert torch.allclose(again[inner], spectrum.magnitude.expand_as(again)[inner], atol=1e-3)
+    excited = excitement(classifier.eval(), "conv3", torch.tensor([0, 5]))
+    start, _ = maco(excited, spectrum, 2, 0)
+    better, opaque = maco(excited, spectrum, 2, 12)
+    assert (excited(better) > excited(start) + 0.1 * excited(start).abs()).all()
+    assert 0 <= opaque.min() < 0.5 < opaque.max() <= 1
+    noise = images[:2]
+    assert (excited(gradient_ascent(excited, noise, 12)) > excited(noise)).all()
 
 
 def test_mistakes_are_counted_and_the_most_confident_come_first():
@@ -256,13 +316,34 @@ def test_tensorboard_gets_pictures_histograms_curves_and_the_projector(watched_r
     assert {f"filters/{n}/activations" for n in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4", "head")} <= pictures
     assert len(events.Images("filters/conv1/weights")) == 2  # after the second epoch and the last
     assert len(events.Images("mistakes/confusion")) == 1
-    steps = [event.step for event in events.Scalars("health/conv1/gradient norm")]
+    steps = [event.step for event in events.Scalars("within health/conv1/gradient norm")]
     assert steps == [s for s in range(max(steps) + 1) if s % 10 == 0]
-    assert all(0 < e.value < 1 for e in events.Scalars("health/fc3/update to weight"))
+    assert all(0 < e.value < 1 for e in events.Scalars("within health/fc3/update to weight"))
     assert "health/conv2/weights" in tags["histograms"]
+    groups = sorted({tag.partition("/")[0] for tag in tags["scalars"]})
+    assert [group for group in groups if group.startswith("within ")] == groups[groups.index("val") + 1 :]
+    charts = {name: chart["multiline"] for name, chart in layout(events).items()}
+    assert list(charts)[:2] == ["loss", "accuracy"]
+    shown = {name: [t for t in tags["scalars"] if re.search(chart[0], t)] for name, chart in charts.items()}
+    assert sorted(shown["loss"]) == ["train/loss", "val/loss"]
+    assert {"within health/conv1/gradient norm", "within health/head/gradient norm"} <= set(shown["gradient norm"])
+    assert "within health/fc3/dead" in shown["dead"]
     assert "mistakes/pr/3" in events.summary_metadata
     assert (watched_run.directory / "projector_config.pbtxt").is_file()
     assert len(list(watched_run.directory.glob("*/embeddings/sprite.png"))) == 1
+
+
+def layout(events: EventAccumulator) -> dict:
+    """The charts of the tab Custom Scalars, in order: each with the tags that it shows."""
+    from tensorboard.plugins.custom_scalar import layout_pb2
+
+    (event,) = events.Tensors("custom_scalars__config__")
+    parsed = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    return {
+        chart.title: {"multiline": list(chart.multiline.tag)}
+        for category in parsed.category
+        for chart in category.chart
+    }
 
 
 def test_tensorboard_shows_scalars_images_and_hparams_in_a_browser(watched_run, browser):
@@ -308,17 +389,59 @@ def test_inspect_makes_a_page_from_a_finished_run(watched_run, tmp_path, browser
     Image.new("L", (40, 40), 120).save(tmp_path / "mine.png")
     lookers = load_lookers()
     path = inspect(watched_run, lookers, [tmp_path / "mine.png"])
-    page = browser.new_page(offline=True)
-    page.goto(f"file://{path}")
-    sections = page.locator("section h2").all_inner_texts()
-    assert sections[:7] == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4", "head"]
-    assert {"mistakes", "saliency", "embeddings"} <= set(sections)
-    sizes = page.evaluate(
-        "Object.fromEntries([...document.images].map(i => [i.alt, [i.naturalWidth, i.naturalHeight]]))"
-    )
-    assert len(sizes) > 25
-    assert not {alt: size for alt, size in sizes.items() if min(size) < 6}
+    page = opened(browser, path, 1300)
+    sections = page.locator("section > h2").all_inner_texts()
+    assert sections[1:8] == ["conv1", "pool1", "conv2", "pool2", "fc3", "fc4", "head"]
+    assert {"What the network gets wrong", "Where the answer comes from", "How it arranges the images"} <= set(sections)
+    assert "Test accuracy" in page.locator(".top").inner_text()
+    assert "validation images" in page.locator("#mistakes").inner_text()
+    assert "For images given, 1 in all." in page.locator("#saliency").inner_text()
+    sizes = page.evaluate("[...document.querySelectorAll('img, canvas')].map(i => i.getBoundingClientRect().width)")
+    assert len(sizes) > 100
+    assert min(size for size in sizes if size) >= 24  # hidden ones have none
     assert list((watched_run.directory / "inspect").glob("events.out.tfevents.*"))
+    page.close()
+
+
+@pytest.mark.parametrize("width", [400, 1300])
+def test_the_page_shows_the_values_of_the_image_that_is_chosen(watched_run, browser, width):
+    from cnnlab.inspection.inspect import inspect
+    from cnnlab.training.datamodule import DataModule
+
+    page = opened(browser, inspect(watched_run, {"filters": load_lookers()["filters"]}), width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    data = DataModule(watched_run.config["data"])
+    data.setup()
+    network = watched_run.classifier().network
+    for image in (0, 2):
+        page.locator(f"#pictures input[value='{image}']").check(force=True)
+        expected = {name: value for name, _, value in network.walk(data.val.inputs[image : image + 1])}["conv2"][0, 3]
+        grid = page.locator("#conv2 .grid canvas[role=img]").first
+        grid.press("Enter")
+        for _ in range(3):
+            grid.press("PageDown")
+        shown = page.locator("#conv2 .read").first.inner_text()
+        assert shown.startswith("tile 3, row 0, column 0: ")
+        value = float(shown.rpartition(" ")[2].replace("\N{MINUS SIGN}", "-"))
+        reach = max(
+            v.abs().max().item() for n, _, v in network.walk(data.val.inputs[image : image + 1]) if n == "conv2"
+        )
+        assert value == pytest.approx(expected[0, 0].item(), abs=0.006 * reach)
+        for _ in range(3):
+            grid.press("PageUp")
+    page.close()
+
+
+def opened(browser, path, width):
+    """The page, offline; what it asks for or complains of fails the test."""
+    trouble: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.goto(f"file://{path}")
+    page.wait_for_selector("body[data-ready]", timeout=30_000)
+    assert not trouble
+    return page
 
 
 def load_lookers() -> dict:

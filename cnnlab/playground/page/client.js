@@ -1,12 +1,5 @@
 // The page's side of the worker: questions in, promises of answers out.
 
-/** The bytes that the page carries. */
-async function unpack(base64) {
-  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
 /** Start the engine on a described network: {ask(question, content, more), how}. */
 async function startEngine(description, bytes, allowWasm) {
   const code = new Blob([document.getElementById("engine").textContent], { type: "text/javascript" });

@@ -6,9 +6,9 @@ const TILE = 72, GAP = 6, CAPTION = 13, CELL = 16, MANY = 48;
  * A canvas of tiles with its scale.
  *
  * `title` says what is shown; `picked({channel, y, x})` is called when a value is chosen by mouse or keys. Maps are
- * shown some `tile` pixels wide.
+ * shown some `tile` pixels wide. Maps that are marked are crossed out, and `word` says why.
  */
-function makeGrid(title, shape, picked, tile = TILE) {
+function makeGrid(title, shape, picked, tile = TILE, word = "silent") {
   const [channels, height, width] = asMaps(shape), cells = height * width === 1, scale = makeScale();
   const canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": title }), figure = make("figure", { class: "grid" });
   const more = make("button", { type: "button", class: "quiet", onclick: () => ((all = true), more.remove(), paint()) }, `show all ${channels}`);
@@ -44,7 +44,7 @@ function makeGrid(title, shape, picked, tile = TILE) {
     for (let c = 0; c < shown(); c++) {
       const [x, y] = [(c % columns) * stepX, Math.floor(c / columns) * stepY];
       on.drawImage(source, 0, c * height, width, height, x, y, tileWidth, tileHeight);
-      if (!cells && channels > 1) on.fillText(marked.has(c) ? `${c} silent` : c, x, y + tileHeight + 10);
+      if (!cells && channels > 1) on.fillText(marked.has(c) ? `${c} ${word}` : c, x, y + tileHeight + 10);
       if (marked.has(c) && marked.size < channels) cross(on, x, y);
     }
     if (at) frame(on, at.channel, { ...at, height: 1, width: 1 });
@@ -79,7 +79,8 @@ function makeGrid(title, shape, picked, tile = TILE) {
   }
 
   canvas.addEventListener("click", (event) => {
-    const box = canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+    const box = canvas.getBoundingClientRect(), shrunk = parseFloat(canvas.style.width) / box.width;
+    const x = (event.clientX - box.left) * shrunk, y = (event.clientY - box.top) * shrunk;
     const channel = Math.floor(y / stepY) * columns + Math.floor(x / stepX);
     const inX = x % stepX, inY = y % stepY;
     if (channel >= shown() || Math.floor(x / stepX) >= columns || inX >= tileWidth + (cells ? 1 : 0) || inY >= tileHeight + (cells ? 1 : CAPTION)) return;

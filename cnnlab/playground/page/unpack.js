@@ -1,0 +1,8 @@
+// Numbers that a page carries as text.
+
+/** The bytes that the page carries. */
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
