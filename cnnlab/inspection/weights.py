@@ -13,6 +13,7 @@ CELLS = 512  # shown of a vector
 FINEST = 64  # values along an axis of a map; of a larger one, means
 FILTERS, READ = 16, 8  # filters of a layer, and maps that each reads, that are shown
 ROWS, COLUMNS = 64, 256  # of a matrix of weights
+CELL = 14  # pixels that a value of a matrix is wide, at most
 
 SAYS = {
     "activation": "What {layer} gives for the input chosen{each}.",
@@ -77,7 +78,8 @@ def weights_plate(kind: str, weights: Tensor, sees: Sequence[int] | None, images
             title += f"{weights.shape[1]:,}"
         if not aside:
             says = "How much each value that the layer reads adds to each unit: red adds, blue takes away."
-        return Maps(title, says, weights[None, None, :ROWS, :COLUMNS], tile=512, aside=aside)
+        shown = weights[None, None, :ROWS, :COLUMNS]
+        return Maps(title, says, shown, tile=min(512, CELL * shown.shape[3]), aside=aside)
     weights = weights.reshape(*weights.shape[:2], *(1,) * (4 - weights.ndim), *weights.shape[2:])
     count, read = weights.shape[:2]
     title = f"{kind}, a tile for each " + (one if count <= FILTERS else f"of the first {FILTERS} of {count:,} {one}s")
