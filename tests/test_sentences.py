@@ -1,6 +1,7 @@
 """A network for sentences from training to use: checkpoint, predict, evaluate, resume, export, packing, lookers."""
 
 import random
+import re
 import shutil
 
 import pytest
@@ -161,9 +162,18 @@ def test_every_looker_looks_at_sentences(composed, model):
     if model == "sentence_cnn":
         listed = [text for tag, text in texts.items() if tag.startswith("features/w3_conv/")]
         assert len(listed) == 4
-        first = listed[0].split('"')[1].split()
-        assert 1 <= len(first) <= 3
-        assert any(" ".join(first) in " ".join(vocabulary[i] for i in row) for row in ids.tolist())
+        excited = 0
+        for text in listed:  # channel 7: "word1 word2 word3" 0.12, ...
+            channel, found = int(re.match(r"channel (\d+): ", text)[1]), re.findall(r'"([^"]+)" ([\d.]+)', text)
+            assert [float(value) for _, value in found] == sorted((float(v) for _, v in found), reverse=True)
+            for words, value in found:
+                if len(words.split()) == 3:  # the window saw nothing else
+                    alone = classifier.network.example(1)
+                    alone[0, :3] = torch.tensor([vocabulary.index(word) for word in words.split()])
+                    maps = classifier.network.w3_conv(classifier.network.embed(alone))
+                    assert maps[0, channel, 2].item() == pytest.approx(float(value), abs=0.006)
+                    excited += 1
+        assert excited > 8
 
 
 def test_the_scores_of_words_are_what_a_linear_network_adds_up():

@@ -42,7 +42,7 @@ def as_bytes(texts: Sequence[str]) -> Tensor:
 
 def as_texts(inputs: Tensor) -> list[str]:
     """The texts that `as_bytes` has made bytes of."""
-    return [bytes(row).rstrip(b"\0").decode() for row in inputs.cpu().numpy()]
+    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in inputs.cpu().numpy()]
 
 
 def vocabulary(sentences: Iterable[Sequence[str]], min_count: int) -> tuple[str, ...]:

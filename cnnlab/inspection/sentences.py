@@ -81,8 +81,9 @@ def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tens
     for start, line, word, colour in placed:
         box = {"facecolor": colour, "edgecolor": "none", "pad": 2.0} if colour else None
         ink = "white" if colour and sum(colour[:3]) < 1.5 else "black"
-        text = word.replace("$", r"\$")  # which begins a formula
-        axes.text(start, line, text, fontsize=9, family="monospace", bbox=box, color=ink, va="center_baseline")
+        written = axes.text(start, line, word, fontsize=9, family="monospace", bbox=box, color=ink)
+        written.set_verticalalignment("center_baseline")
+        written.set_parse_math(False)  # a dollar is a dollar
     return picture(drawn)
 
 
