@@ -92,7 +92,7 @@ def test_a_film_shows_the_regions_while_they_form(run):
 def test_lookers_for_pictures_are_left_out_in_a_line(run, capsys, browser):
     lookers = OmegaConf.to_container(OmegaConf.load(conf_dir() / "callbacks/inspect.yaml"))
     page = inspect(run, lookers)
-    left = {f"{name} left out: it looks at pictures" for name in ("features", "saliency")}
+    left = {f"{name} left out: it looks at pictures and sentences" for name in ("features", "saliency")}
     assert left <= set(capsys.readouterr().out.splitlines())
     shown = browser.new_page(offline=True)
     shown.goto(f"file://{page}")
@@ -100,7 +100,7 @@ def test_lookers_for_pictures_are_left_out_in_a_line(run, capsys, browser):
         "fc1", "fc2", "head", "mistakes", "decision_regions", "embeddings",
     ]  # fmt: skip
     assert re.search(r"\(-?[\d.]+, -?[\d.]+\) is [AB], not [AB]", shown.locator("#mistakes p").first.inner_text())
-    with pytest.raises(ValueError, match=r"^callbacks.saliency left out: it looks at pictures$"):
+    with pytest.raises(ValueError, match=r"^callbacks.saliency left out: it looks at pictures and sentences$"):
         inspect(run, {"saliency": lookers["saliency"]})
 
 

@@ -71,7 +71,7 @@ def test_a_run_on_volumes_learns_and_is_used(volumes, command, tmp_path):
     assert "examples of data=bars are in no files; give Run.predict a tensor" in done.stdout
     done = command("inspect", f"run={directory}")
     assert done.status == 0
-    assert "saliency left out: it looks at pictures, sentences and points" in done.stdout
+    assert "saliency left out: it looks at pictures and sentences" in done.stdout
 
 
 def test_what_is_for_pictures_is_refused_before_a_volume_is_trained_on(volumes, command, tmp_path):

@@ -8,25 +8,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import Form, find_files
+from cnnlab.data.forms import Config, Form, find_files
 from cnnlab.data.images import middle, read_image, resize
 
 SPLITS = ("train", "val", "test")
+EXAMPLES = {"image_folder": "*.png", "sound_folder": "*.wav"}  # what the files of a source may be called
 
 
-def classes_in(path: str | None, source: str, example: str) -> list[str]:
-    """The class names, sorted: the folders in `path`/train.
-
-    Args:
-        path: the folder that holds train.
-        source: name of the data source, for messages.
-        example: what the files in it are called, such as *.png, for messages.
+def classes_of(config: Config) -> list[str]:
+    """The class names of a data config, sorted: the folders in `path`/train.
 
     Raises:
         ValueError: no path, no train folder, or fewer than two classes in it.
     """
-    if not path:
-        raise ValueError(f"data={source} needs data.path=FOLDER with train/<class>/{example} in it")
+    if not (path := config["path"]):
+        name = config["name"]
+        raise ValueError(f"data={name} needs data.path=FOLDER with train/<class>/{EXAMPLES[name]} in it")
     train = Path(path) / "train"
     if not train.is_dir():
         raise ValueError(f"data.path: there is no folder {train.absolute()}; it holds a folder for each class")

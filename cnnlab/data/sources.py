@@ -3,9 +3,8 @@
 To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAME.yaml`.
 """
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,13 +18,14 @@ from torch import Tensor
 
 from cnnlab.data import folder, points, spoken_digits, text_files, xo
 from cnnlab.data.examples import Examples, Splits
+from cnnlab.data.fetch import fetch, found_or_fetched, lock
 from cnnlab.data.forms import Form
 from cnnlab.data.images import PICTURES
 from cnnlab.data.sound import SOUNDS, read_sound, samples_of
 from cnnlab.data.stream import Files
 from cnnlab.data.text import SENTENCES, as_bytes, groups
 from cnnlab.data.verify import verify_mnist
-from cnnlab.registry import check_options, hint, pick
+from cnnlab.registry import check_options, pick
 
 Config = Mapping[str, Any]
 
@@ -50,16 +50,16 @@ def _mnist(config: Config, name: str) -> Splits:
 
     dataset = getattr(datasets, name)
     raw = Path(config["dir"]) / name / "raw"
-    with _found_or_fetched(config, f"{name}/raw/*-ubyte"):
+    with found_or_fetched(config, f"{name}/raw/*-ubyte"):
         try:
             verify_mnist(raw, name)
         except FileNotFoundError:
-            _fetch(config, name, dataset)
+            fetch(config, name, dataset)
             verify_mnist(raw, name)
         except ValueError:  # altered, or another process is just unpacking them
-            if not _lock(config, name).exists():
+            if not lock(config, name).exists():
                 raise
-            with FileLock(_lock(config, name)):
+            with FileLock(lock(config, name)):
                 verify_mnist(raw, name)
         parts = {
             part: Examples(
@@ -77,43 +77,17 @@ def _cifar(config: Config, name: str) -> Splits:
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
-    with _found_or_fetched(config, dataset.base_folder):
+    with found_or_fetched(config, dataset.base_folder):
         try:
             parts = {train: dataset(config["dir"], train) for train in (True, False)}
         except RuntimeError:  # torchvision's word for "not found or corrupted"
-            _fetch(config, name, dataset)
+            fetch(config, name, dataset)
             parts = {train: dataset(config["dir"], train) for train in (True, False)}
     splits = {
         k: Examples(torch.from_numpy(np.ascontiguousarray(v.data.transpose(0, 3, 1, 2))), torch.tensor(v.targets))
         for k, v in parts.items()
     }
     return Splits(list(parts[True].classes), splits[True], splits[False])
-
-
-def _fetch(config: Config, name: str, dataset: Callable[..., Any]) -> None:
-    """Let torchvision download and check; of several processes one does, the others wait and find the files."""
-    directory = Path(config["dir"])
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(_lock(config, name)):
-        dataset(directory, download=True)
-
-
-def _lock(config: Config, name: str) -> Path:
-    return Path(config["dir"]) / f".{name}.lock"
-
-
-@contextlib.contextmanager
-def _found_or_fetched(config: Config, files: str) -> Iterator[None]:
-    """Say in one line what was missing, where it was looked for, and what needs no network."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(":") or type(error).__name__
-        raise ValueError(
-            f"data={config['name']}: no usable {files} in {Path(config['dir']).absolute()} and no download ({reason}); "
-            "put the official files there, name their folder with data_dir=..., "
-            "or take data=digits or data=xo, which need no network"
-        ) from error
 
 
 # a bit for each image: whether it is test, as train_test_split(test_size=0.2, stratify=labels, random_state=0) drew it
@@ -201,33 +175,17 @@ def _images_facts(config: Config) -> tuple[tuple[int, int, int], int]:
     size = config["resize"]
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"data=image_folder: data.resize must be the height and width all images get, not {size!r}")
-    return (config["channels"], size, size), len(_image_classes(config))
-
-
-def _image_classes(config: Config) -> list[str]:
-    return folder.classes_in(config["path"], "image_folder", "*.png")
-
-
-def _sound_classes(config: Config) -> list[str]:
-    return folder.classes_in(config["path"], "sound_folder", "*.wav")
+    return (config["channels"], size, size), len(folder.classes_of(config))
 
 
 def _spoken_digits(config: Config) -> Splits:
     """The Free Spoken Digit Dataset, without a speaker, who is for test, or split as its authors do."""
-    samples = _spoken_digits_facts(config)[0][1]
-    with _found_or_fetched(config, "spoken-digits/recordings/*.wav"):
+    (_, samples), _ = spoken_digits.facts(config)
+    with found_or_fetched(config, "spoken-digits/recordings/*.wav"):
         place = Path(config["dir"]) / "spoken-digits"
         waveforms, labels, test = spoken_digits.load(place, config["rate"], samples, config["held_out"])
     everything = Examples(waveforms, labels)
     return Splits([str(d) for d in range(10)], everything.part(~test), everything.part(test))
-
-
-def _spoken_digits_facts(config: Config) -> tuple[tuple[int, int], int]:
-    if config["held_out"] is not None and config["held_out"] not in spoken_digits.SPEAKERS:
-        raise ValueError(
-            f"data.held_out={config['held_out']}: no such speaker{hint(config['held_out'], spoken_digits.SPEAKERS)}"
-        )
-    return (1, samples_of(config)), 10
 
 
 def _text(config: Config) -> Splits:
@@ -260,14 +218,14 @@ SOURCES: dict[str, Source] = {
     "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
     "points": Source(_points, points.facts, form=points.POINTS),
     "image_folder": Source(
-        _images, _images_facts, lambda c: folder.fingerprint(c["path"], PICTURES.suffixes), _image_classes
+        _images, _images_facts, lambda c: folder.fingerprint(c["path"], PICTURES.suffixes), folder.classes_of
     ),
-    "spoken_digits": Source(_spoken_digits, _spoken_digits_facts, form=SOUNDS),
+    "spoken_digits": Source(_spoken_digits, spoken_digits.facts, form=SOUNDS),
     "sound_folder": Source(
         lambda c: _folder(c, partial(read_sound, config=c)),
-        lambda c: ((1, samples_of(c)), len(_sound_classes(c))),
+        lambda c: ((1, samples_of(c)), len(folder.classes_of(c))),
         lambda c: folder.fingerprint(c["path"], SOUNDS.suffixes),
-        _sound_classes,
+        folder.classes_of,
         SOUNDS,
     ),
     **dict.fromkeys(text_files.CORPORA, TEXT),

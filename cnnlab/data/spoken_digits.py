@@ -11,7 +11,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from cnnlab.data.forms import Config
+from cnnlab.data.sound import samples_of
 from cnnlab.data.waves import as_waveform, read_wav
+from cnnlab.registry import hint
 
 COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}.zip"
@@ -23,6 +26,17 @@ TESTED = 5  # of these, the first: the official test set
 NAMES = [f"{digit}_{speaker}_{i}.wav" for digit in range(10) for speaker in SPEAKERS for i in range(EACH)]
 LARGEST = 2**20  # bytes of a recording in an archive, at most
 SECONDS = 60  # without an answer, after which a download is given up
+
+
+def facts(config: Config) -> tuple[tuple[int, int], int]:
+    """Shape of a waveform, and the number of classes, of a data config.
+
+    Raises:
+        ValueError: there is no such speaker to be held out, or a rate or length that cannot be.
+    """
+    if (speaker := config["held_out"]) is not None and speaker not in SPEAKERS:
+        raise ValueError(f"data.held_out={speaker}: no such speaker{hint(speaker, SPEAKERS)}")
+    return (1, samples_of(config)), 10
 
 
 def load(folder: Path, rate: int, samples: int, held_out: str | None) -> tuple[Tensor, Tensor, Tensor]:
