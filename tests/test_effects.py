@@ -283,7 +283,8 @@ class Row:
 
 
 def only(looker: str) -> str:
-    others = {"filters", "health", "mistakes", "features", "saliency", "embeddings"} - {looker}
+    every = ("filters", "health", "mistakes", "features", "saliency", "embeddings", "probe", "shifts")
+    others = {*every} - {looker}
     return " ".join(["callbacks=inspect", *(f"callbacks.{other}=null" for other in sorted(others))])
 
 
@@ -459,6 +460,12 @@ EFFECTS: dict[str, Row] = {
     "callbacks.saliency.images": Row("2", of("saliency"), base=only("saliency")),
     "callbacks.embeddings.every_n_epochs": Row("1", of("embeddings"), base=only("embeddings")),
     "callbacks.embeddings.images": Row("9", of("embeddings"), base=only("embeddings")),
+    "callbacks.probe.every_n_epochs": Row("1", of("probe"), base=only("probe")),
+    "callbacks.probe.images": Row("9", of("probe"), base=only("probe")),
+    "callbacks.probe.values": Row("1", of("probe"), base=only("probe")),
+    "callbacks.shifts.every_n_epochs": Row("1", of("shifts"), base=only("shifts")),
+    "callbacks.shifts.images": Row("9", of("shifts"), base=only("shifts")),
+    "callbacks.shifts.pixels": Row("1", of("shifts"), base=only("shifts")),
     # conf/logger/
     "logger.tensorboard.name": Row("board", files, gives="runs/board/events"),
     "logger.tensorboard.version": Row("first", files, gives="runs/first/events"),

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cnnlab.config.targets import target
 from cnnlab.data.images import read_input
-from cnnlab.data.sources import Images
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import panel
 from cnnlab.inspection.look import Look, looked
@@ -44,9 +43,10 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     data = DataModule(run.config["data"])
     data.setup()
     if data.classes != classifier.classes:  # the network was not trained on these data
-        assert data.val is not None
-        labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
-        data.val, data.classes = Images(data.val.images, labels), classifier.classes
+        for part in (data.train, data.val):
+            assert part is not None
+            part.labels = labels_of_run(part.labels, data.classes, classifier.classes, run.config["data"]["name"])
+        data.classes = classifier.classes
     looks = {name: target(options, Look, trusted)().look for name, options in lookers.items() if options is not None}
     if images:
         pictures = read_images(run, files_of(images))

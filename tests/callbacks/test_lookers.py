@@ -19,13 +19,15 @@ from cnnlab.inspection.filters import Filters, panel
 from cnnlab.inspection.health import Health
 from cnnlab.inspection.look import looked
 from cnnlab.inspection.mistakes import Mistakes, mistakes
+from cnnlab.inspection.probe import Probe
 from cnnlab.inspection.saliency import Saliency
+from cnnlab.inspection.shifts import Shifts
 from cnnlab.training.callbacks.graph import drawn
 from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 
-LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
+LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings, Probe, Shifts)
 
 
 class Validation:
@@ -34,7 +36,8 @@ class Validation:
     def __init__(self, shape, classes, count=12):
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-        self.val = Images(images, torch.arange(count) % classes)
+        self.train = self.val = Images(images, torch.arange(count) % classes)
+        self.config = {}
 
 
 def untrained(composed, model, *overrides, classes=10):
