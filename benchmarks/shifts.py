@@ -33,33 +33,28 @@ def main(study: str) -> None:
         run = cnnlab.Run.load(directory)
         variant, classifier, data = run.info["variant"], run.classifier(), DataModule(run.config["data"])
         data.setup()
-        rows, changed, kept = shifts(classifier, some(data.val, 1000).images, PIXELS)
+        rows, changed, kept = shifts(classifier, some(data.val, 500).images, PIXELS)
         share[variant]["inputs that change"].append(changed)
         share[variant]["answers that stay"].append(kept)
         for row in rows:
             changes[variant][row["layer"]].append(row["change"])
-        for row in probes(classifier, some(data.train, 2000), some(data.val, 5000)):
+        for row in probes(classifier, some(data.train, 1000), some(data.val, 2000)):
             accuracies[variant][row["layer"]].append(row["accuracy"])
         for row in robustness(run, "shift"):
             shifted[variant][f"{row['amount']:g}"].append(row["accuracy"])
+    variants = sorted(changes, key=lambda variant: (-len(changes[variant]), variant))  # that with most layers first
     for title, values in {
         f"Moved by {PIXELS} pixels along an axis, % of inputs and of answers": share,
         "Change of each layer, % of the distance between two images": changes,
         "Linear classifier on each layer, validation accuracy, %": accuracies,
         "Test accuracy, %, moved right and down by so many pixels": shifted,
     }.items():
-        print(f"\n{title}\n\n{table(values).markdown()}")
-    draw({v: changes[v] for v in order(changes)}, {v: shifted[v] for v in order(shifted)})
+        print(f"\n{title}\n\n{table(values, variants).markdown()}")
+    draw({v: changes[v] for v in variants}, {v: shifted[v] for v in variants})
 
 
-def order(values: Values) -> list[str]:
-    """The variants, that with most layers first."""
-    return sorted(values, key=lambda variant: (-len(values[variant]), variant))
-
-
-def table(values: Values) -> Table:
+def table(values: Values, variants: list[str]) -> Table:
     """A row for each layer or amount: mean and standard deviation over seeds of every variant."""
-    variants = order(values)
     rows = Table({"": name} for name in values[variants[0]])
     for row in rows:
         for variant in variants:

@@ -1,5 +1,7 @@
 """Distortions do what they say, and a run's accuracy falls under them."""
 
+from math import degrees, sin
+
 import pytest
 import torch
 
@@ -85,6 +87,15 @@ def test_corruptions_of_mnist_c_agree_with_arithmetic(images):
     assert torch.allclose(colours[:, 0] * images[:, 1], colours[:, 1] * images[:, 0], atol=1e-5)
     half = own["scale"](torch.ones(1, 1, 20, 20), 5)[0, 0] > 0.5
     assert half.sum() == 100
+    turned, rotation = own["rotate"](images, 2), DISTORTIONS["rotation"][0]
+    either = [(turned - rotation(images, way * degrees(0.4))).abs().amax((1, 2, 3)) for way in (1, -1)]
+    assert torch.minimum(*either).max() < 1e-4
+    bar = torch.zeros(9, 1, 41, 41)
+    bar[:, :, 10:31, 20] = 1
+    leaning = own["shear"](bar, 2)[:, 0]
+    assert leaning.sum(2).gt(0.1).sum(1).tolist() == [23] * 9  # 21 rows are longer by 1 / cos 0.4
+    columns = (leaning * torch.arange(41.0)).sum(2)[:, 10] / leaning.sum(2)[:, 10]  # ten rows above the centre
+    assert (columns - 20).abs().tolist() == pytest.approx([10 * sin(0.4)] * 9, abs=0.1)
     lines = own["dotted_line"](torch.zeros(9, 1, 28, 28), 1)[:, 0].amax(1)
     assert (lines > 0).int()[0].tolist() == [0, 0, 1, 1] * 6 + [0, 0, 1, 0]
     bare, more = (own["zigzag"](torch.zeros(9, 1, 28, 28), n).sum() for n in (1, 3))

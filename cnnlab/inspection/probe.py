@@ -47,7 +47,8 @@ class Probe(Look):
         rows = probes(classifier, train, val, self.values)
         own = float((classifier.logits(val.images).argmax(1) == val.labels.cpu()).float().mean())
         accuracies = {row["layer"]: row["accuracy"] for row in rows}
-        best = max(list(accuracies)[1:], key=lambda name: accuracies[name])
+        _, *hidden, last = accuracies
+        best = max(hidden or [last], key=lambda name: accuracies[name])
         found = Findings()
         found.texts["probe"] = (
             f"A linear classifier, trained on {show(len(train))} images, is right about {accuracies['input']:.1%} of "
