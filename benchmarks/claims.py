@@ -12,7 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cnnlab
 
 DOCS = Path(__file__).parents[1] / "docs"
-OTHERS = [f"~callbacks.{name}" for name in ("filters", "mistakes", "features", "saliency", "embeddings")]
+OTHERS = [
+    f"~callbacks.{name}" for name in ("filters", "mistakes", "features", "saliency", "embeddings", "probe", "shifts")
+]
 HEALTH = ["callbacks=inspect", *OTHERS, "callbacks.health.every_n_epochs=1", "trainer.log_every_n_steps=10"]
 
 

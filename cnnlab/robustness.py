@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.config.command import command
-from cnnlab.reporting.plots import robustness_plot
+from cnnlab.reporting.plots import distortions_plot, robustness_plot
 from cnnlab.reporting.tables import Table
 from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    from cnnlab.trained.robustness import robustness
+    from cnnlab.trained.robustness import mnist_c, robustness, strips
 
     given = config["run"] if isinstance(config["run"], list) else [config["run"]]
     runs = [Run.load(directory).reading(config["data_dir"]) for directory in given]
@@ -24,11 +24,15 @@ def _task(config: dict[str, Any]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / "robustness.csv").write_text(rows.csv(), encoding="utf-8")
     (output / "robustness.svg").write_text(robustness_plot(rows), encoding="utf-8")
+    if shown := list(strips(runs[0], config["distortions"])):
+        (output / "distortions.svg").write_text(distortions_plot(shown), encoding="utf-8")
     wide = dict[tuple[str, float], dict[str, object]]()
     for row in rows:
         key = (row["distortion"], row["amount"])
         wide.setdefault(key, {"distortion": key[0], "amount": key[1]})[row["run"]] = row["accuracy"]
     print(Table(wide.values()))
+    for name, mean in mnist_c(rows).items():
+        print(f"\nMNIST-C      {mean:.2%} {name}, the mean over its fifteen corruptions at its severities", end="")
     print(f"\nwritten to   {os.path.relpath(output)}")
 
 

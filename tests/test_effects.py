@@ -292,7 +292,18 @@ class Row:
 
 
 def only(looker: str) -> str:
-    others = {"filters", "health", "mistakes", "features", "saliency", "embeddings", "decision_regions"} - {looker}
+    every = (
+        "filters",
+        "health",
+        "mistakes",
+        "features",
+        "saliency",
+        "embeddings",
+        "decision_regions",
+        "probe",
+        "shifts",
+    )
+    others = {*every} - {looker}
     return " ".join(["callbacks=inspect", *(f"callbacks.{other}=null" for other in sorted(others))])
 
 
@@ -495,6 +506,12 @@ EFFECTS: dict[str, Row] = {
     "callbacks.embeddings.images": Row("9", of("embeddings"), base=only("embeddings")),
     "callbacks.decision_regions.every_n_epochs": Row("1", of("decision_regions"), base=REGIONS, data=POINTS),
     "callbacks.decision_regions.resolution": Row("9", of("decision_regions"), base=REGIONS, data=POINTS),
+    "callbacks.probe.every_n_epochs": Row("1", of("probe"), base=only("probe")),
+    "callbacks.probe.images": Row("9", of("probe"), base=only("probe")),
+    "callbacks.probe.values": Row("1", of("probe"), base=only("probe")),
+    "callbacks.shifts.every_n_epochs": Row("1", of("shifts"), base=only("shifts")),
+    "callbacks.shifts.images": Row("9", of("shifts"), base=only("shifts")),
+    "callbacks.shifts.pixels": Row("1", of("shifts"), base=only("shifts")),
     # conf/logger/
     "logger.tensorboard.name": Row("board", files, gives="runs/board/events"),
     "logger.tensorboard.version": Row("first", files, gives="runs/first/events"),

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
-from cnnlab.data.examples import Examples
 from cnnlab.data.load import form
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import dead_maps, panel
@@ -44,9 +43,10 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     data = DataModule(run.config["data"])
     data.setup()
     if data.classes != classifier.classes:  # the network was not trained on these data
-        assert data.val is not None
-        labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
-        data.val, data.classes = Examples(data.val.inputs, labels), classifier.classes
+        for part in (data.train, data.val):
+            assert part is not None
+            part.labels = labels_of_run(part.labels, data.classes, classifier.classes, run.config["data"]["name"])
+        data.classes = classifier.classes
     made = {name: target(options, Look, trusted)() for name, options in lookers.items() if options is not None}
     looks: dict[str, Callable[[Any, Any], Findings]] = {
         name: looker.look for name, looker in fitting(made, classifier.facts).items()

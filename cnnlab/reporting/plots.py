@@ -1,14 +1,18 @@
-"""Plots of robustness, of lesions and of functions, as SVG text."""
+"""Plots of robustness, of distortions, of lesions and of functions, as SVG text."""
 
 import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+
+ENLARGED = 2  # pixels in a picture for one of an image, or a browser blurs it
 
 
 Curve = tuple[list[float], list[float], list[float]]  # places, values there, derivatives there
@@ -51,7 +55,7 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
                 (row["amount"], 100 * row["accuracy"]) for row in rows if (row["distortion"], row["run"]) == (name, run)
             ]
             axes.plot(*zip(*points, strict=True), marker=".", label=run)
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_title(_title(name), fontsize=10)
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -60,6 +64,41 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
     return _svg(figure, "robustness")
+
+
+class Strip(NamedTuple):
+    """An image under a distortion by each of some amounts; images are (H, W, 1 or 3) from 0 to 1."""
+
+    name: str
+    amounts: Sequence[float]
+    images: "Sequence[NDArray[np.float32]]"
+
+
+def distortions_plot(strips: Sequence[Strip]) -> str:
+    """Show an image under each distortion, a row for each, by amount."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    columns = min(2, len(strips))
+    lines = -(-len(strips) // columns)
+    most = max(len(strip.amounts) for strip in strips)
+    height, width = strips[0].images[0].shape[:2]
+    figure = Figure((0.6 * most * columns * width / height, 0.95 * lines), layout="constrained")
+    for place, strip in enumerate(strips):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        framed = [np.pad(image, ((0, 0), (1, 1), (0, 0)), constant_values=1) for image in strip.images]
+        row = np.concatenate(framed, 1).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+        wide = width + 2
+        axes.imshow(
+            row.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="none", extent=(0, wide * len(framed), height, 0)
+        )
+        axes.set_xlim(0, wide * most)
+        axes.set_xticks([wide * (at + 0.5) for at in range(len(framed))], [f"{a:g}" for a in strip.amounts], fontsize=8)
+        axes.set_yticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(_title(strip.name), fontsize=9, loc="left")
+    return _svg(figure, "distortions")
 
 
 def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -103,6 +142,10 @@ def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return _svg(figure, "single-blocks")
+
+
+def _title(distortion: str) -> str:
+    return distortion.replace("mnist_c/", "MNIST-C: ").replace("_", " ")
 
 
 def _figure(width: float, height: float) -> "tuple[object, Axes]":

@@ -1,15 +1,19 @@
 """Distortions of whole batches of images, each by an amount: what a network is asked to bear.
 
 A distortion is a function of images (N, C, H, W), floats from 0 to 1, and an amount. To add one, add a function to
-DISTORTIONS with the amounts it is tried at; the first is none at all.
+DISTORTIONS with the amounts it is tried at; the first is none at all. What is drawn is the same at every call.
 """
 
 from collections.abc import Callable, Sequence
+from math import pi
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
+
+from cnnlab.trained.mnist_c import MNIST_C
+from cnnlab.trained.pixels import smooth
 
 Distort = Callable[[Tensor, float], Tensor]
 
@@ -30,6 +34,32 @@ def scale(images: Tensor, factor: float) -> Tensor:
     """Scale by a factor about the centre."""
     scaled: Tensor = T.affine(images, 0.0, [0, 0], factor, [0.0], T.InterpolationMode.BILINEAR)
     return scaled
+
+
+def perspective(images: Tensor, share: float) -> Tensor:
+    """Tilt the upper edge away: it shrinks by a share, and its corners move in by half of that along both axes."""
+    height, width = images.shape[2:]
+    right, bottom, inward = width - 1, height - 1, share / 2
+    corners = [[0, 0], [right, 0], [right, bottom], [0, bottom]]
+    seen = [[inward * right, inward * bottom], [(1 - inward) * right, inward * bottom], *corners[2:]]
+    tilted: Tensor = T.perspective(images, corners, seen, T.InterpolationMode.BILINEAR) if share else images
+    return tilted
+
+
+def elastic(images: Tensor, pixels: float) -> Tensor:
+    """Move neighbours together by random amounts of this standard deviation along each axis (Simard et al. 2003).
+
+    The amounts are smoothed by a Gaussian of 4 pixels; Simard's own strength, 34 of these, is 1.4.
+    """
+    generator = torch.Generator(images.device).manual_seed(0)
+    height, width = images.shape[2:]
+    margin = 16  # beyond which the Gaussian does not reach
+    canvas = (len(images), 2, height + 2 * margin, width + 2 * margin)
+    drawn = smooth(torch.rand(canvas, generator=generator, device=images.device) * 2 - 1, 4)
+    moved = drawn[..., margin:-margin, margin:-margin] * (pixels * 3**0.5 * 8 * pi**0.5)  # 1 over its deviation
+    moved = moved * torch.tensor([2 / width, 2 / height], device=images.device).view(2, 1, 1)
+    still = F.affine_grid(torch.eye(2, 3, device=images.device)[None], [1, 1, height, width], align_corners=False)
+    return F.grid_sample(images, still + moved.permute(0, 2, 3, 1), align_corners=False) if pixels else images
 
 
 def brightness(images: Tensor, added: float) -> Tensor:
@@ -67,9 +97,12 @@ DISTORTIONS: dict[str, tuple[Distort, Sequence[float]]] = {
     "shift": (shift, (0, 1, 2, 3, 4, 5, 6)),
     "rotation": (rotation, (0, 10, 20, 30, 40, 50, 60)),
     "scale": (scale, (1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4)),
+    "perspective": (perspective, (0, 0.1, 0.2, 0.3, 0.4, 0.5)),
+    "elastic": (elastic, (0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)),
     "brightness": (brightness, (0, -0.6, -0.4, -0.2, 0.2, 0.4, 0.6)),
     "contrast": (contrast, (1.0, 0.1, 0.2, 0.4, 0.7, 1.5, 2.0)),
     "noise": (noise, (0, 0.1, 0.2, 0.3, 0.4, 0.5)),
     "blur": (blur, (0, 0.5, 1.0, 1.5, 2.0, 2.5)),
     "line_weight": (line_weight, (0, -2, -1, 1, 2, 3, 4)),
+    **{f"mnist_c/{name}": (corrupt, range(6)) for name, (corrupt, _) in MNIST_C.items()},
 }

@@ -23,13 +23,15 @@ from cnnlab.inspection.look import looked
 from cnnlab.inspection.mistakes import Mistakes, mistakes
 from cnnlab.inspection.page import Page
 from cnnlab.inspection.plates import Inputs
+from cnnlab.inspection.probe import Probe
 from cnnlab.inspection.saliency import Saliency
+from cnnlab.inspection.shifts import Shifts
 from cnnlab.training.callbacks.graph import drawn
 from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
 
-LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings)
+LOOKERS = (Filters, Health, Mistakes, Features, Saliency, Embeddings, Probe, Shifts)
 
 
 class Validation:
@@ -38,7 +40,8 @@ class Validation:
     def __init__(self, shape, classes, count=12):
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-        self.val = Examples(images, torch.arange(count) % classes)
+        self.train = self.val = Examples(images, torch.arange(count) % classes)
+        self.config = {"name": "mnist"}
 
 
 def untrained(composed, model, *overrides, classes=10):

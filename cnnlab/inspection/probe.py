@@ -1,0 +1,131 @@
+"""How well a linear classifier could read the classes from each layer."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cnnlab.data.examples import Examples
+from cnnlab.data.forms import Facts
+from cnnlab.data.stream import Files
+from cnnlab.inspection.bars import bars
+from cnnlab.inspection.look import Findings, Look, layers_of
+from cnnlab.models.hooks import watch
+from cnnlab.reporting.tables import Table, show
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
+
+DECAY = 0.01  # of the weights of a linear classifier, whose inputs have a standard deviation of 1
+STEPS = 50  # of L-BFGS, at most
+FLAT = 1e-4  # a gradient at which they end
+ROOM = 2**26  # numbers that stand in memory at once, of as many layers as fit
+
+
+class Probe(Look):
+    """Train a linear classifier on the values of each layer, and test it (Alain & Bengio 2016, arXiv:1610.01644).
+
+    It is multinomial logistic regression on training images, scored on validation images: how far the classes have
+    come apart, layer by layer. The network stays as it is.
+
+    Args:
+        images: number of training images, and of validation images, drawn at random.
+        values: largest number of a layer's values that are read; of more so many are drawn at random.
+    """
+
+    needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 1000, values: int = 1024) -> None:
+        super().__init__(every_n_epochs, images=images, values=values)
+        self.images, self.values = images, values
+
+    def misfit(self, facts: Facts) -> str | None:
+        """Look at inputs that are quantities."""
+        return "inputs that are no words" if facts.vocabulary else None
+
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
+        """The accuracies as bars and scalars, and a sentence."""
+        assert data.train is not None
+        assert data.val is not None
+        train, val = some(data.train, self.images), some(data.val, self.images)
+        rows = probes(classifier, train, val, self.values)
+        own = float((classifier.logits(val.inputs).argmax(1) == val.labels.cpu()).float().mean())
+        accuracies = {row["layer"]: row["accuracy"] for row in rows}
+        _, *hidden, last = accuracies
+        best = max(hidden or [last], key=lambda name: accuracies[name])
+        found = Findings()
+        found.texts["probe"] = (
+            f"A linear classifier, trained on {show(len(train))} images, is right about {accuracies['input']:.1%} of "
+            f"{show(len(val))} validation images from the inputs alone, and about {accuracies[best]:.1%} from {best}, "
+            f"the best layer to read the classes from; the network itself about {own:.1%}."
+        )
+        found.scalars = {f"probe/{name}": accuracy for name, accuracy in accuracies.items()}
+        label = "validation accuracy of a linear classifier, %"
+        found.pictures["probe/accuracies"] = bars(accuracies, label, ("the network", own))
+        return found
+
+
+def some(data: Examples | Files, count: int) -> Examples:
+    """So many images of a set, or all, drawn at random but always the same."""
+    chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
+    part = data.part(chosen.to(data.labels.device))
+    return part if isinstance(part, Examples) else Examples(part.load(), part.labels)
+
+
+def probes(classifier: Classifier, train: Examples, val: Examples, most: int = 1024) -> Table:
+    """A row for each layer, `input` first: `layer`, `values`, `accuracy` of a linear classifier on `val`.
+
+    Args:
+        classifier: in evaluation mode.
+        train, val: images that it is fitted to and scored on.
+        most: values of a layer that are taken, at random where there are more.
+    """
+    device, classes = classifier.device, len(classifier.classes)
+    labels, truth = train.labels.to(device), val.labels.to(device)
+    rows, names = Table(), ["input", *layers_of(classifier)]
+    together = max(1, ROOM // (most * (len(train) + len(val))))
+    for start in range(0, len(names), together):
+        those = names[start : start + together]
+        seen, new = (values_of(classifier, those, part.inputs, most) for part in (train, val))
+        for name in those:
+            mean, std = seen[name].mean(0), seen[name].std(0)
+            std = torch.where(std > 1e-6 * std.max(), std, 1)
+            weight, bias = fitted((seen[name] - mean) / std, labels, classes)
+            hits = F.linear((new[name] - mean) / std, weight, bias).argmax(1) == truth
+            count = classifier.network.shapes[name]
+            rows.append({"layer": name, "values": torch.Size(count).numel(), "accuracy": float(hits.float().mean())})
+    return rows
+
+
+def values_of(classifier: Classifier, names: Sequence[str], images: Tensor, most: int) -> dict[str, Tensor]:
+    """What layers give for images (N, C, H, W), (N, values) for each, or (N, most) drawn from these."""
+    found = defaultdict[str, list[Tensor]](list)
+    places = {
+        name: torch.randperm(torch.Size(shape).numel(), generator=torch.Generator().manual_seed(0))[:most].sort().values
+        for name, shape in classifier.network.shapes.items()
+        if name in names
+    }
+
+    def keep(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found[name].append(output.flatten(1)[:, places[name].to(output.device)].float())
+
+    with watch({name: classifier.network.get_submodule(name) for name in names}, keep):
+        classifier.walk(images)
+    return {name: torch.cat(found[name]) for name in names}
+
+
+def fitted(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights (classes, values) and biases of multinomial logistic regression with weight decay, by L-BFGS from 0."""
+    weight, bias = inputs.new_zeros(classes, inputs.shape[1]), inputs.new_zeros(classes)
+    both = [weight.requires_grad_(), bias.requires_grad_()]
+    search = torch.optim.LBFGS(both, max_iter=STEPS, tolerance_grad=FLAT, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        value = F.cross_entropy(F.linear(inputs, weight, bias), labels) + DECAY / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    search.step(loss)
+    return weight.detach(), bias.detach()

@@ -1,0 +1,85 @@
+"""Move and smooth whole batches of images (N, C, H, W), each image by amounts of its own."""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def uniform(images: Tensor, generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Draw one number for each image, (N, 1, 1, 1)."""
+    drawn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+    return low + (high - low) * drawn
+
+
+def sign(images: Tensor, generator: Generator) -> Tensor:
+    """Draw -1 or 1 for each image, (N, 1, 1, 1)."""
+    return (uniform(images, generator) < 0.5) * 2.0 - 1
+
+
+def smooth(images: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian of a standard deviation in pixels, cut off at four of them; edges are repeated outwards."""
+    radius = int(4 * sigma + 0.5)
+    kernel = torch.exp(-((torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2) / 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
+    maps = images.flatten(0, 1).unsqueeze(1)
+    maps = F.conv2d(F.pad(maps, (0, 0, radius, radius), mode="replicate"), kernel)
+    maps = F.conv2d(F.pad(maps, (radius, radius, 0, 0), mode="replicate"), kernel.transpose(2, 3))
+    return maps.view_as(images)
+
+
+def fetch(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Give each pixel the values of the one that lies so many pixels further down and right; edges are repeated.
+
+    Args:
+        images: (N, C, H, W).
+        down, right: whole numbers, which broadcast to (N, 1, H, W).
+    """
+    height, width = images.shape[2:]
+    rows = (torch.arange(height, device=images.device).view(-1, 1) + down.long()).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + right.long()).clamp(0, width - 1)
+    index = (rows * width + columns).expand(len(images), 1, height, width)
+    return images.flatten(2).gather(2, index.flatten(2).expand(-1, images.shape[1], -1)).view_as(images)
+
+
+def swapped(images: Tensor, reach: int, generator: Generator) -> Tensor:
+    """Swap every second pixel, by chance, with one nearby, one after the other from the lower right to the upper left.
+
+    Args:
+        images: (N, C, H, W).
+        reach: how far up or left the other may lie; down or right it is one less.
+        generator: what chance is drawn from.
+
+    Pixels too near to the edges to reach so far begin no swap. Those that cannot meet are swapped at once.
+    """
+    count, _, height, width = images.shape
+    device, places = images.device, (count, height, width)
+    own = torch.arange(height * width, device=device).view(height, width)
+    down, right = (torch.randint(-reach, reach, places, generator=generator, device=device) for _ in range(2))
+    begins = torch.rand(places, generator=generator, device=device) < 0.5
+    other = (own + begins * (down * width + right)).flatten(1)
+    inside = own[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1].flatten()
+    # a pixel's turn comes after that of all to its right, and of all below that share one with it
+    turn = 2 * reach * (height - inside // width) + width - inside % width
+    values = images.flatten(2).clone()
+    for here in inside[turn.argsort()].split(turn.bincount()[turn.unique()].tolist()):
+        there = other[:, None, here].expand(-1, values.shape[1], -1)
+        mine, its = values[:, :, here], values.gather(2, there)
+        values.scatter_(2, there, mine)
+        values[:, :, here] = its
+    return values.view_as(images)
+
+
+def warp(images: Tensor, across: tuple[Tensor, Tensor, Tensor], down: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Give each pixel at (x, y) from the centre what lies at (a x + b y + c, d x + e y + f); outside is black.
+
+    Args:
+        images: (N, C, H, W).
+        across: a, b and c, (N, 1, 1, 1) each; c is in pixels.
+        down: d, e and f alike.
+    """
+    height, width = images.shape[2:]
+    (a, b, c), (d, e, f) = across, down
+    rows = [a, b * height / width, 2 * c / width, d * width / height, e, 2 * f / height]
+    theta = torch.cat(torch.broadcast_tensors(*rows), 1).reshape(-1, 2, 3)
+    grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
