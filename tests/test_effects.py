@@ -579,7 +579,7 @@ ELSEWHERE = {
     **dict.fromkeys(("play model", "play init_from"), "playground/test_play.py::test_given_weights_without_pictures"),
     **dict.fromkeys(("play lesson", "play output_dir"), "playground/test_lessons.py::test_lessons_by_command"),
     **dict.fromkeys(("play picture", "play kernel"), "playground/test_lessons.py::test_a_picture_through_a_kernel"),
-    "predict text": "test_sentences.py::test_it_answers_without_its_training_file",
+    "predict text": "test_sentence_runs.py::test_it_answers_without_its_training_file",
     "predict data_dir": "test_given.py::test_data_of_other_channels_or_classes_are_refused",
     "robustness data_dir": "test_evaluate.py::test_a_runs_data_may_lie_elsewhere_than_they_did",
     # a table needs no data files; the key is there because every command that takes data= has it

@@ -131,14 +131,14 @@ def test_a_runs_accuracy_without_distortion_is_its_test_accuracy_and_falls(digit
     assert accuracy["shift", 6] < accuracy["shift", 0] - 0.2
     with pytest.raises(ValueError, match='did you mean "noise"'):
         robustness(digits_run, ["noise_"])
-    with pytest.raises(ValueError, match='unknown distortion "rain/'):
+    with pytest.raises(ValueError, match='unknown distortion of images "rain/'):
         robustness(digits_run, "rain/*")
 
 
-def test_globs_choose_distortions_and_the_mean_of_mnist_c_takes_its_own_severities():
-    assert chosen("mnist_c/*") == [f"mnist_c/{name}" for name in MNIST_C]
-    assert chosen(["blur", "s*", "blur"]) == ["shift", "scale", "blur"]
-    assert chosen(None) == list(DISTORTIONS)
+def test_globs_choose_distortions_and_the_mean_of_mnist_c_takes_its_own_severities(digits_run):
+    assert chosen(digits_run, "mnist_c/*") == [f"mnist_c/{name}" for name in MNIST_C]
+    assert chosen(digits_run, ["blur", "s*", "blur"]) == ["shift", "scale", "blur"]
+    assert chosen(digits_run, None) == list(DISTORTIONS)
     rows = Table(
         {"run": "r", "distortion": f"mnist_c/{name}", "amount": severity, "accuracy": 0.5 if severity == own else 1.0}
         for name, (_, own) in MNIST_C.items()

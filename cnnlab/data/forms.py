@@ -40,7 +40,7 @@ class Form:
     to_input: Callable[[Tensor, Facts, Config], Tensor]  # loaded examples (N, ...) as a network takes them
     read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (n, ...); OSError or ValueError
     # by the name of the axis, where its places mean quantities, in what a network takes
-    scales: Callable[[Facts, Config], dict[str, Scale]] = lambda facts, config: {}
+    scales: Callable[[Facts, Config], dict[str, Scale]] | None = None
     read_by: tuple[str, ...] = ()  # keys of the data config that decide how files of any dataset are loaded
 
 

@@ -25,6 +25,9 @@ TITLES = {
     "mistakes": "What the network gets wrong",
     "saliency": "Where the answer comes from",
     "embeddings": "How it arranges the images",
+    "probe": "How well a linear classifier reads each layer",
+    "shifts": "What a shift changes",
+    "decision_regions": "What it answers where",
 }
 
 

@@ -47,8 +47,10 @@ def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
 def scales_of(data: DataModule) -> tuple[Scale | None, Scale | None]:
     """What the rows and the columns of a network's inputs mean."""
     its = form(data.config)
+    if its.scales is None:
+        return None, None
     found = its.scales(facts(data.config), data.config)
-    row, column = ("", "", *its.axes)[-2:]
+    row, column = its.axes[-2:]
     return found.get(row), found.get(column)
 
 

@@ -17,7 +17,7 @@ from cnnlab.reporting.axis import placed_ticks
 from cnnlab.reporting.steps import Announce
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
-from cnnlab.trained.load import labels_of_run, refuse_other_than_pictures
+from cnnlab.trained.load import labels_of_run
 from cnnlab.trained.silence import validation_means
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -40,7 +40,6 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     """
     name, data = run.config["model"]["name"], run.config["data"]
     classifier = load_trained(run)
-    refuse_other_than_pictures(classifier, run, "play draws")
     operations(classifier.network)  # refused before validation images are looked at
     step("means of the layers")
     shown, names, means = Examples(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
@@ -75,7 +74,7 @@ def noun(its: Form) -> str:
 def axes(run: Record, classifier: Classifier) -> list[dict[str, Any] | None]:
     """Say of rows and columns what they mean: its name, and where ticks stand, as shares of the side, with labels."""
     its, sides = form(run.config["data"]), classifier.facts.shape[-2:]
-    scales = its.scales(classifier.facts, run.config["data"])
+    scales = its.scales(classifier.facts, run.config["data"]) if its.scales else {}
     found: list[dict[str, Any] | None] = []
     for name, side in zip(its.axes[-2:], sides, strict=True):
         if (scale := scales.get(name)) is None:

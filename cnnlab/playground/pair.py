@@ -10,7 +10,6 @@ from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import Announce
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
-from cnnlab.trained.load import refuse_other_than_pictures
 from cnnlab.trained.silence import validation_means
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
@@ -25,7 +24,6 @@ def pair(run: Record, beside: Record, pictures: int, step: Announce) -> tuple[di
         ValueError: as `content`; or they differ in inputs, in classes or in how pictures are prepared.
     """
     (one, other) = load_trained(run), load_trained(beside)
-    refuse_other_than_pictures(one, run, "play draws")
     _refuse_unlike(run, one, beside, other)
     operations(other.network)  # refused before the first is looked at
     described, store = content(run, pictures, step)

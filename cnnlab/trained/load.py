@@ -57,22 +57,6 @@ def load_test(
     return classifier.to(best_device()), inputs, labels
 
 
-def refuse_other_than_pictures(classifier: Classifier, run: Record, does: str) -> None:
-    """Refuse what is for pictures, and for whatever else has channels and two axes.
-
-    Args:
-        classifier: of the run.
-        run: which was trained on something else, perhaps.
-        does: the command and what it does to pictures.
-
-    Raises:
-        ValueError: names the run and what it was trained on.
-    """
-    if len(classifier.facts.shape) != 3:
-        its = form(run.config["data"])
-        raise ValueError(f"{does} pictures, and {run.directory} was trained on {its.name}s")
-
-
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
     """Labels renumbered as the run numbers its classes, by name.
 

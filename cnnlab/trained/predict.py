@@ -139,7 +139,7 @@ def files_of(images: Any, data: Mapping[str, Any]) -> list[Path]:
     files: list[Path] = []
     its = form(data)
     if not its.suffixes:
-        raise ValueError(f"images={images}: a {its.name} is read from no file; give Run.predict a tensor of them")
+        raise ValueError(f"images={images}: examples of data={data['name']} are in no files; give Run.predict a tensor")
     several = isinstance(images, Iterable) and not isinstance(images, str)
     for given in images if several else [images]:
         if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one

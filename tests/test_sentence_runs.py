@@ -12,7 +12,7 @@ import cnnlab
 from cnnlab import Run
 from cnnlab.config.targets import target
 from cnnlab.data.examples import Examples
-from cnnlab.inspection.look import Look, looked
+from cnnlab.inspection.look import Look, fitting, looked
 from cnnlab.inspection.sentences import word_scores
 from cnnlab.models.network import Network
 from cnnlab.packing.stacked import Stacked, structure
@@ -81,11 +81,11 @@ def test_it_answers_without_its_training_file(run, tmp_path, command):
 def test_text_is_for_runs_on_sentences(digits_run, run, command):
     with pytest.raises(ValueError, match=r"^text=.*was trained on images; give images="):
         digits_run.predict(text="four")
-    for name, does in (("play", "play draws pictures"), ("robustness", "robustness distorts pictures")):
+    for name, does in (("play", "play shows pictures"), ("robustness", "pictures and sounds can be distorted")):
         done = command(name, f"run={run.directory}")
         assert done.status == 1
         assert does in done.stderr
-        assert "was trained on sentences" in done.stderr
+        assert "sentences" in done.stderr
         assert done.stderr.count("\n") == 1
     assert "images=... has to be given, or text=" in command("predict", f"run={run.directory}").stderr
 
@@ -149,10 +149,12 @@ def test_every_looker_looks_at_sentences(composed, model):
 
     class Data:
         val = Examples(ids, torch.arange(12) % classes)
+        config = composed("data=trec")["data"]
 
     texts, pictures = {}, {}
-    for name, options in composed("callbacks=inspect")["callbacks"].items():
-        found = looked(target(options, Look)().look, classifier, Data())
+    made = {name: target(options, Look)() for name, options in composed("callbacks=inspect")["callbacks"].items()}
+    for name, looker in fitting(made, classifier.facts).items():
+        found = looked(looker.look, classifier, Data())
         assert found.pictures or found.texts or found.histograms or (name, model) == ("features", "bag_of_words")
         texts |= found.texts
         pictures |= found.pictures
