@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 import cnnlab
 from cnnlab.inspection.regions import draw_regions
@@ -36,12 +37,12 @@ def draw(problems: dict[str, dict[int, list[cnnlab.Run]]]) -> Figure:
     columns = max(map(len, problems.values()))
     figure = Figure((2.1 * columns + 0.6, 2.2 * len(problems) + 0.2), layout="constrained")
     axes = figure.subplots(len(problems), columns, squeeze=False)
-    for row, (kind, by_layers) in zip(axes, problems.items(), strict=True):
+    for index, (row, (kind, by_layers)) in enumerate(zip(axes, problems.items(), strict=True)):
         for place, (hidden, runs) in zip(row, by_layers.items(), strict=True):
             panel(place, min(runs, key=lambda run: run.info["seed"]))
             accuracy = mean([run.metrics["test/acc"] for run in runs])
             layers = ("no hidden layer", "one hidden layer", "two hidden layers")[hidden]
-            place.set_title((f"{layers}\n" if row is axes[0] else "") + f"{100 * accuracy:.1f} %", fontsize=9)
+            place.set_title((f"{layers}\n" if index == 0 else "") + f"{100 * accuracy:.1f} %", fontsize=9)
         row[0].set_ylabel(kind.replace("_", " "), fontsize=10)
     return figure
 
@@ -66,6 +67,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DOCS / "regions.png")
     args = parser.parse_args()
     draw(table(args.study)).savefig(args.output, dpi=100)
+    with Image.open(args.output) as picture:  # a palette is enough, and a third of the size
+        few = picture.convert("RGB").quantize(128)
+    few.save(args.output, optimize=True)
     print(args.output)
 
 
