@@ -111,7 +111,7 @@ def loss_of_test(seen: Seen) -> float:
     return seen.run.metrics["test/loss"]
 
 
-def tested(seen: Seen) -> bool:
+def has_test(seen: Seen) -> bool:
     return "test/acc" in seen.run.metrics
 
 
@@ -393,7 +393,7 @@ EFFECTS: dict[str, Row] = {
     "data.channels": Row("1", shape, data=PICTURES, gives=r"^\(1, "),
     "data.stream": Row("1", source, data=PICTURES, gives="Files"),
     "data.val": Row("sentences/other.tsv", sizes, base=BAG, data=TEXT, gives=r"^\(16, 4\)$"),
-    "data.test": Row("sentences/other.tsv", tested, base=BAG, data=TEXT, gives="True"),
+    "data.test": Row("sentences/other.tsv", has_test, base=BAG, data=TEXT, gives="True"),
     "data.length": Row("3", shape, base=BAG, data=TEXT, gives=r"^\(3,\)$"),
     "data.min_count": Row("3", weights, base=BAG, data=TEXT),
     "data.lower": Row("false", weights, base=BAG, data=TEXT),
