@@ -1,14 +1,16 @@
 """A bar for each layer of a network, with its figure."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from cnnlab.inspection.pictures import figure
 
-from cnnlab.inspection.pictures import figure, picture
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def bars(shares: Mapping[str, float], label: str, whole: tuple[str, float] | None = None) -> Tensor:
-    """Horizontal bars in percent, the first at the top, as a picture.
+def bars(shares: Mapping[str, float], label: str, whole: tuple[str, float] | None = None) -> "Figure":
+    """Draw horizontal bars in percent, the first at the top.
 
     Args:
         shares: by name, 1 is 100 %.
@@ -31,4 +33,4 @@ def bars(shares: Mapping[str, float], label: str, whole: tuple[str, float] | Non
     axes.set_xlabel(label, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    return picture(drawn)
+    return drawn

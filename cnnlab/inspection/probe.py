@@ -12,6 +12,8 @@ from cnnlab.data.forms import Facts
 from cnnlab.data.stream import Files
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
+from cnnlab.inspection.pictures import picture
+from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
@@ -21,6 +23,12 @@ DECAY = 0.01  # of the weights of a linear classifier, whose inputs have a stand
 STEPS = 50  # of L-BFGS, at most
 FLAT = 1e-4  # a gradient at which they end
 ROOM = 2**26  # numbers that stand in memory at once, of as many layers as fit
+
+
+SAYS = (
+    "A bar for each layer: how often a linear classifier is right that is trained on what the layer gives. The longer "
+    "the bars grow on the way to the answer, the further the classes have come apart."
+)
 
 
 class Probe(Look):
@@ -62,7 +70,10 @@ class Probe(Look):
         )
         found.scalars = {f"probe/{name}": accuracy for name, accuracy in accuracies.items()}
         label = "validation accuracy of a linear classifier, %"
-        found.pictures["probe/accuracies"] = bars(accuracies, label, ("the network", own))
+        drawn = bars(accuracies, label, ("the network", own))
+        found.pictures["probe/accuracies"] = picture(drawn)
+        found.plates["probe/accuracies"] = Drawing("Linear classifiers of each layer", SAYS, drawn)
+        found.notes = dict.fromkeys(found.scalars, "")  # the bars say it
         return found
 
 

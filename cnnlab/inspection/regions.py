@@ -10,6 +10,7 @@ from torch import Tensor
 from cnnlab.data.forms import Facts
 from cnnlab.inspection.look import Findings, Look
 from cnnlab.inspection.pictures import figure, picture, tiles
+from cnnlab.inspection.plates import Drawing, Maps
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
@@ -23,6 +24,12 @@ UNITS = 32  # of a layer, shown at most
 SIDE = 64  # values along each side of a unit's picture
 BATCH = 10_000
 TAG = "decision_regions"
+
+
+SAYS = (
+    "A place has the colour of the class that the network answers there, the paler the less sure it is. The dots are "
+    "validation points in the colour of their class; one that is answered wrongly is a cross."
+)
 
 
 class DecisionRegions(Look):
@@ -57,6 +64,10 @@ class DecisionRegions(Look):
         found = Findings({f"{TAG}/regions": picture(drawn)}, {f"{TAG}/wrong": wrong / len(points)})
         for name, maps in unit_maps(classifier, places(points, SIDE)).items():
             found.pictures[f"{TAG}/units of {name}"] = tiles(maps[:UNITS], columns=8, each=True)
+            says = f"What each unit of {name} gives in the same square: red above 0, blue below."
+            found.plates[f"{TAG}/units of {name}"] = Maps(f"units of {name}", says, maps[:UNITS, 0][None])
+        found.plates[f"{TAG}/regions"] = Drawing("Decision regions", SAYS, drawn)
+        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
         return found
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

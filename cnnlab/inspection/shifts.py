@@ -9,12 +9,20 @@ from cnnlab.data.forms import Facts
 from cnnlab.data.images import permute_pixels
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
+from cnnlab.inspection.pictures import picture
+from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 PART = 50  # images that go through the network at once, with all that they are moved to
+
+
+SAYS = (
+    "A bar for each layer: how far its values move when the image does, as a share of how far they are from those of "
+    "another image. At 0 the layer does not notice; at 100 % it might as well be another image."
+)
 
 
 class Shifts(Look):
@@ -57,7 +65,10 @@ class Shifts(Look):
         )
         found.scalars = {f"shifts/{name}": change for name, change in changes.items()}
         found.scalars |= {"shifts/inputs that change": changed, "shifts/answers that stay": kept}
-        found.pictures["shifts/changes"] = bars(changes, f"change by {pixels}, % of the distance between two images")
+        drawn = bars(changes, f"change by {pixels}, % of the distance between two images")
+        found.pictures["shifts/changes"] = picture(drawn)
+        found.plates["shifts/changes"] = Drawing("How far a shift moves each layer", SAYS, drawn)
+        found.notes = dict.fromkeys(found.scalars, "")  # the bars and the sentence say it
         return found
 
 
