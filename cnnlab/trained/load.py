@@ -12,6 +12,7 @@ from cnnlab.data.load import form, load
 from cnnlab.device import best_device
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 
@@ -58,6 +59,19 @@ def refuse_other_than_pictures(classifier: Classifier, run: Record, does: str) -
     if len(classifier.facts.shape) != 3:
         its = form(run.config["data"])
         raise ValueError(f"{does} pictures, and {run.directory} was trained on {its.name}s; inspect looks at these too")
+
+
+def refuse_other_words(classifier: Classifier, data: DataModule) -> None:
+    """Refuse ids of words by another vocabulary than a classifier's.
+
+    Raises:
+        ValueError: the training sentences were changed since it was trained.
+    """
+    if data.facts.vocabulary != classifier.facts.vocabulary:
+        raise ValueError(
+            f"data={data.config['name']}: the training sentences have another vocabulary than the network was trained "
+            "with; were they changed?"
+        )
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
