@@ -114,6 +114,9 @@ def test_a_resumed_run_goes_on_and_refuses_other_words(files, tmp_path, command)
     assert done.status == 1
     assert "another vocabulary than these training sentences" in done.stderr
     assert done.stderr.count("\n") == 1
+    for name in ("inspect", "export"):  # which look at validation sentences; evaluate and predict make ids of their own
+        done = command(name, f"run={directory}")
+        assert done.stderr.splitlines()[-1].endswith("than the network was trained with; were they changed?"), name
 
 
 def test_it_leaves_as_onnx_and_torch_export(run, tmp_path):

@@ -18,7 +18,7 @@ from cnnlab.inspection.plates import percent
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
-from cnnlab.trained.load import labels_of_run
+from cnnlab.trained.load import labels_of_run, refuse_other_words
 from cnnlab.trained.predict import files_of
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -41,6 +41,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
 
     classifier = load_trained(run).to(best_device())
     data = DataModule(run.config["data"])
+    refuse_other_words(classifier, data)
     data.setup()
     if data.classes != classifier.classes:  # the network was not trained on these data
         for part in (data.train, data.val):

@@ -12,6 +12,8 @@ from cnnlab.models.network import Network
 from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
+from cnnlab.trained.load import refuse_other_words
+from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
@@ -29,7 +31,7 @@ def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
         ValueError: no checkpoint, or an export that differs by more than 1e-5 of the largest logit.
     """
     classifier = load_trained(run)
-    images = real_images(run)
+    images = real_images(run, classifier)
     network = classifier.network.eval()
     with torch.inference_mode():
         expected = network(images)
@@ -65,12 +67,13 @@ def write(
     }
 
 
-def real_images(run: Record) -> Tensor:
+def real_images(run: Record, classifier: Classifier) -> Tensor:
     """Some validation images of the run, (N, C, H, W), floats from 0 to 1; noise where it has no data."""
     if without_images(run.config["data"]):
-        shape = load_trained(run).hparams["input_shape"]
+        shape = classifier.hparams["input_shape"]
         return torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     data = DataModule(run.config["data"])
+    refuse_other_words(classifier, data)
     data.setup()
     assert data.val is not None
     return as_floats(data.val.inputs[:CHECKED])

@@ -13,6 +13,7 @@ from cnnlab.device import best_device
 from cnnlab.models.merges import show
 from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
+from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 
@@ -55,6 +56,19 @@ def load_test(
             f"data={config['name']} has {show(inputs.shape[1:])}, and the network takes {show(classifier.facts.shape)}"
         )
     return classifier.to(best_device()), inputs, labels
+
+
+def refuse_other_words(classifier: Classifier, data: DataModule) -> None:
+    """Refuse ids of words by another vocabulary than a classifier's.
+
+    Raises:
+        ValueError: the training sentences were changed since it was trained.
+    """
+    if data.facts.vocabulary != classifier.facts.vocabulary:
+        raise ValueError(
+            f"data={data.config['name']}: the training sentences have another vocabulary than the network was trained "
+            "with; were they changed?"
+        )
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
