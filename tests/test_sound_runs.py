@@ -77,6 +77,11 @@ def test_runs_of_a_sweep_are_packed(command, folder, tmp_path):
     assert len(list(tmp_path.glob("outputs/studies/*/*/run.json"))) == 2
 
 
+def test_the_layer_table_names_the_axes(command):
+    done = command("summary", "data=spoken_digits", "model=softmax")
+    assert done.stdout.startswith("softmax on 1x32x64 (channel x frequency x time), 10 classes\n")
+
+
 def test_sound_files_are_answered_and_those_that_are_none_are_named(command, run, folder, tmp_path):
     mine = tmp_path / "mine"
     wav(mine / "a.wav", tone(2030, 44100, 3.0), 44100, width=3)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from cnnlab.data.load import facts
+from cnnlab.data.images import PICTURES
+from cnnlab.data.load import facts, form
 from cnnlab.inspection.dot import dot, svg
 from cnnlab.models.network import Network
 from cnnlab.models.table import Row
@@ -69,9 +70,16 @@ def written(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             return dot(result)
         case "svg":
             return svg(dot(result))
-    resized = config["input_shape"] is None and config["data"].get("resize")
-    shape = show(result["input_shape"]) + (f" (data.resize={resized})" if resized else "")
+    shape = show(result["input_shape"]) + (_about(config["data"]) if config["input_shape"] is None else "")
     return f"{result['model']} on {shape}, {result['num_classes']} classes\n\n{layer_table(result)}"
+
+
+def _about(data: Mapping[str, Any]) -> str:
+    """What the data config says of the input's shape: names of the axes where they are not those of pictures."""
+    its, resized = form(data), data.get("resize")
+    axes = "" if its is PICTURES else " x ".join(its.axes)
+    said = [part for part in (axes, f"data.resize={resized}" if resized else "") if part]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def layer_table(result: Mapping[str, Any]) -> Table:
