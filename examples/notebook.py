@@ -18,7 +18,7 @@ print(run.history)
 # %% What it answers, for images in memory
 from mylab.data import draw  # noqa: E402
 
-images = draw(count=3, size=20, seed=9).images
+images = draw(count=3, size=20, seed=9).inputs
 print(run.predict(images))
 
 # %% What each layer is worth to the trained network: its output is replaced by the mean

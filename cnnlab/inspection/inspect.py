@@ -53,7 +53,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         name: looker.look for name, looker in fitting(made, classifier.facts).items()
     }
     if images:
-        pictures = read_images(run, files_of(images, run.config["data"]))
+        pictures = read_images(run, files_of(images, run))
         scales, dead = scales_of(data), dead_maps(classifier, data.val.inputs)
         given: dict[str, Any] = {"what": f"{form(run.config['data']).name}s given"}
         looks |= {

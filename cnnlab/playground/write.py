@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cnnlab.data.load import form
 from cnnlab.playground.assets import hash_of, read, scripts
 from cnnlab.playground.assets import style as styles
 from cnnlab.playground.content import content
@@ -15,6 +14,7 @@ from cnnlab.playground.snapshots import over_time
 from cnnlab.playground.store import Store
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
+from cnnlab.training.load import form_of
 
 # scripts of the worker and of the page, in the order in which they are put together
 SHARED = ("shapes", "graph", "tensors")
@@ -38,9 +38,8 @@ def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
             examples that are none.
     """
     for its in (run, beside):
-        if its and len(form(its.config["data"]).axes) != 3:
-            data = its.config["data"]
-            raise ValueError(f"play shows pictures, and data={data['name']} holds {form(data).name}s")
+        if its and len(form_of(its).axes) != 3:
+            raise ValueError(f"play shows pictures, and data={its.config['data']['name']} holds {form_of(its).name}s")
     with steps("play", 4) as step:
         described, store = content(run, pictures, step) if beside is None else pair(run, beside, pictures, step)
         step("snapshots")

@@ -1,7 +1,7 @@
 """Class and probability for images and image files, and for sentences."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnnlab.device import best_device
 from cnnlab.registry import one_line
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record
-from cnnlab.training.load import load_trained
+from cnnlab.training.load import form_of, load_trained
 
 GUESSES = 5  # of the classes, the most probable
 
@@ -44,7 +44,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     error and no label; the others are not stopped. A file of sentences gives a row for each, `file` with the number
     of its line, and `text`.
     """
-    if form(run.config["data"]) is SENTENCES:
+    if form_of(run) is SENTENCES:
         return _predict_lines(run, images)
     classifier = load_trained(run).to(best_device())
     facts, data = classifier.facts, run.config["data"]
@@ -130,16 +130,18 @@ def predict_images(run: Record, images: Any) -> Table:
     return Table(decide(classifier.logits(batch), classifier.classes))
 
 
-def files_of(images: Any, data: Mapping[str, Any]) -> list[Path]:
+def files_of(images: Any, run: Record) -> list[Path]:
     """Return the files that a path, or several, name; a folder stands for the examples in it.
 
     Raises:
         ValueError: there is none, or something else than a path is given.
     """
     files: list[Path] = []
-    its = form(data)
+    its = form_of(run)
     if not its.suffixes:
-        raise ValueError(f"images={images}: examples of data={data['name']} are in no files; give Run.predict a tensor")
+        raise ValueError(
+            f"images={images}: examples of data={run.config['data']['name']} are in no files; give Run.predict a tensor"
+        )
     several = isinstance(images, Iterable) and not isinstance(images, str)
     for given in images if several else [images]:
         if not isinstance(given, (str, os.PathLike, int, float)):  # numbers, because Hydra reads images=7 as one

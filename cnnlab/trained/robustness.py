@@ -7,7 +7,6 @@ import torch
 
 from cnnlab.data.forms import as_floats
 from cnnlab.data.images import PICTURES, permute_pixels
-from cnnlab.data.load import form
 from cnnlab.data.sound import SOUNDS
 from cnnlab.registry import pick
 from cnnlab.reporting.plots import Strip
@@ -18,6 +17,7 @@ from cnnlab.trained.distortions import DISTORTIONS
 from cnnlab.trained.load import load_test
 from cnnlab.trained.mnist_c import MNIST_C
 from cnnlab.trained.sound_distortions import SOUND_DISTORTIONS
+from cnnlab.training.load import form_of
 
 PART = 250  # examples that are distorted at once: what is drawn is the same whatever the batch size
 TABLES = {PICTURES: DISTORTIONS, SOUNDS: SOUND_DISTORTIONS}  # by the form of a run's examples
@@ -29,7 +29,7 @@ def chosen(run: Record, patterns: Sequence[str] | str | None) -> list[str]:
     Raises:
         ValueError: examples that cannot be distorted, or a pattern that matches nothing.
     """
-    its = form(run.config["data"])
+    its = form_of(run)
     if its not in TABLES:
         raise ValueError(f"robustness: pictures and sounds can be distorted, and {run.directory} takes {its.name}s")
     patterns = [patterns] if isinstance(patterns, str) else patterns or ["*"]
@@ -50,8 +50,8 @@ def robustness(run: Record, distortions: Sequence[str] | str | None = None) -> T
     Raises:
         ValueError: an unknown distortion, no checkpoint, no test images, or examples that cannot be distorted.
     """
-    names, data = chosen(run, distortions), run.config["data"]
-    its, known = form(data), TABLES[form(data)]
+    names, data, its = chosen(run, distortions), run.config["data"], form_of(run)
+    known = TABLES[its]
     classifier, images, labels = load_test(run, data, permute=False, as_loaded=its is SOUNDS)
 
     def accuracy(name: str, amount: float) -> float:
@@ -98,7 +98,7 @@ def strips(run: Record, distortions: Sequence[str] | str | None = None) -> Itera
     Args:
         run, distortions: as of `robustness`.
     """
-    if form(run.config["data"]) is not PICTURES:
+    if form_of(run) is not PICTURES:
         return
     _, images, _ = load_test(run, run.config["data"], permute=False)
     for name in chosen(run, distortions):

@@ -121,7 +121,7 @@ class Run(Record):
             return predict_text(self, [text] if not isinstance(text, Sequence) or isinstance(text, str) else text)
         if hasattr(images, "shape"):
             return predict_images(self, images)
-        return predict(self, files_of(images, self.config["data"]))
+        return predict(self, files_of(images, self))
 
     def evaluate(
         self,

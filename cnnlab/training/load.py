@@ -1,8 +1,12 @@
 """Load the classifier of a checkpoint."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from cnnlab.data.forms import Form
+from cnnlab.data.load import form
 from cnnlab.device import keep_freed
 from cnnlab.runs.checkpoints import READ_ERRORS, read, refuse_other_run
 from cnnlab.runs.record import Record
@@ -36,8 +40,25 @@ def load_trained(run: Record, checkpoint: str = "best") -> Classifier:
     Raises:
         ValueError: there is no such checkpoint, or it cannot be read.
     """
-    try:
+    with naming_modules(run):
         return load_classifier(run.directory / "checkpoints" / f"{checkpoint}.ckpt", run.info["config_hash"])
+
+
+def form_of(run: Record) -> Form:
+    """The form of the examples that a run was trained on.
+
+    Raises:
+        ValueError: there is no such data source.
+    """
+    with naming_modules(run):
+        return form(run.config["data"])
+
+
+@contextmanager
+def naming_modules(run: Record) -> Iterator[None]:
+    """Let a refusal name the modules that a run was trained with, where they are not imported."""
+    try:
+        yield
     except ValueError as error:
         asked = run.config["trusted_modules"]  # somebody else's perhaps: named in the message and not imported
         missing = [name for name in asked if name not in sys.modules] if isinstance(asked, list) else []

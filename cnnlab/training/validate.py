@@ -22,6 +22,7 @@ from cnnlab.config.keys import conf_dir, shipped_data
 from cnnlab.config.targets import target
 from cnnlab.config.values import check_values
 from cnnlab.data.augment import views
+from cnnlab.data.forms import as_floats
 from cnnlab.data.load import class_names_of, facts, form
 from cnnlab.data.splits import has_validation, sizes, training_counts
 from cnnlab.device import resolve_precision
@@ -117,7 +118,7 @@ def _smallest_batch(config: Config, network: Network) -> None:
         return
     names = [name for name, _ in network.named_children()]
     try:
-        for _ in network.walk(network.example(max(1, share), "meta")):
+        for _ in network.walk(as_floats(network.example(max(1, share), "meta"))):
             names.pop(0)
     except ValueError as error:
         said = f"{names[0]}: {one_line(error)}"

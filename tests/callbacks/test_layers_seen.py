@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cnnlab.data.examples import Examples
 from cnnlab.data.images import permute_pixels
-from cnnlab.data.sources import Images
 from cnnlab.data.stream import Files
 from cnnlab.inspection.look import looked
 from cnnlab.inspection.probe import Probe, probes, some
@@ -24,7 +24,7 @@ def test_exclusive_or_is_read_from_the_hidden_layer_and_not_from_the_inputs(comp
         classifier.network.fc1.linear.weight.copy_(torch.ones(2, 2))
         classifier.network.fc1.linear.bias.copy_(torch.tensor([0.0, -1.0]))
     points = torch.tensor([[0, 0], [0, 255], [255, 0], [255, 255]], dtype=torch.uint8).repeat(10, 1).view(-1, 1, 1, 2)
-    data = Images(points, (points > 0).sum((1, 2, 3)) % 2)
+    data = Examples(points, (points > 0).sum((1, 2, 3)) % 2)
     accuracy = {row["layer"]: row["accuracy"] for row in probes(classifier, data, data)}
     assert accuracy["input"] <= 0.75
     assert accuracy["fc1"] == 1
@@ -34,8 +34,8 @@ def test_a_probe_is_fitted_to_training_images_and_scored_on_validation_images(co
     classifier = network(composed, "softmax", shape=(1, 4, 4))
     images = torch.randint(0, 256, (80, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = (images[:, 0, 0, 0] > 127).long()
-    train = Images(images, labels)
-    (seen, *_) = probes(classifier, train, Images(images, 1 - labels))
+    train = Examples(images, labels)
+    (seen, *_) = probes(classifier, train, Examples(images, 1 - labels))
     assert (seen["layer"], seen["values"]) == ("input", 16)
     assert seen["accuracy"] < 0.05  # the labels that it is scored on are not those that it was fitted to
     assert probes(classifier, train, train)[0]["accuracy"] > 0.95
@@ -48,15 +48,15 @@ def test_images_that_are_probed_are_drawn_from_all_and_may_lie_in_files(tmp_path
     data = Files(files, labels, lambda path: torch.full((1, 1, 2, 2), int(path.name), dtype=torch.uint8), workers=0)
     few = some(data, 20)
     assert few.labels.unique().tolist() == [0, 1]
-    assert torch.equal(few.images[:, 0, 0, 0] // 50, few.labels)
-    assert torch.equal(few.labels, some(Images(torch.zeros(100, 1), labels), 20).labels)
+    assert torch.equal(few.inputs[:, 0, 0, 0] // 50, few.labels)
+    assert torch.equal(few.labels, some(Examples(torch.zeros(100, 1), labels), 20).labels)
 
 
 def test_probing_draws_nothing_from_torchs_generator(composed):
     classifier = network(composed, "softmax", shape=(1, 4, 4))
 
     class Data:
-        train = val = Images(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2)
+        train = val = Examples(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2)
 
     state = torch.get_rng_state()
     looked(Probe().look, classifier, Data())
