@@ -121,9 +121,8 @@ def fitting(lookers: Mapping[str, Look], facts: Facts) -> dict[str, Look]:
     Raises:
         ValueError: there are lookers, and all are left out.
     """
-    asked = {
-        name: look.misfit for name, look in lookers.items() if isinstance(look, Look)
-    }  # others are trusted with all
+    # a callable of a trusted module need not say what it is for
+    asked = {name: look.misfit for name, look in lookers.items() if isinstance(look, Look)}
     misfits = {name: instead for name, misfit in asked.items() if (instead := misfit(facts))}
     if lookers and len(misfits) == len(lookers):
         raise ValueError("; ".join(left_out(f"callbacks.{name}", instead) for name, instead in misfits.items()))
