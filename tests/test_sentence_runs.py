@@ -53,6 +53,40 @@ def test_a_convolution_learns_the_order_and_a_bag_of_words_cannot(run, files, tm
     assert bag.metrics["test/acc"] < 0.75
 
 
+def test_word_vectors_are_taken_over_by_word(run, files, tmp_path, capsys):
+    more = tmp_path / "more.tsv"  # other words in front, so that every word has another id
+    lines = (files / "train.tsv").read_text().splitlines()
+    more.write_text("\n".join(f"{line} zebra zebra quagga quagga" for line in lines * 3))
+    still = ["optimizer=sgd", "optimizer.lr=0", "optimizer.weight_decay=0", "trainer.max_epochs=1"]
+    asked = [
+        "data=text_file",
+        *SMALL,
+        *still,
+        f"data.path={more}",
+        f"init_from={run.directory}",
+        f"output_dir={tmp_path}",
+    ]
+    ours = cnnlab.fit(asked).classifier()
+    assert f"init_from: {run.directory}\n" in capsys.readouterr().out
+    theirs = run.classifier()
+    vectors, before = (c.network.state_dict()["embed.embedding.weight"] for c in (ours, theirs))
+    words, former = ours.facts.vocabulary, theirs.facts.vocabulary
+    assert words.index("cat") != former.index("cat")
+    assert all(torch.equal(vectors[words.index(word)], before[i]) for i, word in enumerate(former))
+    assert 0 < float(vectors[words.index("zebra")].abs().max()) <= 0.25
+
+
+def test_what_counts_words_is_taken_over_for_the_same_words_only(files, tmp_path, capsys):
+    other = tmp_path / "other.tsv"  # as many words
+    other.write_text((files / "train.tsv").read_text().replace("before", "behind"))
+    asked = ["data=text_file", "model=bag_of_words", "trainer=cpu", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
+    bag = cnnlab.fit([*asked, f"data.path={files}/train.tsv"])
+    cnnlab.fit([*asked, f"data.path={files}/train.tsv", f"init_from={bag.directory}"])
+    assert f"init_from: {bag.directory}\n" in capsys.readouterr().out
+    cnnlab.fit([*asked, f"data.path={other}", f"init_from={bag.directory}"])
+    assert f"init_from: {bag.directory}; started afresh: fc1\n" in capsys.readouterr().out
+
+
 def test_it_answers_without_its_training_file(run, tmp_path, command):
     moved = tmp_path.parent / f"{tmp_path.name}-run"
     shutil.copytree(run.directory, moved)

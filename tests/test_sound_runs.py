@@ -8,7 +8,10 @@ import torch
 from sounds import hums, tone, wav
 
 import cnnlab
+from cnnlab.data.forms import as_floats
+from cnnlab.data.waves import read_waveform
 from cnnlab.playground.write import play
+from cnnlab.trained.export import OnnxNetwork
 from cnnlab.trained.robustness import robustness
 from cnnlab.trained.sound_distortions import SOUND_DISTORTIONS, noise, tempo
 
@@ -100,8 +103,17 @@ def test_sound_files_are_answered_and_those_that_are_none_are_named(command, run
     assert done.stderr == f"cnnlab: images={tmp_path}/empty: the folder holds no sound files\n"
 
 
-def test_export_and_inspect_take_it(command, run, folder):
+def test_exported_files_take_waveforms(command, run, folder):
     assert command("export", f"run={run.directory}").status == 0
+    sounds = (read_waveform(folder / f"test/{name}/0.wav", 16000, 8000) for name in ("high", "low"))
+    waveforms = as_floats(torch.stack(list(sounds)))
+    answers = OnnxNetwork(run.directory / "export/lenet5.onnx")(waveforms)
+    assert answers.argmax(1).tolist() == [0, 1]
+    program = torch.export.load(run.directory / "export/lenet5.pt2").module()
+    assert torch.allclose(program(waveforms), answers, rtol=0, atol=1e-3 * float(answers.abs().max()))
+
+
+def test_inspect_takes_it(command, run, folder):
     lookers = ["callbacks.embeddings=null", "callbacks.health=null", "callbacks.features=null"]
     done = command("inspect", f"run={run.directory}", f"images={folder}/test/high", *lookers)
     assert done.status == 0, done.stderr

@@ -84,6 +84,13 @@ def as_floats(inputs: Tensor) -> Tensor:
     return inputs if largest is None else inputs.float() / largest
 
 
+def in_parts(step: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
+    """Take so many examples at once through a step, so that the floats of a large set never stand in memory."""
+    if torch.compiler.is_exporting():  # a graph has no loop
+        return step(inputs)
+    return torch.cat([step(part) for part in inputs.split(size)])
+
+
 def find_files(path: Path, suffixes: frozenset[str]) -> list[Path]:
     """Return the files of a folder and its subfolders that end so, sorted."""
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())

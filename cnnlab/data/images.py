@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form
+from cnnlab.data.forms import Config, Facts, Form, in_parts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,11 +75,12 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     size = (size, size) if isinstance(size, int) else size
     if size is None or tuple(images.shape[2:]) == tuple(size):
         return images
-    parts = [  # in pieces, so that the floats of a large set never stand in memory at once
-        F.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).to(torch.uint8)
-        for part in images.split(4096)
-    ]
-    return torch.cat(parts)
+
+    def scale(part: Tensor) -> Tensor:
+        floats = F.interpolate(part.float(), size, mode="bilinear", antialias=True)
+        return floats.round().clamp(0, 255).to(torch.uint8)
+
+    return in_parts(scale, images, 4096)
 
 
 def middle(images: Tensor, size: tuple[int, int]) -> Tensor:

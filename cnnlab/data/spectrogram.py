@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnlab.data.forms import as_floats
+from cnnlab.data.forms import as_floats, in_parts
 
 Floats = NDArray[np.float64]
 
-CHUNK = 256  # waveforms that are transformed together, so that the floats of all never stand in memory at once
+CHUNK = 256  # waveforms that are transformed together
 LEAST = 1e-20  # power that stands for silence
 
 
@@ -42,15 +42,16 @@ def spectrogram(
     """
     window = torch.hann_window(n_fft, device=waveforms.device)
     bands = torch.from_numpy(mel_bands(rate, n_fft, mels, low, high)).float().to(waveforms.device)
-    parts = []
-    for part in waveforms[:, 0].split(CHUNK):
+
+    def transform(part: Tensor) -> Tensor:
         waves = torch.stft(as_floats(part), n_fft, hop, window=window, pad_mode="constant", return_complex=True)
         power = bands @ waves[..., : waveforms.shape[-1] // hop].abs().square()
         loudness = 10 * power.clamp(min=LEAST).log10()
         below = loudness - loudness.amax((1, 2), keepdim=True)
         audible = (power > LEAST).any(2).any(1).view(-1, 1, 1)  # of nothing at all the loudest place is silent too
-        parts.append(((1 + below / decibels).clamp(0, 1) * audible * 255).round().to(torch.uint8).flip(1))
-    return torch.cat(parts).unsqueeze(1)
+        return ((1 + below / decibels).clamp(0, 1) * audible * 255).round().to(torch.uint8).flip(1)
+
+    return in_parts(transform, waveforms[:, 0], CHUNK).unsqueeze(1)
 
 
 def mel_bands(rate: int, n_fft: int, mels: int, low: float, high: float | None) -> Floats:

@@ -80,7 +80,7 @@ class Network(nn.Sequential):
         super().__init__()
         if mean and std:
             self.input = Normalise(mean, std, len(input_shape) - 1)
-        self._words = len(vocabulary)
+        self.vocabulary = tuple(vocabulary)
         self.table: list[Row] = []
         self.shapes = {"input": tuple(input_shape)}  # of what each layer gives, without the batch axis
         self.reaches = {"input": Reach.start(input_shape)}  # where in the image a value of a layer looks
@@ -90,7 +90,7 @@ class Network(nn.Sequential):
         self._freeze = as_patterns(model.get("freeze") or [], "model.freeze")
         for name, spec in layers.items():
             try:
-                complete = complete_spec(spec, model, num_classes, self._words)
+                complete = complete_spec(spec, model, num_classes, len(self.vocabulary))
                 for projection, its in (repair(name, complete, self.shapes) if model.get("repair") else {}).items():
                     self._append(projection, complete_spec(its, {**model, "width": 1}, num_classes), model, seed)
                 self._append(name, complete, model, seed)
@@ -116,7 +116,7 @@ class Network(nn.Sequential):
     def _append(self, name: str, spec: Spec, model: Mapping[str, Any], seed: int) -> None:
         """Add a layer behind those that are there."""
         shapes = {source: self.shapes[source] for source in spec["from"]}
-        if self._words and "input" in shapes and not KINDS[spec["kind"]].reads_words:
+        if self.vocabulary and "input" in shapes and not KINDS[spec["kind"]].reads_words:
             raise ValueError("reads ids of words, which are no quantities; let a layer of kind embedding come first")
         if len(shapes) > 1:
             refuse_misfit(name, spec["kind"], shapes)
@@ -136,7 +136,7 @@ class Network(nn.Sequential):
 
     def example(self, count: int = 1, device: torch.device | str = "cpu") -> Tensor:
         """Return inputs (count, ...) of zeros."""
-        dtype = torch.int64 if self._words else torch.uint8
+        dtype = torch.int64 if self.vocabulary else torch.uint8
         return torch.zeros(count, *self.shapes["input"], dtype=dtype, device=device)
 
     def forward(self, images: Tensor) -> Tensor:

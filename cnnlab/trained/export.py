@@ -1,13 +1,16 @@
-"""A trained network for other programs: ONNX and torch.export, normalisation inside, batch size free, both checked."""
+"""A trained network for other programs: ONNX and torch.export, all of it inside, batch size free, both checked."""
 
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cnnlab.data.forms import as_floats
+from cnnlab.data.examples import Examples
+from cnnlab.data.forms import Config, Facts, as_floats
+from cnnlab.data.load import form, load
+from cnnlab.data.sound import SOUNDS, to_spectrograms
 from cnnlab.models.network import Network
 from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
@@ -18,46 +21,67 @@ from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 TOLERANCE = 1e-5  # of the largest logit
-CHECKED = 64  # images
+# of sounds: a spectrogram's values are rounded to bytes, and one on the border falls to either side
+TOLERANCE_OF_SOUNDS = 1e-3
+CHECKED = 64  # examples
+
+
+class OfWaveforms(nn.Module):
+    """Waveforms (N, 1, samples), floats from -1 to 1, to logits (N, classes): spectrogram and network as one."""
+
+    def __init__(self, network: Network, facts: Facts, config: Config) -> None:
+        super().__init__()
+        self.network, self.facts, self.config = network, facts, config
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Compute the logits."""
+        return self.network(to_spectrograms(waveforms, self.facts, self.config))
 
 
 def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
     """Write `<model>.onnx` and `<model>.pt2`; returns of each the path and the largest difference from the checkpoint.
 
-    Both take images (N, C, H, W), floats from 0 to 1, any N, and give logits (N, classes). They are compared with the
-    checkpoint on real images, in batches of other sizes than the one they were traced with.
+    Both take any number of examples and give logits (N, classes): of images (N, C, H, W), floats from 0 to 1; of
+    waveforms (N, 1, samples), floats from -1 to 1, at the rate and of the length that the run was trained on; of ids of
+    words (N, length). They are compared with the checkpoint on real examples, in batches of other sizes than the one
+    they were traced with.
 
     Raises:
-        ValueError: no checkpoint, or an export that differs by more than 1e-5 of the largest logit.
+        ValueError: no checkpoint, or an export that differs by more than 1e-5 of the largest logit, of sounds 1e-3.
     """
     classifier = load_trained(run)
-    images = real_images(run, classifier)
-    network = classifier.network.eval()
+    data = run.config["data"]
+    examples = real_examples(run, classifier)
+    network: nn.Module = classifier.network
+    tolerance = TOLERANCE
+    if form(data) is SOUNDS:
+        network, tolerance = OfWaveforms(classifier.network, classifier.facts, data), TOLERANCE_OF_SOUNDS
+    network.eval()
     with torch.inference_mode():
-        expected = network(images)
+        expected = network(examples)
     found = {}
     with steps("export", 4) as step:
-        answers = write(network, images, output, run.config["model"]["name"], step)
+        answers = write(network, examples, output, run.config["model"]["name"], step)
         for path, answer in answers.items():
             step(f"checking {path.name}")
             with torch.inference_mode():
-                given = torch.cat([answer(part) for part in images.split(CHECKED // 3)])
+                given = torch.cat([answer(part) for part in examples.split(CHECKED // 3)])
             difference = float((given - expected).abs().max() / expected.abs().max())
-            if difference > TOLERANCE:
+            if difference > tolerance:
                 raise ValueError(f"{path} differs from the checkpoint by {difference:.1e} of the largest logit")
             found[path.suffix[1:]] = (path, difference)
     return found
 
 
 def write(
-    network: Network, images: Tensor, output: Path, name: str, step: Announce = lambda name: None
+    network: nn.Module, examples: Tensor, output: Path, name: str, step: Announce = lambda name: None
 ) -> dict[Path, Any]:
-    """Write both files, traced with two of the images; returns what they hold, as functions of images."""
+    """Write both files, traced with two of the examples; returns what they hold, as functions of examples."""
     output.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters' of each other
         step(f"{name}.pt2")
-        program = torch.export.export(network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(network, (examples[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, output / f"{name}.pt2")
         step(f"{name}.onnx")
         torch.onnx.export(program, (), output / f"{name}.onnx", dynamo=True, external_data=False, verbose=False)
@@ -67,20 +91,25 @@ def write(
     }
 
 
-def real_images(run: Record, classifier: Classifier) -> Tensor:
-    """Some validation images of the run, (N, C, H, W), floats from 0 to 1; noise where it has no data."""
-    if without_images(run.config["data"]):
+def real_examples(run: Record, classifier: Classifier) -> Tensor:
+    """Some examples of a run's data as exported files take them; noise where the run has no data."""
+    data = run.config["data"]
+    if without_images(data):
         shape = classifier.hparams["input_shape"]
         return torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
-    data = DataModule(run.config["data"])
-    refuse_other_words(classifier, data)
-    data.setup()
-    assert data.val is not None
-    return as_floats(data.val.inputs[:CHECKED])
+    if form(data) is SOUNDS:
+        train = load(data).train
+        some = train.part(torch.arange(0, len(train), max(1, len(train) // CHECKED))[:CHECKED])
+        return as_floats(some.inputs if isinstance(some, Examples) else some.load())
+    module = DataModule(data)
+    refuse_other_words(classifier, module)
+    module.setup()
+    assert module.val is not None
+    return as_floats(module.val.inputs[:CHECKED])
 
 
 class OnnxNetwork:
-    """Images (N, C, H, W) to logits (N, classes), computed by onnxruntime."""
+    """Examples (N, ...) to logits (N, classes), computed by onnxruntime."""
 
     def __init__(self, path: Path) -> None:
         from onnxruntime import InferenceSession
@@ -88,6 +117,6 @@ class OnnxNetwork:
         self.session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, examples: Tensor) -> Tensor:
         """Run the session."""
-        return torch.from_numpy(self.session.run(None, {self.input: images.numpy()})[0])
+        return torch.from_numpy(self.session.run(None, {self.input: examples.numpy()})[0])

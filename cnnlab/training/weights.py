@@ -15,6 +15,7 @@ from torch import Tensor
 from cnnlab.config.compose import as_shipped
 from cnnlab.models.network import Network
 from cnnlab.models.published import COUNTER, IMAGENET, by_our_names, file_name, published, recognise
+from cnnlab.models.sentences import Embedding
 from cnnlab.registry import one_line
 from cnnlab.runs.checkpoints import READ_ERRORS, read_state_dict
 from cnnlab.runs.record import Record
@@ -101,7 +102,7 @@ def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[s
     Raises:
         ValueError: there is none, or a frozen layer is not among them.
     """
-    theirs = weights.tensors
+    theirs = in_our_words(network, weights)
     ours = {k: v for k, v in network.state_dict().items() if k in theirs or not k.endswith(COUNTER)}
     layers = [name for name, _ in network.named_children() if name != "input"]  # its numbers are this data's
     agree = {k: k in theirs and theirs[k].shape == v.shape for k, v in ours.items()}
@@ -118,6 +119,34 @@ def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[s
     return shared, others
 
 
+def in_our_words(network: Network, weights: Weights) -> dict[str, Tensor]:
+    """Return given tensors, with each word vector in the row that its word has in this network's vocabulary.
+
+    Words that the weights do not know keep the vectors that were drawn here. What reads a map or a count for each word
+    is left out, unless the vocabularies are the same.
+    """
+    theirs = weights.classifier.facts.vocabulary if weights.classifier else ()
+    if theirs == network.vocabulary:
+        return weights.tensors
+    tensors, known = dict(weights.tensors), {word: row for row, word in enumerate(theirs)}
+    shared = [(here, known[word]) for here, word in enumerate(network.vocabulary) if word in known]
+    for name, part in network.named_modules():
+        given = tensors.get(f"{name}.weight")
+        if isinstance(part, Embedding) and given is not None and given.shape[1] == part.embedding_dim:
+            # what a validation on meta tensors asks for are shapes
+            own = given.new_zeros(part.weight.shape) if part.weight.is_meta else part.weight.detach().clone()
+            here, there = torch.tensor(shared, dtype=torch.int64).view(-1, 2).T
+            own[here] = given[there].to(own)
+            tensors[f"{name}.weight"] = own
+    by_word: set[str] = set()  # layers that give a map or a count for each word
+    for row in network.table:
+        if row.kind in ("one_hot", "bag_of_words") or (by_word.intersection(row.sources) and not row.params):
+            by_word.add(row.name)
+        elif by_word.intersection(row.sources):
+            tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{row.name}.")}
+    return tensors
+
+
 def take(network: Network, weights: Weights) -> list[str]:
     """Let a network have given weights in every layer whose name and shapes agree; returns the layers that it has not.
 
@@ -126,7 +155,7 @@ def take(network: Network, weights: Weights) -> list[str]:
     """
     shared, afresh = shared_layers(network, weights)
     there = network.state_dict()
-    taken = {k: v for k, v in weights.tensors.items() if k in there and k.partition(".")[0] in shared}
+    taken = {k: v for k, v in in_our_words(network, weights).items() if k in there and k.partition(".")[0] in shared}
     network.load_state_dict(taken, strict=False)
     return afresh
 
