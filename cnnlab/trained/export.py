@@ -35,7 +35,8 @@ class OfWaveforms(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Compute the logits."""
-        return self.network(to_spectrograms(waveforms, self.facts, self.config))
+        logits: Tensor = self.network(to_spectrograms(waveforms, self.facts, self.config))
+        return logits
 
 
 def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
