@@ -173,3 +173,7 @@ def test_a_network_is_timed_once_and_one_of_its_size_not_at_all_when_that_took_l
     assert estimates.seconds(wider, 500_000) == pytest.approx(seconds * 500_000 / 416_520)
     monkeypatch.setattr("cnnlab.studies.plan.step_seconds", lambda network, *_: 1.0)  # as none of so few steps takes
     assert estimates.seconds(composed("model=mlp"), 101_632) > 10 * seconds
+    fewer = composed("model=lenet5", "+trainer.limit_val_batches=0", "+trainer.limit_test_batches=0")
+    assert estimates.seconds(fewer, 416_520) < 0.97 * seconds
+    half = composed("model=lenet5", "+trainer.limit_train_batches=0.5", "+trainer.limit_val_batches=0.5")
+    assert estimates.seconds(half, 416_520) == pytest.approx(seconds / 2, rel=0.02)

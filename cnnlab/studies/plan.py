@@ -17,6 +17,7 @@ from cnnlab.training.assemble import meta_network
 MEASURES = ("params", "macs")  # of capacity, for twins
 MATCHED = 0.02  # how far a twin's capacity may be from the baseline's
 WIDTHS = (0.02, 50.0)  # where a twin's width is looked for
+BATCHES = {"train": "batch_size", "val": "eval_batch_size", "test": "eval_batch_size"}  # keys of the data config
 TIMED_MACS = 2e10  # multiply-adds of a timed step, at most
 TIMING = 2.0  # seconds after which only networks of another size are timed
 
@@ -55,10 +56,10 @@ class Estimates:
 
     def seconds(self, config: Config, macs: int) -> float:
         """Return the seconds that one run would take: those of an image, times the images that it would see."""
-        train, val, test = sizes(config["data"])
-        limit = config["trainer"].get("limit_train_batches")  # Lightning's: so many whole batches, or a share of them
-        if limit is not None:
-            train = min(train, limit * config["data"]["batch_size"] if isinstance(limit, int) else round(limit * train))
+        train, val, test = (
+            limited(count, config["trainer"].get(f"limit_{split}_batches"), config["data"][batch])
+            for (split, batch), count in zip(BATCHES.items(), sizes(config["data"]), strict=True)
+        )
         macs = max(macs, 1)
         batch = max(1, min(config["data"]["batch_size"], train, int(TIMED_MACS / macs)))
         accelerator = config["trainer"]["accelerator"]
@@ -79,6 +80,13 @@ class Estimates:
             self._spent += perf_counter() - started
         epochs: int = config["trainer"]["max_epochs"]
         return timed[structure][1] * (train * epochs + (val * epochs + test) / 3)
+
+
+def limited(count: int, limit: float | None, batch: int) -> int:
+    """Return how many of so many examples a limit of Lightning's leaves: whole batches, or a share where it is a float."""
+    if limit is None:
+        return count
+    return min(count, limit * batch if isinstance(limit, int) else round(limit * count))
 
 
 def step_seconds(network: Network, batch: int, device: torch.device, half: bool) -> float:
