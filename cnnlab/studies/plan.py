@@ -83,7 +83,7 @@ class Estimates:
 
 
 def limited(count: int, limit: float | None, batch: int) -> int:
-    """Return how many of so many examples a limit of Lightning's leaves: whole batches, or a share where it is a float."""
+    """Return how many of so many examples a limit of Lightning's leaves: whole batches, or, as a float, a share."""
     if limit is None:
         return count
     return min(count, limit * batch if isinstance(limit, int) else round(limit * count))
