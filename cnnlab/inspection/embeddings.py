@@ -38,7 +38,6 @@ class Embeddings(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """One embedding; a network that is nothing but a classifier embeds the image itself."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)

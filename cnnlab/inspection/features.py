@@ -67,7 +67,6 @@ class Features(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Four pictures a layer, a row for each channel; the classes have those alone that are made for them."""
-        assert data.val is not None
         found = Findings()
         val = Examples(data.val.inputs[: self.images], data.val.labels[: self.images])
         table = classifier.network.table

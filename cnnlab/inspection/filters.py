@@ -36,7 +36,6 @@ class Filters(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Pictures, ranges and a line of text for every layer."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images].to(classifier.device)
         dead = dead_maps(classifier, data.val.inputs)
         return panel(classifier, images, labels, dead=dead, axes=axes_in_words(scales_of(data)))

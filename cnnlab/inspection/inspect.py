@@ -45,7 +45,6 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     data.setup()
     if data.classes != classifier.classes:  # the network was not trained on these data
         for part in (data.train, data.val):
-            assert part is not None
             part.labels = labels_of_run(part.labels, data.classes, classifier.classes, run.config["data"]["name"])
         data.classes = classifier.classes
     made = {name: target(options, Look, trusted)() for name, options in lookers.items() if options is not None}
@@ -91,7 +90,6 @@ def merged(found: Sequence[Findings]) -> Findings:
 def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
     """Say what the page is about: which network, how good on which images, and of which images all else is."""
     config, metrics = run.config, run.metrics
-    assert data.val is not None
     says = (
         f"{config['model']['name']} on {config['data']['name']}: {len(layers_of(classifier))} layers, "
         f"{classifier.network.params:,} trainable parameters."

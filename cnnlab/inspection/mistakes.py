@@ -53,7 +53,6 @@ class Mistakes(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """All of it, on the validation images."""
-        assert data.val is not None
         images, labels = data.val.inputs, data.val.labels
         logits, words = classifier.logits(images), classifier.facts.vocabulary
         return mistakes(logits, images, labels, classifier.classes, self.errors, words, scales_of(data))

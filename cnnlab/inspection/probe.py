@@ -54,8 +54,6 @@ class Probe(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The accuracies as bars and scalars, and a sentence."""
-        assert data.train is not None
-        assert data.val is not None
         train, val = some(data.train, self.images), some(data.val, self.images)
         rows = probes(classifier, train, val, self.values)
         own = float((classifier.logits(val.inputs).argmax(1) == val.labels.cpu()).float().mean())

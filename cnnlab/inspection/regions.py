@@ -55,7 +55,6 @@ class DecisionRegions(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """A picture of the regions, and one for each hidden layer with a tile for each unit, in the same square."""
-        assert data.val is not None
         points, labels = data.val.inputs, data.val.labels
         drawn = figure(5.4, 5.8)
         wrong = draw_regions(drawn.add_subplot(), classifier, points, labels, self.resolution)

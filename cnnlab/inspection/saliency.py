@@ -34,7 +34,6 @@ class Saliency(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         return saliency(classifier, images, labels, scales=scales_of(data))
 

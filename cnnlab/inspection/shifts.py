@@ -49,7 +49,6 @@ class Shifts(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The changes as bars and scalars, and a sentence."""
-        assert data.val is not None
         rows, changed, kept = shifts(
             classifier, data.val.inputs[: self.images], self.pixels, bool(data.config.get("permute_pixels"))
         )

@@ -167,7 +167,6 @@ def strategy(config: Config, network: Network) -> Config:
 def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     """The classifier a config describes, for the data it describes, started from given weights where asked."""
     config = parts.config
-    assert data.train is not None
     images = counts(data.train.labels, len(data.classes))
     classifier = Classifier(
         config["model"],

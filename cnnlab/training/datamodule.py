@@ -27,18 +27,20 @@ class DataModule(LightningDataModule):
     examples' per channel, bytes on the scale 0 to 1.
     """
 
+    train: Examples | Files
+    val: Examples
+
     def __init__(self, config: Mapping[str, Any], augment: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = dict(config), seed
         self.augment = augmentation(augment or {})
         self.facts = facts(config)
-        self.train: Examples | Files | None = None
         self._batches_of_fit: Batches | None = None
         self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split, once."""
-        if self.train is not None:
+        if hasattr(self, "train"):
             return
         splits = held_once(lambda: prepared(self.config))
         self.classes, self.draw = splits.classes, splits.draw
@@ -48,7 +50,6 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""
-        assert self.train is not None
         trainer = self.trainer
         epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
         batches = self._batches(
