@@ -138,5 +138,5 @@ def repair(name: str, spec: dict[str, Any], shapes: Mapping[str, Shape]) -> dict
 
 
 def show(shape: Sequence[int]) -> str:
-    """A shape as tables have it."""
-    return "x".join(map(str, shape))
+    """A shape as tables have it: 6x28x28; without axes "one number"."""
+    return "x".join(map(str, shape)) or "one number"

@@ -10,7 +10,7 @@ from cnnlab.models import activations as own
 from cnnlab.models.conv_modules import Conv1d, Conv2d, Local, SparseConv2d, Whiten2d
 from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
 from cnnlab.models.modules import FixedFilter2d, LPPool, RBFOutput, Scale, TrainablePool
-from cnnlab.models.windows import Edges, axes_of, same_edges
+from cnnlab.models.windows import Edges, axes_of, edges_of
 
 Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
 
@@ -75,9 +75,7 @@ def _convolution_of(
 ) -> Op:
     axes = weight.ndim - 2
     kernel, steps = weight.shape[2:], axes_of(dilation, axes)
-    if padding == "same":  # torch's, for strides of 1, whatever the size
-        edges = same_edges((1,) * axes, kernel, (1,) * axes, steps)
-    edges = edges or tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
+    edges = edges or edges_of(padding, (1,) * axes, kernel, dilation=steps)  # torch's same is for strides of 1
     return {
         "op": "convolution",
         "weight": weight,
