@@ -37,6 +37,11 @@ class Examples:
         return Examples(self.inputs.to(device), self.labels.to(device))
 
 
+def in_memory(data: Examples | Files) -> Examples:
+    """The same examples, those of files read."""
+    return data if isinstance(data, Examples) else Examples(data.load(), data.labels)
+
+
 @dataclass
 class Splits:
     """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -122,7 +123,4 @@ def keyed(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 def seed_of(*key: int) -> int:
     """One number from several: distinct for seeds below 2^20 and epochs, steps, ranks that occur."""
-    seed = 0
-    for part in key:
-        seed = (seed * 1_000_003 + part + 1) % (2**63)
-    return seed
+    return reduce(lambda seed, part: (seed * 1_000_003 + part + 1) % 2**63, key, 0)

@@ -1,13 +1,12 @@
 """Which training examples are held out for validation."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from cnnlab.data.forms import Config
 
-def places(count: int, config: Mapping[str, Any], groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
+
+def places(count: int, config: Config, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the numbers, sorted, of the training and the validation examples among so many.
 
     Args:
@@ -28,7 +27,7 @@ def places(count: int, config: Mapping[str, Any], groups: Tensor | None = None) 
     return train.sort().values, order[part.start : part.stop].sort().values
 
 
-def _held_out(count: int, config: Mapping[str, Any]) -> range:
+def _held_out(count: int, config: Config) -> range:
     """Return the places, in the permutation of the examples, of those held out."""
     folds, fold = config.get("folds"), config.get("fold")
     if folds is not None or fold is not None:

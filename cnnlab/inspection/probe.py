@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.data.examples import Examples
+from cnnlab.data.examples import Examples, in_memory
 from cnnlab.data.forms import Facts
 from cnnlab.data.stream import Files
 from cnnlab.inspection.bars import bars
@@ -78,8 +78,7 @@ class Probe(Look):
 def some(data: Examples | Files, count: int) -> Examples:
     """So many images of a set, or all, drawn at random but always the same."""
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
-    part = data.part(chosen.to(data.labels.device))
-    return part if isinstance(part, Examples) else Examples(part.load(), part.labels)
+    return in_memory(data.part(chosen.to(data.labels.device)))
 
 
 def probes(classifier: Classifier, train: Examples, val: Examples, most: int = 1024) -> Table:
