@@ -29,8 +29,7 @@ def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
     """
     from PIL import Image, ImageOps
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
         try:
             with Image.open(path) as opened:
                 picture = ImageOps.exif_transpose(opened)

@@ -224,8 +224,7 @@ def guided(classifier: Classifier, layer: str, channel: int, places: Tensor, ima
     def value(output: Tensor) -> Tensor:
         return output[index, channel, places[:, 0], places[:, 1]]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Captum says each time that it hooks the ReLUs
+    with warnings.catch_warnings(action="ignore"):  # Captum says each time that it hooks the ReLUs
         attribution = method(network, part)
         before = {"attribute_to_neuron_input": part is not unit}
         result: Tensor = attribution.attribute(as_input(images, classifier), value, **before).detach()

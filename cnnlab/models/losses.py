@@ -83,12 +83,3 @@ def training_loss(
     if class_weights is not None:
         return WeightedCrossEntropy(class_weights, label_smoothing)
     return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
-
-
-def balanced_weights(images: Sequence[int]) -> list[float]:
-    """Return weights by inverse class frequency, of mean 1 over the images, so that learning rates keep their meaning.
-
-    Args:
-        images: how many training images each class has; none may have none.
-    """
-    return [sum(images) / (len(images) * count) for count in images]

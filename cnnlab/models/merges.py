@@ -1,6 +1,8 @@
 """Modules that make one tensor of several, and what their shapes must have in common."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add, mul
 from typing import Any
 
 import torch
@@ -12,21 +14,17 @@ Shape = tuple[int, ...]
 class Add(nn.Module):
     """The sum of tensors of one shape."""
 
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, *values: Tensor) -> Tensor:
         """Several (N, ...) to the same shape."""
-        for other in others:
-            first = first + other
-        return first
+        return reduce(add, values)
 
 
 class Multiply(nn.Module):
     """The product of tensors whose shapes broadcast, such as maps and one factor for each of them."""
 
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, *values: Tensor) -> Tensor:
         """Several (N, ...) to the largest shape."""
-        for other in others:
-            first = first * other
-        return first
+        return reduce(mul, values)
 
 
 class Concat(nn.Module):

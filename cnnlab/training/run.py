@@ -138,9 +138,7 @@ def _stop_signal(error: BaseException) -> str | None:
     """The signal behind an exception, if one is."""
     if isinstance(error, SIGTERMException) or (isinstance(error, SystemExit) and error.code == 143):
         return "SIGTERM"  # the former in a test
-    return (
-        "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
-    )
+    return "SIGINT" if any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)) else None
 
 
 def _print_result(metrics: Mapping[str, float], directory: Path) -> None:

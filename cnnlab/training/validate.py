@@ -28,6 +28,7 @@ from cnnlab.data.splits import has_validation, sizes, training_counts
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
 from cnnlab.models.losses import training_loss
+from cnnlab.models.merges import show
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import asked_metrics, counted, measure, refuse_metrics
@@ -37,6 +38,7 @@ from cnnlab.training.optim import optimizer_of, schedule
 from cnnlab.training.weights import read_weights, shared_layers
 
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
+THERE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes of memory that this machine has
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
@@ -102,8 +104,7 @@ def _optimizer(parts: Parts) -> None:
         made = schedule(parts.make_scheduler, optimizer, epochs, 1)
         if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch misses the optimizer's own steps
+        with warnings.catch_warnings(action="ignore"):  # torch misses the optimizer's own steps
             for epoch in range(epochs):
                 rate = optimizer.param_groups[0]["lr"]
                 if not (isfinite(rate) and rate >= 0):
@@ -174,22 +175,20 @@ def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
     counts = sizes(config["data"])  # loaded, they stay in memory for the fit
     images = sum(counts[1:] if config["data"].get("stream") else counts)
     needed = 4 * params + images * prod(shape)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    if needed > THERE:
         raise ValueError(
-            f"{params:,} weights and {images:,} images of {'x'.join(map(str, shape))} take {needed / 2**30:,.0f} GiB, "
-            f"and this machine has {there / 2**30:,.0f}; lessen model.width or data.resize"
+            f"{params:,} weights and {images:,} images of {show(shape)} take {needed / 2**30:,.0f} GiB, "
+            f"and this machine has {THERE / 2**30:,.0f}; lessen model.width or data.resize"
         )
 
 
 def _processes(config: Config) -> None:
     """Refuse more processes than this machine has memory for."""
     count = device_count(config["trainer"])
-    needed, there = count * PROCESS, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if count > 1 and needed > there:
+    if count > 1 and (needed := count * PROCESS) > THERE:
         raise ValueError(
             f"trainer.devices={count}: so many processes take {needed / 2**30:,.0f} GiB and more, and this machine has "
-            f"{there / 2**30:,.0f}"
+            f"{THERE / 2**30:,.0f}"
         )
 
 
@@ -208,7 +207,7 @@ def _lookers(parts: Parts, data: Config) -> None:
         name, instead = next(iter(misfits.items()))
         raise ValueError(
             f"callbacks.{name} looks at {instead}, and data={data['name']} holds {form(data).name}s of "
-            f"{'x'.join(map(str, facts(data).shape))} values; leave it out, or take other data"
+            f"{show(facts(data).shape)} values; leave it out, or take other data"
         )
 
 
@@ -256,8 +255,7 @@ def _silent_lightning() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(before)
