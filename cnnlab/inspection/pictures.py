@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SIDE = 24  # pixels that a small map is enlarged to, at least
 WIDEST = 640  # but no wider than this
+COLUMNS = 6  # images in a row of a gallery
 PHOTO = 24  # pixels from which on a colour picture is a JPEG: smaller than a PNG, and nobody sees single pixels
 # colours of a drawing that follow those of the page
 THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--soft)", "#b0b0b0": "var(--line)"}
@@ -82,23 +83,20 @@ def picture(drawn: "Figure") -> Tensor:
 def gallery_figure(
     images: Tensor,
     captions: list[str],
-    columns: int = 6,
+    scales: Sequence[Scale | None],
     heat: Tensor | None = None,
-    scales: Sequence[Scale | None] = (None, None),
 ) -> "Figure":
     """Draw images (N, C, H, W) from 0 to 1 with a caption each.
 
     Args:
-        images: all of one size.
-        captions: of each.
-        columns: images in a row.
-        heat: (N, H, W), laid over them.
+        images, captions: of equal number.
         scales: what rows and columns mean, written beside each image; None where they are pixels.
+        heat: (N, H, W), laid over them.
     """
-    rows = -(-len(images) // columns)
-    drawn = figure((1.4 if scales == (None, None) else 2.0) * columns, 1.75 * rows)
+    rows = -(-len(images) // COLUMNS)
+    drawn = figure((1.4 if scales == (None, None) else 2.0) * COLUMNS, 1.75 * rows)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        axes = drawn.add_subplot(rows, columns, index + 1)
+        axes = drawn.add_subplot(rows, COLUMNS, index + 1)
         axes.imshow(image.permute(1, 2, 0).expand(-1, -1, 3).numpy(), vmin=0, vmax=1, interpolation="nearest")
         if heat is not None:
             axes.imshow(heat[index].numpy(), cmap="inferno", alpha=0.6)

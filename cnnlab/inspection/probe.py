@@ -12,8 +12,6 @@ from cnnlab.data.forms import Facts
 from cnnlab.data.stream import Files
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
-from cnnlab.inspection.pictures import picture
-from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
@@ -69,8 +67,7 @@ class Probe(Look):
         found.scalars = {f"probe/{name}": accuracy for name, accuracy in accuracies.items()}
         label = "validation accuracy of a linear classifier, %"
         drawn = bars(accuracies, label, ("the network", own))
-        found.pictures["probe/accuracies"] = picture(drawn)
-        found.plates["probe/accuracies"] = Drawing("Linear classifiers of each layer", SAYS, drawn)
+        found.draw("probe/accuracies", "Linear classifiers of each layer", SAYS, drawn)
         found.notes = dict.fromkeys(found.scalars, "")  # the bars say it
         return found
 

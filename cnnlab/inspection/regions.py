@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cnnlab.data.forms import Facts
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, picture, tiles
-from cnnlab.inspection.plates import Drawing, Maps
+from cnnlab.inspection.pictures import figure, tiles
+from cnnlab.inspection.plates import Maps
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
@@ -60,13 +60,14 @@ class DecisionRegions(Look):
         wrong = draw_regions(drawn.add_subplot(), classifier, points, labels, self.resolution)
         drawn.legend(loc="outside lower center", ncols=2, fontsize=8)
         drawn.suptitle(f"{self._moment}{wrong:,} of {len(points):,} validation points wrong", fontsize=10)
-        found = Findings({f"{TAG}/regions": picture(drawn)}, {f"{TAG}/wrong": wrong / len(points)})
+        found = Findings(
+            scalars={f"{TAG}/wrong": wrong / len(points)}, notes={f"{TAG}/wrong": ""}
+        )  # the drawing says it
+        found.draw(f"{TAG}/regions", "Decision regions", SAYS, drawn)
         for name, maps in unit_maps(classifier, places(points, SIDE)).items():
             found.pictures[f"{TAG}/units of {name}"] = tiles(maps[:UNITS], columns=8, each=True)
             says = f"What each unit of {name} gives in the same square: red above 0, blue below."
             found.plates[f"{TAG}/units of {name}"] = Maps(f"units of {name}", says, maps[:UNITS, 0][None])
-        found.plates[f"{TAG}/regions"] = Drawing("Decision regions", SAYS, drawn)
-        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
         return found
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -68,13 +68,13 @@ def saliency(
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
-    heats, drawn = {"gradient": heat}, {"gradient": gallery_figure(pictures, captions, heat=heat, scales=scales)}
+    heats, drawn = {"gradient": heat}, {"gradient": gallery_figure(pictures, captions, scales, heat)}
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
         heats["Grad-CAM"] = cam[:, 0].cpu()
-        drawn[f"grad-cam of {maps[-1]}"] = gallery_figure(pictures, captions, heat=heats["Grad-CAM"], scales=scales)
+        drawn[f"grad-cam of {maps[-1]}"] = gallery_figure(pictures, captions, scales, heats["Grad-CAM"])
     found.pictures = {f"saliency/{method}": picture(one) for method, one in drawn.items()}
     cards = []
     for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):

@@ -9,8 +9,6 @@ from cnnlab.data.forms import Facts
 from cnnlab.data.images import permute_pixels
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
-from cnnlab.inspection.pictures import picture
-from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
@@ -65,8 +63,7 @@ class Shifts(Look):
         found.scalars = {f"shifts/{name}": change for name, change in changes.items()}
         found.scalars |= {"shifts/inputs that change": changed, "shifts/answers that stay": kept}
         drawn = bars(changes, f"change by {pixels}, % of the distance between two images")
-        found.pictures["shifts/changes"] = picture(drawn)
-        found.plates["shifts/changes"] = Drawing("How far a shift moves each layer", SAYS, drawn)
+        found.draw("shifts/changes", "How far a shift moves each layer", SAYS, drawn)
         found.notes = dict.fromkeys(found.scalars, "")  # the bars and the sentence say it
         return found
 
