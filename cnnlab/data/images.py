@@ -72,7 +72,7 @@ def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
 def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     """Bytes (N, C, H, W) at another height and width, bilinear with antialiasing; None keeps them."""
     size = (size, size) if isinstance(size, int) else size
-    if size is None or tuple(images.shape[2:]) == tuple(size):
+    if size is None or images.shape[2:] == size:
         return images
     parts = [  # in pieces, so that the floats of a large set never stand in memory at once
         F.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).to(torch.uint8)
@@ -95,12 +95,7 @@ def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
-    """A picture file as a network gets it, (1, C, H, W).
-
-    Args:
-        path: of the file.
-        facts: of the network.
-        config: the data config that the network was trained with.
+    """A picture file as a network gets it that was trained with a data config, (1, C, H, W).
 
     Raises:
         OSError, ValueError: as `read_image`.
@@ -110,13 +105,7 @@ def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
 
 
 def to_input(images: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Images (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted.
-
-    Args:
-        images: bytes.
-        facts: of the network.
-        config: the data config that the network was, or will be, trained with.
-    """
+    """Bytes (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted."""
     trim = config.get("trim", 0)
     _, height, width = facts.shape
     uncut = (height + 2 * trim, width + 2 * trim)

@@ -37,7 +37,7 @@ class Remembered(Generic[T]):
         key = json.dumps(identity, sort_keys=True)
         # given by the remembered function that calls this one, so that the files are looked at once
         found = config[FINGERPRINT] if FINGERPRINT in config else source(config).fingerprint(config)
-        for function in self.every:  # before new images are loaded, so that memory never holds old ones beside them
+        for function in self.every:  # before new examples are loaded, so that memory never holds old ones beside them
             if key in function.results and function.results[key][0] != found:
                 del function.results[key]
         if key in self.results:
@@ -56,7 +56,7 @@ class Remembered(Generic[T]):
 
 
 def forget() -> None:
-    """Let go of all images and whatever else is remembered of data configs."""
+    """Let go of all examples and whatever else is remembered of data configs."""
     for function in Remembered.every:
         function.forget()
 
@@ -78,13 +78,13 @@ def load(config: Config) -> Splits:
 
 
 def class_names_of(config: Config) -> list[str]:
-    """Return the class names of a data config, in label order; where folders name them, no images are read."""
+    """Return the class names of a data config, in label order; where folders name them, no examples are read."""
     names = source(config).classes
     return load(config).classes if names is None else names(config)
 
 
 def facts(config: Config) -> Facts:
-    """What a data config tells the network: shape of one example as the network gets it, classes; reads no images.
+    """What a data config tells the network: shape of one example as the network gets it, classes; reads no examples.
 
     Those of sentences are read for their vocabulary, once.
     """

@@ -148,12 +148,7 @@ def patches_of(
 ) -> list[Strip]:
     """Return of some images what a channel's value at a place sees, and which pixels of it raise the value.
 
-    Args:
-        classifier: whose channel it is.
-        layer, channel: which it is.
-        val: validation images.
-        best: the numbers of the images.
-        places: rows and columns of the values, (N, 2).
+    The images have the numbers `best` among `val`; `places` (N, 2) are rows and columns of the values.
     """
     reach, images = classifier.network.reaches[layer], val.inputs[best]
     seen = crops(images.float() / 255, places, reach)

@@ -69,8 +69,7 @@ def mistakes(
 ) -> Findings:
     """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
 
-    Errors are shown as pictures, with scales of rows and columns; of examples that are none the words of the
-    vocabulary, or values, are written.
+    Errors are shown as pictures, with scales of rows and columns; of other examples words, or values, are written.
     """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 

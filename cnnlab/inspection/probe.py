@@ -21,8 +21,6 @@ DECAY = 0.01  # of the weights of a linear classifier, whose inputs have a stand
 STEPS = 50  # of L-BFGS, at most
 FLAT = 1e-4  # a gradient at which they end
 ROOM = 2**26  # numbers that stand in memory at once, of as many layers as fit
-
-
 SAYS = (
     "A bar for each layer: how often a linear classifier is right that is trained on what the layer gives. The longer "
     "the bars grow on the way to the answer, the further the classes have come apart."
@@ -81,10 +79,7 @@ def some(data: Examples | Files, count: int) -> Examples:
 def probes(classifier: Classifier, train: Examples, val: Examples, most: int = 1024) -> Table:
     """A row for each layer, `input` first: `layer`, `values`, `accuracy` of a linear classifier on `val`.
 
-    Args:
-        classifier: in evaluation mode.
-        train, val: images that it is fitted to and scored on.
-        most: values of a layer that are taken, at random where there are more.
+    The classifier is in evaluation mode; of each layer so many values are taken at `most`, at random.
     """
     device, classes = classifier.device, len(classifier.classes)
     labels, truth = train.labels.to(device), val.labels.to(device)

@@ -24,8 +24,6 @@ UNITS = 32  # of a layer, shown at most
 SIDE = 64  # values along each side of a unit's picture
 BATCH = 10_000
 TAG = "decision_regions"
-
-
 SAYS = (
     "A place has the colour of the class that the network answers there, the paler the less sure it is. The dots are "
     "validation points in the colour of their class; one that is answered wrongly is a cross."
@@ -100,13 +98,8 @@ class DecisionRegions(Look):
 def draw_regions(axes: "Axes", classifier: Classifier, points: Tensor, labels: Tensor, resolution: int) -> int:
     """Draw which class a network answers in the square around points, the paler the less sure, and the points.
 
-    Points have the colour of their class; one that is answered wrongly is a cross with a black edge.
-
-    Args:
-        axes: where to draw.
-        classifier: of points in the plane.
-        points, labels: (N, 2) and (N,).
-        resolution: places along each side for which the network is asked.
+    Points (N, 2) have the colour of their class; one that is answered wrongly is a cross with a black edge. The network
+    is asked for `resolution` places along each side.
 
     Returns how many points are answered wrongly.
     """

@@ -47,12 +47,7 @@ def saliency(
 ) -> Findings:
     """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM.
 
-    Args:
-        classifier: whose answers are looked at.
-        images: bytes, or ids of words.
-        labels: of the images, if they are known.
-        what: the page calls the images.
-        scales: what rows and columns of the images mean.
+    The page calls the images `what`; `scales` say what their rows and columns mean.
     """
     if classifier.facts.vocabulary:
         return saliency_of_words(classifier, images)

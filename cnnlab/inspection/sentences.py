@@ -96,9 +96,7 @@ def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, plac
     """List for the strongest channels of a layer the sequences of words that excite each most.
 
     Args:
-        classifier: whose layer it is.
-        ids: sentences (N, L).
-        layer: its name.
+        classifier, ids, layer: a layer's name, and sentences (N, L).
         values: (N, C), the largest of each channel in each sentence.
         places: (N, C, 1), where it is.
         count: of channels.

@@ -15,8 +15,6 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 PART = 50  # images that go through the network at once, with all that they are moved to
-
-
 SAYS = (
     "A bar for each layer: how far its values move when the image does, as a share of how far they are from those of "
     "another image. At 0 the layer does not notice; at 100 % it might as well be another image."
@@ -74,9 +72,9 @@ def shifts(classifier: Classifier, images: Tensor, pixels: int, permuted: bool =
 
     Args:
         classifier: in evaluation mode.
-        images: (N, C, H, W), bytes, as the network takes them.
+        images: (N, C, H, W), bytes, as the network takes them; where their pixels are `permuted`, the image is moved,
+            not its permutation.
         pixels: how far they are moved.
-        permuted: the images' pixels are permuted; the image is moved, not its permutation.
     """
     change, length = defaultdict[str, float](float), defaultdict[str, float](float)
     total: dict[str, Tensor] = {}

@@ -118,10 +118,6 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
     back to its fork is dropped from the merge; a merge that is left with one input is that input. What then leads
     nowhere goes too.
 
-    Args:
-        layers: arranged.
-        patterns: names or globs.
-
     Raises:
         ValueError: a pattern that matches nothing, or the layer that gives the classes.
     """
@@ -147,13 +143,8 @@ def as_patterns(patterns: Any, key: str) -> list[str]:
 def matching(names: Iterable[str], patterns: Sequence[str], key: str = "") -> list[str]:
     """Return the layers that match a name or glob.
 
-    Args:
-        names: of layers.
-        patterns: names or globs.
-        key: under which a pattern that matches nothing is refused; without it such a pattern is ignored.
-
     Raises:
-        ValueError: a pattern that matches nothing.
+        ValueError: a pattern that matches nothing, where a `key` is given for the message.
     """
     names = list(names)
     for pattern in patterns:

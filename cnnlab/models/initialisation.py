@@ -48,8 +48,7 @@ def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Conv3d | n
 def initialise(module: nn.Module, scheme: str | None, given: Collection[str]) -> None:
     """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults.
 
-    Args:
-        given: `weights`, `bias`: what is left alone, because the model gives its values.
+    Those of "weights" and "bias" that are `given`, because the model says their values, are left alone.
     """
     if scheme is None:
         return

@@ -54,12 +54,7 @@ def merged(kind: str, shapes: Sequence[Shape]) -> Shape:
 
 
 def misfits(kind: str, shapes: Mapping[str, Shape]) -> list[str]:
-    """Return which inputs of a merge do not fit to its first.
-
-    Args:
-        kind: add, multiply or concat.
-        shapes: of what it reads, by layer.
-    """
+    """Return which inputs of a merge (add, multiply or concat) do not fit to its first, of their shapes by layer."""
     first, *others = shapes
     return [other for other in others if not _fits(kind, shapes[first], shapes[other])]
 

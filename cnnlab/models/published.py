@@ -50,9 +50,7 @@ def architecture(model: Mapping[str, Any]) -> str:
 def published(model: Mapping[str, Any], name: str = "") -> Any:
     """Return an entry of torchvision's table of published weights.
 
-    Args:
-        model: config of a network.
-        name: such as "IMAGENET1K_V2"; torchvision's default if empty.
+    Its `name` is such as "IMAGENET1K_V2"; torchvision's default if empty.
 
     Raises:
         ValueError: there is no such network, or no such entry.

@@ -89,11 +89,10 @@ class Reach:
 def measure(
     name: str, kind: str, unit: nn.Module, shapes: Mapping[str, Shape], reaches: Mapping[str, Reach]
 ) -> tuple[Row, Reach]:
-    """The row of a layer built on the meta device, and the reach behind it.
+    """The row of a layer whose module is on the meta device, and the reach behind it.
 
     Args:
-        name, kind: of the layer.
-        unit: its module.
+        name, kind, unit: of the layer.
         shapes: of what it reads, by layer.
         reaches: of those layers, and of others.
 

@@ -109,25 +109,20 @@ def lesion(
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
     return Table(
-        {
-            "lesion": label,
-            "test/acc": known.get(key),
-            "change": known[key] - known[""] if key in known else None,
-        }
+        {"lesion": label, "test/acc": known.get(key), "change": known[key] - known[""] if key in known else None}
         for label, key in zip(labels, keys, strict=True)
     )
 
 
 def lesion_blocks(
-    run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None = None
+    run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None
 ) -> Table:
     """Test accuracy of a run without one, two, ... blocks drawn at random, a row for each number (Veit et al. 2016).
 
     Args:
-        run: a finished run.
-        lesions: the layers of each block.
+        lesions: the layers of each block; those that cannot be silenced by themselves are not drawn.
         most: the largest number of blocks.
-        by, data: as of `lesion`; blocks that cannot be silenced by themselves are not drawn.
+        run, by, data: as of `lesion`.
 
     Returns rows of `blocks` (0 for the intact network), `draws`, `test/acc` (their mean), `sd` over them, and `change`.
     Single blocks are all silenced; of more there are ten draws, or all sets where these are fewer. Writes a plot to

@@ -223,9 +223,8 @@ def zigzag(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def stroke(images: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Tensor:
     """Draw a line on black, (N, 1, H, W), that fades above and below it.
 
-    Args:
-        images: whose size it has.
-        start, end: column and row, (N, 1, 1, 1) each, in pixels from the upper left one.
+    It has the size of `images`; `start` and `end` are column and row, (N, 1, 1, 1) each, in pixels from the upper left
+    one.
     """
     height, width = images.shape[2:]
     rows, columns = torch.arange(height, device=images.device).view(-1, 1), torch.arange(width, device=images.device)

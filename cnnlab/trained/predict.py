@@ -92,12 +92,16 @@ def predict_text(run: Record, texts: Sequence[Any]) -> Table:
     if form(data) is not SENTENCES:
         raise ValueError(f"text=...: {run.directory} was trained on {form(data).name}s; give images=... in its place")
     classifier = load_trained(run).to(best_device())
-    rows = Table({"text": str(text), "label": None, "probability": None, "error": None} for text in texts)
-    readable = [row for row in rows if words(row["text"])]
-    for row in rows:
-        if not words(row["text"]):
-            row["error"] = "there is no word in it"
-    if readable:
+    rows = Table(
+        {
+            "text": str(text),
+            "label": None,
+            "probability": None,
+            "error": None if words(str(text)) else "there is no word in it",
+        }
+        for text in texts
+    )
+    if readable := [row for row in rows if row["error"] is None]:
         ids = to_ids(as_bytes([row["text"] for row in readable]), classifier.facts, data)
         for row, answer in zip(readable, decide(classifier.logits(ids), classifier.classes), strict=True):
             row.update(answer)

@@ -20,7 +20,7 @@ class DataModule(LightningDataModule):
 
     Args:
         config: the data config as a plain mapping.
-        augment: the augment config; training images only.
+        augment: the augment config, for training examples only.
         seed: of the order and the augmentation. The validation split has its own, `config["split_seed"]`.
 
     After `setup`, `train`, `val` and `test` hold Examples, `classes` the names, `mean` and `std` the training
@@ -61,7 +61,7 @@ class DataModule(LightningDataModule):
         return batches
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: how far the pass over the training images has come."""
+        """For a checkpoint: how far the pass over the training examples has come."""
         return self._batches_of_fit.state_dict() if self._batches_of_fit else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class DataModule(LightningDataModule):
         """In order.
 
         Raises:
-            ValueError: the source has no test images.
+            ValueError: the source has no test examples.
         """
         if self.test is None:
             raise ValueError(f"data={self.config['name']} has no test images")

@@ -100,9 +100,9 @@ def finish(fit: Fit) -> dict[str, float]:
 
 
 def _answers(fit: Fit) -> dict[str, Answers]:
-    """Return what the tested classifier answers, by stage: to test images as it was tested.
+    """Return what the tested classifier answers, by stage: to test examples as it was tested.
 
-    The first process alone answers validation images, one view of each, as they are validated.
+    The first process alone answers validation examples, one view of each, as they are validated.
     """
     answers = {}
     if fit.trainer.is_global_zero:
@@ -114,7 +114,7 @@ def _answers(fit: Fit) -> dict[str, Answers]:
 
 @torch.inference_mode()
 def _validated(fit: Fit) -> torch.Tensor:
-    """Return the rows of all validation images."""
+    """Return the rows of all validation examples."""
     device, size = fit.trainer.strategy.root_device, fit.config["data"]["eval_batch_size"]
     classifier = fit.classifier.to(device).eval()
     rows: list[torch.Tensor] = []

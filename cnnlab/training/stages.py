@@ -1,4 +1,4 @@
-"""Metrics of validation and test: each image of all processes counts once, whatever the batch size."""
+"""Metrics of validation and test: each example of all processes counts once, whatever the batch size."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -113,7 +113,7 @@ def _optimizer(parts: Parts) -> None:
 
 
 def _smallest_batch(config: Config, network: Network) -> None:
-    """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
+    """Let a step of one example a process go through the network, where there is one: norms over a batch refuse it."""
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
         return
@@ -127,7 +127,7 @@ def _smallest_batch(config: Config, network: Network) -> None:
 
 
 def _validation(data: Config) -> None:
-    """Refuse to choose validation images where the data have their own, and their number where the folds say it."""
+    """Refuse to choose validation examples where the data have their own, and their number where the folds say it."""
     folds, defaults = data.get("folds"), shipped_data(data["name"], "val_size", "split_seed")
     if has_validation(data):
         for key, default in {**defaults, "folds": None}.items():
@@ -171,7 +171,7 @@ def _metrics(config: Config, classes: int) -> list[str]:
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
-    """Weights and images have to find room."""
+    """Refuse weights and examples for which memory has no room."""
     counts = sizes(config["data"])  # loaded, they stay in memory for the fit
     images = sum(counts[1:] if config["data"].get("stream") else counts)
     needed = 4 * params + images * prod(shape)

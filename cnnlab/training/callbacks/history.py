@@ -17,7 +17,7 @@ class History(Callback):
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
-        self._images = 0
+        self._seen = 0
 
     @property
     def images_per_second(self) -> float:
@@ -31,17 +31,17 @@ class History(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
-        self._epoch_started, self._images = perf_counter(), 0
+        self._epoch_started, self._seen = perf_counter(), 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images, and stop the epoch's clock before validation begins."""
-        self._images += len(batch[1]) * trainer.world_size
+        """Count the examples, and stop the epoch's clock before validation begins."""
+        self._seen += len(batch[1]) * trainer.world_size
         if trainer.is_last_batch:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)
-            rate = self._images / (perf_counter() - self._epoch_started)
+            rate = self._seen / (perf_counter() - self._epoch_started)
             pl_module.log("train/images_per_second", rate, on_step=False, on_epoch=True, batch_size=1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
