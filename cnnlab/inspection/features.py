@@ -14,9 +14,10 @@ from cnnlab.inspection.ascent import Spectrum, excitement, gradient_ascent, maco
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import faded, tiles
 from cnnlab.inspection.plates import Card, Pictures, Strip, Tile
-from cnnlab.inspection.sentences import filters_of, ngrams
+from cnnlab.inspection.sentences import ngrams
 from cnnlab.inspection.units import activation_of, dead_units, main_weight
 from cnnlab.models.hooks import watch
+from cnnlab.models.layers import KINDS
 from cnnlab.models.table import Reach, class_layer
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -106,8 +107,9 @@ class Features(Look):
     def _of_sentences(self, classifier: Classifier, ids: Tensor) -> Findings:
         """The n-grams that excite channels most, of layers whose output has positions."""
         found, table = Findings(), classifier.network.table
-        layers = [r.name for r in table if len(r.output_shape) == 2 and has_filters(classifier, r.name)]
-        for name, (values, places) in strongest(classifier, ids, filters_of(table, layers)).items():
+        slide = [r.name for r in table if len(r.output_shape) == 2 and not KINDS[r.kind].reads_words]
+        layers = [name for name in slide if has_filters(classifier, name)]
+        for name, (values, places) in strongest(classifier, ids, layers).items():
             found.texts |= ngrams(classifier, ids, name, values, places, self.channels).texts
         return found
 

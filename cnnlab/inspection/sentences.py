@@ -9,9 +9,7 @@ from torch import Tensor
 from cnnlab.inspection.look import Findings
 from cnnlab.inspection.pictures import figure, picture
 from cnnlab.models.hooks import watch
-from cnnlab.models.layers import KINDS
 from cnnlab.models.sentences import PADDING
-from cnnlab.models.table import Row
 from cnnlab.training.classifier import Classifier
 
 COLUMNS = 110  # characters in a line of a picture
@@ -85,11 +83,6 @@ def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tens
         written.set_verticalalignment("center_baseline")
         written.set_parse_math(False)  # a dollar is a dollar
     return picture(drawn)
-
-
-def filters_of(table: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Those of the layers that slide over the positions of a sentence."""
-    return [row.name for row in table if row.name in names and not KINDS[row.kind].reads_words]
 
 
 def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, places: Tensor, count: int) -> Findings:

@@ -2,7 +2,7 @@
 
 A kind is one function. Its first argument is the incoming shape (without the batch axis; for a merge, the merged one),
 the others are the options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a
-kind, add a function; those that ship stand in `convolutions.py`, `pools.py`, `sentences.py` and `layers.py`.
+kind, add a function; those that ship stand in `convolutions.py`, `pools.py`, `sentences.py`, `zoo.py` and `layers.py`.
 """
 
 import inspect

@@ -132,7 +132,7 @@ def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None
         expect_evaluation_mode()
         for callback in extras:
             keep_equal_values(callback)
-    callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
+    callbacks = [Graph(), *extras, history, TrainingProgress(history, lines=not config["study"]["variant"]), best, last]
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
