@@ -26,7 +26,6 @@ class Batches:
         draw: fresh data for an epoch, where the source has no end.
         epoch: says which pass this is, when one begins.
         rank, world_size: this process among how many.
-        device: where the batches are to be.
 
     With a seed, a last batch of fewer than two examples a process is left out: batch norm has nothing to average there.
     """

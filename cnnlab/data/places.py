@@ -9,11 +9,9 @@ from cnnlab.data.forms import Config
 def places(count: int, config: Config, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the numbers, sorted, of the training and the validation examples among so many.
 
-    Args:
-        count: of all.
-        config: a data config: a permutation that `split_seed` alone decides, and `val_size` examples of it or a
-            fraction, or the part of `folds` that `fold` numbers.
-        groups: (N,) from 0 on, equal for examples of which all are held out or none; `val_size` is then of groups.
+    A data config says which: of a permutation that `split_seed` alone decides `val_size` examples or a fraction, or the
+    part of `folds` that `fold` numbers. `groups` (N,), from 0 on, are equal for examples of which all are held out or
+    none; `val_size` is then of groups.
 
     Raises:
         ValueError: a size that leaves nothing for one of them.

@@ -46,12 +46,8 @@ def draw(kind: str, count: int, stream: int, noise: float, seed: int) -> tuple[T
 
     Points of regions are uniform in the square, those of curves uniform along them, of each class in turn.
 
-    Args:
-        kind: of KINDS.
-        count: how many.
-        stream: another stream holds other points of the same kind.
-        noise: standard deviation of what is added to each coordinate once the label is known.
-        seed: of everything random.
+    Another stream holds other points of the same kind. Noise of a standard deviation is added to each coordinate once
+    the label is known; the seed decides everything random.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + stream)
     if kind in REGIONS:

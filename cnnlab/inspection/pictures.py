@@ -28,12 +28,9 @@ THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--s
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
-    """Maps (N, 1 or 3, H, W) in rows of so many, dark where low and bright where high.
+    """Maps (N, 1 or 3, H, W) of any range in rows of so many columns, dark where low and bright where high.
 
-    Args:
-        maps: of any range.
-        columns: tiles in a row.
-        each: scale every tile by itself; otherwise all by their common range.
+    With `each` every tile is scaled by itself; otherwise all by their common range.
     """
     from torchvision.utils import make_grid
 
@@ -86,12 +83,9 @@ def gallery_figure(
     scales: Sequence[Scale | None],
     heat: Tensor | None = None,
 ) -> "Figure":
-    """Draw images (N, C, H, W) from 0 to 1 with a caption each.
+    """Draw images (N, C, H, W) from 0 to 1 with a caption each, and heat (N, H, W) laid over them if there is any.
 
-    Args:
-        images, captions: of equal number.
-        scales: what rows and columns mean, written beside each image; None where they are pixels.
-        heat: (N, H, W), laid over them.
+    What rows and columns mean is written beside each image, unless they are pixels.
     """
     rows = -(-len(images) // COLUMNS)
     drawn = figure((1.4 if scales == (None, None) else 2.0) * COLUMNS, 1.75 * rows)

@@ -88,11 +88,7 @@ def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tens
 def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, places: Tensor, count: int) -> Findings:
     """List for the strongest channels of a layer the sequences of words that excite each most.
 
-    Args:
-        classifier, ids, layer: a layer's name, and sentences (N, L).
-        values: (N, C), the largest of each channel in each sentence.
-        places: (N, C, 1), where it is.
-        count: of channels.
+    Of sentences (N, L), `values` (N, C) has the largest value of each channel in each, `places` (N, C, 1) where it is.
     """
     reach, found = classifier.network.reaches[layer], Findings()
     best = values.topk(min(SHOWN, len(values)), dim=0).values.mean(0)

@@ -70,11 +70,8 @@ class Shifts(Look):
 def shifts(classifier: Classifier, images: Tensor, pixels: int, permuted: bool = False) -> tuple[Table, float, float]:
     """Return a row for each layer (`layer`, `values`, `change`), the share of inputs that change, and of answers kept.
 
-    Args:
-        classifier: in evaluation mode.
-        images: (N, C, H, W), bytes, as the network takes them; where their pixels are `permuted`, the image is moved,
-            not its permutation.
-        pixels: how far they are moved.
+    The classifier is in evaluation mode, and takes images (N, C, H, W), bytes; where their pixels are `permuted`, the
+    image is moved, not its permutation.
     """
     change, length = defaultdict[str, float](float), defaultdict[str, float](float)
     total: dict[str, Tensor] = {}

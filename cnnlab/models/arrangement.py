@@ -20,9 +20,6 @@ def arrange(layers: Any) -> dict[str, Spec]:
     inserted behind the layer that it names: for all who read that one, or, where it has a `from` as well, as if it had
     been written there.
 
-    Args:
-        layers: as a model config has them.
-
     Raises:
         ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor, a `from` that cannot be
             read, a layer that nobody reads.

@@ -11,11 +11,8 @@ from torch import nn
 def watch(modules: Mapping[str, nn.Module], hook: Callable[..., Any], before: bool = False) -> Iterator[None]:
     """Call a function at every forward of some modules, until the context ends.
 
-    Args:
-        modules: by name.
-        hook: called with the name of a module, the arguments of its forward and, unless `before`, its output; what it
-            returns, if anything, replaces the output.
-        before: call it before the forward, which may fail.
+    The hook is called with the name of a module, the arguments of its forward and its output; what it returns, if
+    anything, replaces the output. Where it is called `before` the forward, which may fail, there is no output.
     """
     with ExitStack() as handles:
         for name, module in modules.items():

@@ -20,11 +20,7 @@ class NotComputedError(ValueError):
 
 
 def operations_of(module: nn.Module, inputs: list[Tensor]) -> tuple[list[Op], Tensor]:
-    """Describe a module in evaluation mode.
-
-    Args:
-        module: a layer, or a part of one.
-        inputs: what it reads, each (1, ...), for the shapes alone.
+    """Describe a module in evaluation mode, a layer or a part of one, that reads inputs (1, ...) of some shapes.
 
     Returns the operations, each with the `shape` of what it gives and the `part` of the layer that it is, and what the
     module gives.

@@ -42,7 +42,6 @@ def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapp
     """Answer what `lesion=` asks of a run.
 
     Args:
-        run: a finished run.
         asked: layers, globs of layers, or channels as "conv3:17", which are silenced together; "each" layer by itself,
             "each:conv3" (every channel of that layer), "each_block"; or "blocks:4", one to four blocks drawn at random.
         by: what replaces an output, see `lesion`.
@@ -69,7 +68,6 @@ def lesion(
     """Test accuracy of a run with parts of its network silenced, a row for each lesion, the intact network first.
 
     Args:
-        run: a finished run.
         lesions: each a list of what is silenced together: layers, globs of layers, or channels as "conv3:17".
         by: what replaces an output: its mean over the validation images (for each channel), or zero. With "pass" layers
             are removed as `model.remove` does, and the others keep their trained weights; a channel is replaced by what

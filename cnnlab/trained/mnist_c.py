@@ -152,10 +152,7 @@ def fog(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def plasma(side: int, decay: float, device: torch.device, generator: Generator) -> Tensor:
     """Draw clouds (MAPS, side, side) from 0 to 1 that continue across their edges (Fournier et al. 1982).
 
-    Args:
-        side: a power of two.
-        decay: by whose square the steps shrink from one scale to the next.
-        device, generator: where it is drawn.
+    Their side is a power of two; by the square of `decay` the steps shrink from one scale to the next.
     """
     cloud = torch.zeros(MAPS, side, side, device=device)
     step, size = side, 100.0

@@ -56,12 +56,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
 
 def check_start(config: Config, directory: Path, config_hash: str) -> None:
-    """Refuse a run before anything is made.
-
-    Args:
-        config: a train config as plain containers.
-        directory: of the run.
-        config_hash: of the config that the run began with.
+    """Refuse a run before anything is made; `config_hash` is that of the config with which it began.
 
     Raises:
         ValueError: the config asks for what cannot be, or the directory holds the checkpoint of another run.

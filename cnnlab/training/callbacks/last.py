@@ -18,15 +18,13 @@ ASKED_EVERY = 8  # steps between which several processes ask each other whether 
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt`, from which a run goes on as if it had never stopped.
 
-    Args:
-        path: the file.
-        every_n_steps: inside an epoch too; None leaves it at the ends of epochs.
+    It is saved at the ends of epochs, and every so many steps inside one where that is not None.
 
     While it trains, the first SIGINT or SIGTERM waits for the end of the step, saves, and ends the fit with
     KeyboardInterrupt or SystemExit(143) in all processes; a second one ends it at once.
     """
 
-    def __init__(self, path: Path, every_n_steps: int | None = None) -> None:
+    def __init__(self, path: Path, every_n_steps: int | None) -> None:
         self.path, self.every_n_steps = path, every_n_steps
         self._asked: int | None = None
         self._handlers: dict[int, Any] = {}
