@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cnnlab.inspection.look import Findings
 from cnnlab.inspection.pictures import encoded, svg
@@ -141,7 +140,8 @@ class Page:
         reach = plate.values.abs().amax((1, 2, 3)).clamp(min=1e-30)
         steps = (plate.values / reach.view(-1, 1, 1, 1) * STEPS).round().to(torch.int8)
         images, *shape = plate.values.shape
-        grid = {"title": plate.title, "shape": shape, "start": len(self.numbers), "reach": _short(reach)}
+        grid = {"title": plate.title, "shape": shape, "start": len(self.numbers)}
+        grid["reach"] = [float(f"{value:.4g}") for value in reach.tolist()]
         self.grids.append(grid | {"tile": plate.tile, "dead": list(plate.dead), "images": images})
         self.numbers += steps.numpy().tobytes()
         return len(self.grids) - 1
@@ -159,10 +159,6 @@ def _tile(tile: Tile, strip: Strip, card: Card) -> dict[str, Any]:
         "width": shown,
         "alt": alt,
     }
-
-
-def _short(values: Tensor) -> list[float]:
-    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _read(name: str) -> str:

@@ -143,7 +143,7 @@ def faded(tile: Tile) -> Tensor:
 
 
 def glowing(image: Tensor, heat: Tensor) -> Tensor:
-    """An image (C, H, W), dimmed, with heat (H, W) from 0 to 1 glowing over it."""
+    """An image (C, H, W), dimmed, with heat (H, W) glowing over it, the largest brightest."""
     glow = torch.tensor([1.0, 0.45, 0.05]).view(3, 1, 1)
-    share = 0.85 * heat.clamp(0, 1)
+    share = 0.85 * (heat / heat.max().clamp(min=1e-30)).clamp(0, 1)
     return 0.8 * image.expand(3, -1, -1) * (1 - share) + glow * share

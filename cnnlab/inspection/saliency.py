@@ -75,7 +75,7 @@ def saliency(
     for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):
         truth = "" if labels is None else f"label {classifier.classes[labels[number]]}, "
         tiles = [Tile(pictures[number], "the image")]
-        tiles += [Tile(glowing(pictures[number], _scaled(its[number])), method) for method, its in heats.items()]
+        tiles += [Tile(glowing(pictures[number], its[number]), method) for method, its in heats.items()]
         cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
     says = (
         f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the answer's value "
@@ -95,7 +95,3 @@ def saliency(
     else:
         found.plates["saliency/gradient"] = Pictures(title, says, cards)
     return found
-
-
-def _scaled(heat: Tensor) -> Tensor:
-    return heat / heat.max().clamp(min=1e-30)

@@ -61,8 +61,8 @@ def edges_of(padding: Any, sizes: Sequence[int], kernel: Any, stride: Any = 1, d
     """Return the zeros that a padding stands for, a number, one an axis, "valid" or "same".
 
     With "same" a window has ceil(N / stride) places along each axis, as with TensorFlow's SAME; where the number of
-    zeros is odd, the one more comes behind. N is one of the sizes of the axes; those of the window are one number or one
-    an axis.
+    zeros is odd, the one more comes behind. N is one of the sizes of axes; those of the window are one number or one an
+    axis.
     """
     axes = len(sizes)
     if padding != "same":

@@ -64,15 +64,10 @@ def channels_of(network: Network) -> dict[str, int]:
     return {row.name: row.output_shape[0] for row in network.table if row.name != answers}
 
 
-def whole_layers(targets: Targets) -> list[str]:
-    """Return the layers that are silenced as a whole."""
-    return [name for name, channels in targets.items() if channels is None]
-
-
 @contextlib.contextmanager
 def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[str, Tensor]) -> Iterator[Network]:
     """Replace outputs of a classifier's network for a while, or let it compute without some layers."""
-    whole, trained = whole_layers(targets), classifier.network
+    whole, trained = [name for name, channels in targets.items() if channels is None], classifier.network
 
     def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if by == "pass":
