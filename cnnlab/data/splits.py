@@ -77,7 +77,7 @@ def has_validation(config: Config) -> bool:
 
 @Remembered
 def remark(config: Config) -> str | None:
-    """Return what has to be said of the data of a config before they are trained on, in one line."""
+    """Return a line to print before a training on the data of a config, if there is one."""
     return load(config).remark
 
 

@@ -1,4 +1,4 @@
-"""Where what the classifier reads puts the images, for TensorBoard's projector."""
+"""The vectors that the classifier reads of examples, for TensorBoard's projector and along two directions."""
 
 from statistics import median
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What all lookers share: they look at a classifier and its validation images, and TensorBoard gets what they find."""
+"""The base of all lookers, which look at a classifier and its validation examples, and what they find."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What in an image, or a sentence, the answer hangs on: saliency and Grad-CAM."""
+"""What in an image, or a sentence, the answer depends on: saliency and Grad-CAM."""
 
 from collections.abc import Sequence
 

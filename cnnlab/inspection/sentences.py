@@ -1,4 +1,4 @@
-"""Sentences as lookers show them: words coloured by what the answer hangs on, and the n-grams that excite a filter."""
+"""Sentences as lookers show them: words coloured by what they add to the answer, n-grams that excite a filter."""
 
 from collections.abc import Sequence
 from typing import Any

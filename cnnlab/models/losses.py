@@ -1,4 +1,4 @@
-"""What a network is trained to lessen: functions of outputs (N, classes) and labels (N,) that give a scalar."""
+"""Losses: functions of outputs (N, classes) and labels (N,) that give the scalar to be minimised."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

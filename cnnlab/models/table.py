@@ -16,7 +16,7 @@ from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import Shape, show
 from cnnlab.models.windows import window_of
 
-VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in use
+VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in evaluation mode
 
 
 @dataclass(frozen=True)

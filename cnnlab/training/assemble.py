@@ -112,7 +112,7 @@ class Fit:
 
 
 def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None) -> Fit:
-    """Make classifier, trainer and loggers; what a process is not told of `run.json` it finds out."""
+    """Make classifier, trainer and loggers; without `info`, what `run.json` says, the config's hash is looked up."""
     keep_freed()
     config = parts.config
     classifier = build(parts, data, info["config_hash"] if info else identity(directory, config))

@@ -118,7 +118,7 @@ def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseExcept
 
 
 def pass_on(stopped: str | None, error: BaseException) -> None:
-    """Leave as a process does that a signal has stopped, where one did.
+    """End as a process that a signal has stopped, where one did.
 
     Raises:
         KeyboardInterrupt, SystemExit: the signal was SIGINT, SIGTERM.

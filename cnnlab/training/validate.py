@@ -1,4 +1,4 @@
-"""What a train config is refused for, before anything is made: late or obscure failures, said early and in one line."""
+"""Refuse a train config that cannot work, before anything is made, in one line that names the remedy."""
 
 import inspect
 import json
@@ -47,7 +47,7 @@ OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default
 def check(config: Config) -> Parts:
     """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
 
-    What a library checks by itself is let do so, by making the thing and trying it.
+    What libraries check by themselves is tried: the thing is made.
 
     Returns what was made, to be trained with.
 
@@ -212,7 +212,7 @@ def _lookers(parts: Parts, data: Config) -> None:
 
 
 def _loggers(config: Config) -> None:
-    """Make the loggers for a folder that goes again."""
+    """Make the loggers in a temporary folder."""
     for name, node in (config["logger"] or {}).items():
         with prefix_errors(f"logger.{name}"), TemporaryDirectory() as folder:
             if node is not None:
@@ -221,7 +221,7 @@ def _loggers(config: Config) -> None:
 
 
 def _trainer(config: Config) -> None:
-    """Let Lightning look at its options."""
+    """Let Lightning check the options of its Trainer."""
     known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
     for key in config["trainer"]:
         if key in OURS:
@@ -250,7 +250,7 @@ def _make_trainer(options: str, precision: str) -> None:
 
 @contextmanager
 def _silent_lightning() -> Iterator[None]:
-    """Its remarks are for the trainer of the fit."""
+    """Silence Lightning's remarks, which come again with the trainer of the fit."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -38,12 +38,12 @@ class LastCheckpoint(Checkpoint):
             stop_broadcasting_sigterm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give them back."""
+        """Restore the earlier signal handlers."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give them back."""
+        """Restore the earlier signal handlers."""
         self.on_train_end(trainer, pl_module)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where it is time; all callbacks that keep something of the step come before this one."""
+        """Save when it is time; all callbacks whose state is saved with the step come before this one."""
         asked = self._asked
         if trainer.world_size > 1:
             if trainer.global_step % ASKED_EVERY:

@@ -27,7 +27,7 @@ class TrainingProgress(ProgressBar):
         self._enabled = True
 
     def disable(self) -> None:
-        """Lightning's word to every process but the first."""
+        """Show nothing; Lightning calls it in every process but the first."""
         self._enabled = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
