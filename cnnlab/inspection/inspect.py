@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
+from cnnlab.data.forms import Config, Facts
 from cnnlab.data.load import form
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import dead_maps, panel
@@ -52,7 +53,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         name: looker.look for name, looker in fitting(made, classifier.facts).items()
     }
     if images:
-        pictures = read_images(run, files_of(images, run))
+        pictures = read_images(files_of(images, run), classifier.facts, run.config["data"])
         scales, dead = scales_of(data), dead_maps(classifier, data.val.inputs)
         given: dict[str, Any] = {"what": f"{form(run.config['data']).name}s given"}
         looks |= {
@@ -100,18 +101,16 @@ def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
     return f"{says} Everything below is of its {len(data.val):,} validation images, which it was not trained on."
 
 
-def read_images(run: Record, files: list[Path]) -> Tensor:
-    """Picture files as the run's network gets them, (N, C, H, W).
+def read_images(files: list[Path], facts: Facts, data: Config) -> Tensor:
+    """Picture files as a network gets them that was trained with a data config, (N, C, H, W).
 
     Raises:
         ValueError: a file that is no picture.
     """
-    facts, data = load_trained(run).facts, run.config["data"]
-    read = form(data).read
     prepared = []
     for file in files:
         try:
-            prepared.append(read(file, facts, data))
+            prepared.append(form(data).read(file, facts, data))
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)
