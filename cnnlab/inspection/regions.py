@@ -58,9 +58,8 @@ class DecisionRegions(Look):
         wrong = draw_regions(drawn.add_subplot(), classifier, points, labels, self.resolution)
         drawn.legend(loc="outside lower center", ncols=2, fontsize=8)
         drawn.suptitle(f"{self._moment}{wrong:,} of {len(points):,} validation points wrong", fontsize=10)
-        found = Findings(
-            scalars={f"{TAG}/wrong": wrong / len(points)}, notes={f"{TAG}/wrong": ""}
-        )  # the drawing says it
+        found = Findings(scalars={f"{TAG}/wrong": wrong / len(points)})
+        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
         found.draw(f"{TAG}/regions", "Decision regions", SAYS, drawn)
         for name, maps in unit_maps(classifier, places(points, SIDE)).items():
             found.pictures[f"{TAG}/units of {name}"] = tiles(maps[:UNITS], columns=8, each=True)

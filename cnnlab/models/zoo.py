@@ -26,6 +26,9 @@ def torchvision(
         weights: pretrained weights to download, such as DEFAULT; none unless given.
         small_stem: replace a first convolution that strides, and the pool behind it, by one of 3x3 that does not; done
             for images below 64 pixels unless given.
+
+    Raises:
+        ValueError: there is no such network.
     """
     from torchvision import models
 
