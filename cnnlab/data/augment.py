@@ -24,7 +24,6 @@ def flip(images: Tensor, generator: Generator, alternate: bool = False, turn: Te
     """Mirror every second image, by chance, left to right.
 
     Args:
-        images, generator: as for every augmentation.
         alternate: mirror an image every other time in place of by chance, so that two epochs hold it both ways (Jordan
             2024, "94% on CIFAR-10 in 3.29 seconds").
         turn: (N,), counts the times, from 0 or 1 by chance.
@@ -37,7 +36,6 @@ def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
     """Shift each image along both axes; what comes in at the edge is reflected.
 
     Args:
-        images, generator: as for every augmentation.
         pad: largest shift in pixels.
     """
     if not 0 <= pad < min(images.shape[2:]):
@@ -56,7 +54,6 @@ def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
     """Blacken a square at a random place, partly outside perhaps (DeVries & Taylor 2017).
 
     Args:
-        images, generator: as for every augmentation.
         size: height and width of the square in pixels.
     """
     if size < 1:
@@ -78,7 +75,6 @@ def affine(
     """Turn, shift and scale each image by random amounts; outside is black.
 
     Args:
-        images, generator: as for every augmentation.
         rotation: largest angle in degrees, either way.
         translation: largest shift in pixels along each axis, either way.
         scaling: largest change of size: an image is scaled by 1 ± this.

@@ -8,7 +8,6 @@ def shift_time(images: Tensor, generator: Generator, most: int = 8) -> Tensor:
     """Move each sound in time; silence comes in.
 
     Args:
-        images, generator: as for every augmentation.
         most: largest shift in columns, either way.
     """
     width = images.shape[3]
@@ -24,7 +23,6 @@ def mask_time(images: Tensor, generator: Generator, most: int = 8, masks: int = 
     """Silence stretches of time (SpecAugment, Park et al. 2019).
 
     Args:
-        images, generator: as for every augmentation.
         most: largest width of a stretch in columns; each is from 0 to this by chance.
         masks: number of stretches.
     """
@@ -35,7 +33,6 @@ def mask_frequency(images: Tensor, generator: Generator, most: int = 4, masks: i
     """Silence bands of frequency (SpecAugment, Park et al. 2019).
 
     Args:
-        images, generator: as for every augmentation.
         most: largest width of a band in rows; each is from 0 to this by chance.
         masks: number of bands.
     """

@@ -37,12 +37,17 @@ class Examples:
         return Examples(self.inputs.to(device), self.labels.to(device))
 
 
+def in_memory(data: Examples | Files) -> Examples:
+    """The same examples, those of files read."""
+    return data if isinstance(data, Examples) else Examples(data.load(), data.labels)
+
+
 @dataclass
 class Splits:
     """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.
 
     `draw(epoch)` gives fresh training examples each epoch, where a source has no end. `groups` (N,) are equal for
-    training examples that are held out together or not at all; `remark` is said, in one line, before a training.
+    training examples that are held out together or not at all; `remark` is a line to print before a training.
     """
 
     classes: list[str]

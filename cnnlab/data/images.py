@@ -29,8 +29,7 @@ def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
     """
     from PIL import Image, ImageOps
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
         try:
             with Image.open(path) as opened:
                 picture = ImageOps.exif_transpose(opened)
@@ -73,7 +72,7 @@ def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
 def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     """Bytes (N, C, H, W) at another height and width, bilinear with antialiasing; None keeps them."""
     size = (size, size) if isinstance(size, int) else size
-    if size is None or tuple(images.shape[2:]) == tuple(size):
+    if size is None or images.shape[2:] == size:
         return images
 
     def scale(part: Tensor) -> Tensor:
@@ -97,12 +96,7 @@ def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
-    """A picture file as a network gets it, (1, C, H, W).
-
-    Args:
-        path: of the file.
-        facts: of the network.
-        config: the data config that the network was trained with.
+    """A picture file as a network gets it that was trained with a data config, (1, C, H, W).
 
     Raises:
         OSError, ValueError: as `read_image`.
@@ -112,13 +106,7 @@ def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
 
 
 def to_input(images: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Images (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted.
-
-    Args:
-        images: bytes.
-        facts: of the network.
-        config: the data config that the network was, or will be, trained with.
-    """
+    """Bytes (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted."""
     trim = config.get("trim", 0)
     _, height, width = facts.shape
     uncut = (height + 2 * trim, width + 2 * trim)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 
 from cnnlab.data.examples import Splits
-from cnnlab.data.forms import Facts, Form
+from cnnlab.data.forms import Config, Facts, Form
 from cnnlab.data.images import PICTURES
-from cnnlab.data.sources import Config, source
+from cnnlab.data.sources import source
 
 T = TypeVar("T")
 FINGERPRINT = "(fingerprint)"  # in the config that a remembered function gets; no key of a config has parentheses
@@ -27,7 +27,7 @@ class Remembered(Generic[T]):
 
     def __init__(self, function: Callable[[Config], T]) -> None:
         self._function = function
-        self._results: dict[str, tuple[str | None, T]] = {}  # by config: the fingerprint and the result, oldest first
+        self.results: dict[str, tuple[str | None, T]] = {}  # by config: the fingerprint and the result, oldest first
         update_wrapper(self, function)
         self.every.append(self)
 
@@ -37,31 +37,26 @@ class Remembered(Generic[T]):
         key = json.dumps(identity, sort_keys=True)
         # given by the remembered function that calls this one, so that the files are looked at once
         found = config[FINGERPRINT] if FINGERPRINT in config else source(config).fingerprint(config)
-        for function in self.every:  # before new images are loaded, so that memory never holds old ones beside them
-            if key in function._results and function._results[key][0] != found:
-                del function._results[key]
-        if key in self._results:
-            result = self._results.pop(key)[1]
+        for function in self.every:  # before new examples are loaded, so that memory never holds old ones beside them
+            if key in function.results and function.results[key][0] != found:
+                del function.results[key]
+        if key in self.results:
+            result = self.results.pop(key)[1]
         else:
             with torch.device("cpu"):  # also for one who builds a network on the meta device
                 result = self._function({**json.loads(key), FINGERPRINT: found})
-        self._results[key] = found, result
-        for oldest in list(self._results)[: -self.KEPT]:
-            del self._results[oldest]
+        self.results[key] = found, result
+        for oldest in list(self.results)[: -self.KEPT]:
+            del self.results[oldest]
         return result
-
-    @property
-    def kept(self) -> int:
-        """How many results are kept."""
-        return len(self._results)
 
     def forget(self) -> None:
         """Let go of the results."""
-        self._results.clear()
+        self.results.clear()
 
 
 def forget() -> None:
-    """Let go of all images and whatever else is remembered of data configs."""
+    """Let go of all examples and whatever else is remembered of data configs."""
     for function in Remembered.every:
         function.forget()
 
@@ -83,13 +78,13 @@ def load(config: Config) -> Splits:
 
 
 def class_names_of(config: Config) -> list[str]:
-    """Return the class names of a data config, in label order; where folders name them, no images are read."""
+    """Return the class names of a data config, in label order; where folders name them, no examples are read."""
     names = source(config).classes
     return load(config).classes if names is None else names(config)
 
 
 def facts(config: Config) -> Facts:
-    """What a data config tells the network: shape of one example as the network gets it, classes; reads no images.
+    """What a data config tells the network: shape of one example as the network gets it, classes; reads no examples.
 
     Those of sentences are read for their vocabulary, once.
     """

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -10,24 +11,23 @@ from cnnlab.data.examples import Examples
 from cnnlab.data.stream import Files
 
 TURNS = -2  # tells the stream of first turns from those of epochs
-Augment = Callable[..., Tensor]  # of images, a generator, and each image's turn
+Augment = Callable[..., Tensor]  # of inputs, a generator, and each one's turn
 
 
 class Batches:
-    """Iterate (images, labels), images (n, C, H, W) as bytes, on the device the tensors are on.
+    """Iterate (inputs, labels) on a device, inputs (n, ...), pictures (n, C, H, W) as bytes.
 
     Args:
-        data: all images, on the device, or files that are read on the way to it.
+        data: all examples, on the device, or files that are read on the way to it.
         batch_size: over all processes together; each gets its part of every batch.
         seed: of order and augmentation; None keeps the order of the data.
-        augment: for training images, given a generator that (seed, epoch, step, rank) decides, and each image's turn:
+        augment: for training inputs, given a generator that (seed, epoch, step, rank) decides, and each one's turn:
             the epoch plus 0 or 1, as the seed decides.
         draw: fresh data for an epoch, where the source has no end.
         epoch: says which pass this is, when one begins.
         rank, world_size: this process among how many.
-        device: where the batches are to be.
 
-    With a seed, a last batch of fewer than two images a process is left out: batch norm has nothing to average there.
+    With a seed, a last batch of fewer than two examples a process is left out: batch norm has nothing to average there.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Batches:
         return whole + (rest >= (1 if self.seed is None or not whole else 2 * self.world_size))
 
     def like(self, seed: int, augment: Augment | None) -> "Batches":
-        """The same images in another order and augmentation."""
+        """The same examples in another order and augmentation."""
         other = copy.copy(self)
         other.seed, other.augment, other._turn = seed, augment, None
         return other
 
     def global_size(self, step: int) -> int:
-        """Images of a batch over all processes."""
+        """Examples of a batch over all processes."""
         return min(self.batch_size, len(self.data) - step * self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -69,31 +69,31 @@ class Batches:
         data = self.drawn(epoch)
         order = self.order(epoch, data)
         steps, self._start = range(self._start, len(self)), 0
-        for step, (images, labels) in zip(steps, data.batches(self.share(s, order) for s in steps), strict=True):
+        for step, (inputs, labels) in zip(steps, data.batches(self.share(s, order) for s in steps), strict=True):
             self.given = step + 1
-            images, labels = images.to(self.device), labels.to(self.device)
-            yield self.augmented(images, epoch, step, order), labels
+            inputs, labels = inputs.to(self.device), labels.to(self.device)
+            yield self.augmented(inputs, epoch, step, order), labels
 
     def drawn(self, epoch: int) -> Examples | Files:
-        """The images of an epoch."""
+        """The examples of an epoch."""
         return self.draw(epoch).to(self.device) if self.draw and self.seed is not None else self.data
 
     def order(self, epoch: int, data: Examples | Files) -> Tensor | None:
-        """The numbers of the images (N,) as an epoch goes through them; None is their own order."""
+        """The numbers of the examples (N,) as an epoch goes through them; None is their own order."""
         if self.seed is None:
             return None
         order = torch.randperm(len(data), generator=keyed(self.seed, epoch))
         return order.to(self.device) if isinstance(data, Examples) else order
 
-    def augmented(self, images: Tensor, epoch: int, step: int, order: Tensor | None) -> Tensor:
-        """The images of a step as they are trained on."""
+    def augmented(self, inputs: Tensor, epoch: int, step: int, order: Tensor | None) -> Tensor:
+        """The inputs of a step as they are trained on."""
         if self.augment is None or self.seed is None:
-            return images
+            return inputs
         generator = keyed(self.seed, epoch, step, self.rank, device=self.device)
-        return self.augment(images, generator, turn=self._turns()[self.share(step, order)] + epoch)
+        return self.augment(inputs, generator, turn=self._turns()[self.share(step, order)] + epoch)
 
     def _turns(self) -> Tensor:
-        """Of each image, 0 or 1 by chance."""
+        """Of each example, 0 or 1 by chance."""
         assert self.seed is not None
         if self._turn is None:
             chance = keyed(self.seed, TURNS)
@@ -101,7 +101,7 @@ class Batches:
         return self._turn
 
     def share(self, step: int, order: Tensor | None) -> Tensor | slice:
-        """The numbers of this process's images of a batch; processes share it as evenly as it goes."""
+        """The numbers of this process's examples of a batch; processes share it as evenly as it goes."""
         size, start = self.global_size(step), step * self.batch_size
         mine = slice(start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size)
         return mine if order is None else order[mine]
@@ -122,7 +122,4 @@ def keyed(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 def seed_of(*key: int) -> int:
     """One number from several: distinct for seeds below 2^20 and epochs, steps, ranks that occur."""
-    seed = 0
-    for part in key:
-        seed = (seed * 1_000_003 + part + 1) % (2**63)
-    return seed
+    return reduce(lambda seed, part: (seed * 1_000_003 + part + 1) % 2**63, key, 0)

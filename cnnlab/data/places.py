@@ -1,20 +1,17 @@
 """Which training examples are held out for validation."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from cnnlab.data.forms import Config
 
-def places(count: int, config: Mapping[str, Any], groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
+
+def places(count: int, config: Config, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the numbers, sorted, of the training and the validation examples among so many.
 
-    Args:
-        count: of all.
-        config: a data config: a permutation that `split_seed` alone decides, and `val_size` examples of it or a
-            fraction, or the part of `folds` that `fold` numbers.
-        groups: (N,) from 0 on, equal for examples of which all are held out or none; `val_size` is then of groups.
+    A data config says which: of a permutation that `split_seed` alone decides `val_size` examples or a fraction, or the
+    part of `folds` that `fold` numbers. `groups` (N,), from 0 on, are equal for examples of which all are held out or
+    none; `val_size` is then of groups.
 
     Raises:
         ValueError: a size that leaves nothing for one of them.
@@ -28,7 +25,7 @@ def places(count: int, config: Mapping[str, Any], groups: Tensor | None = None) 
     return train.sort().values, order[part.start : part.stop].sort().values
 
 
-def _held_out(count: int, config: Mapping[str, Any]) -> range:
+def _held_out(count: int, config: Config) -> range:
     """Return the places, in the permutation of the examples, of those held out."""
     folds, fold = config.get("folds"), config.get("fold")
     if folds is not None or fold is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import inf, pi
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from cnnlab.data.forms import Config, Form, as_loaded, no_files, no_pictures
 from cnnlab.registry import pick
@@ -46,28 +46,20 @@ def draw(kind: str, count: int, stream: int, noise: float, seed: int) -> tuple[T
 
     Points of regions are uniform in the square, those of curves uniform along them, of each class in turn.
 
-    Args:
-        kind: of KINDS.
-        count: how many.
-        stream: another stream holds other points of the same kind.
-        noise: standard deviation of what is added to each coordinate once the label is known.
-        seed: of everything random.
+    Another stream holds other points of the same kind. Noise of a standard deviation is added to each coordinate once
+    the label is known; the seed decides everything random.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + stream)
     if kind in REGIONS:
-        points = _uniform(2, count, generator) * 2 - 1
+        points = torch.rand(2, count, generator=generator) * 2 - 1
         labels = REGIONS[kind](points[0], points[1]).long()
     else:
         labels = torch.arange(count) % 2
-        along = _uniform(1, count, generator)[0]
+        along = torch.rand(1, count, generator=generator)[0]
         # a spiral's middle is left out, where both meet
         points = torch.stack(CURVES[kind](0.05 + 0.95 * along if kind == "two_spirals" else along, labels == 1))
     points = points + noise * torch.randn(2, count, generator=generator)
     return points.T.contiguous(), labels
-
-
-def _uniform(rows: int, count: int, generator: Generator) -> Tensor:
-    return torch.rand(rows, count, generator=generator)
 
 
 def facts(config: Config) -> tuple[tuple[int, ...], int]:

@@ -13,7 +13,7 @@ from cnnlab.distributed.world import shared_file
 def held_once(prepare: Callable[[], Splits]) -> Splits:
     """What `prepare` gives; of several processes the first of a machine does it, and all map the file it leaves.
 
-    Files that are read on the way, and images drawn anew each epoch, are each process's own.
+    Files that are read on the way, and examples drawn anew each epoch, are each process's own.
     """
     own: Splits | None = None
 
@@ -32,5 +32,5 @@ def held_once(prepare: Callable[[], Splits]) -> Splits:
     if path is None:
         return own or prepare()
     content = torch.load(path, mmap=True, weights_only=True)
-    images = {name: Examples(*tensors) for name, tensors in content["parts"].items()}
-    return Splits(content["classes"], images["train"], images.get("test"), images["val"])
+    parts = {name: Examples(*tensors) for name, tensors in content["parts"].items()}
+    return Splits(content["classes"], parts["train"], parts.get("test"), parts["val"])

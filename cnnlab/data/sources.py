@@ -4,7 +4,7 @@ To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAM
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -17,17 +17,15 @@ from filelock import FileLock
 from torch import Tensor
 
 from cnnlab.data import folder, points, spoken_digits, text_files, xo
-from cnnlab.data.examples import Examples, Splits
+from cnnlab.data.examples import Examples, Splits, in_memory
 from cnnlab.data.fetch import fetch, found_or_fetched, lock
-from cnnlab.data.forms import Form
+from cnnlab.data.forms import Config, Form
 from cnnlab.data.images import PICTURES
 from cnnlab.data.sound import SOUNDS, read_sound, samples_of
 from cnnlab.data.stream import Files
 from cnnlab.data.text import SENTENCES, as_bytes, groups
 from cnnlab.data.verify import verify_mnist
 from cnnlab.registry import check_options, pick
-
-Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -158,9 +156,7 @@ def _folder(config: Config, read: Callable[[Path], Tensor]) -> Splits:
         split: Files(*part, read, workers or 0)
         for split, part in folder.find(config["path"], classes, its.form).items()
     }
-    parts = {
-        split: Examples(part.load(), part.labels) for split, part in files.items() if split != "train" or not workers
-    }
+    parts = {split: in_memory(part) for split, part in files.items() if split != "train" or not workers}
     return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
 
 

@@ -46,14 +46,14 @@ def load(folder: Path, rate: int, samples: int, held_out: str | None) -> tuple[T
         OSError: recordings are missing and cannot be downloaded.
         ValueError: they are not the official ones.
     """
-    recordings = found_or_fetched(folder)
+    recordings = official(folder)
     waveforms = [as_waveform(*read_wav(io.BytesIO(recordings[name])), rate, samples) for name in NAMES]
     digits, speakers, numbers = zip(*(name.removesuffix(".wav").split("_") for name in NAMES), strict=True)
     test = [s == held_out if held_out else int(i) < TESTED for s, i in zip(speakers, numbers, strict=True)]
     return torch.stack(waveforms), torch.tensor([int(digit) for digit in digits]), torch.tensor(test)
 
 
-def found_or_fetched(folder: Path) -> dict[str, bytes]:
+def official(folder: Path) -> dict[str, bytes]:
     """The recordings by name, from `folder`/recordings; of several processes one downloads them, the others wait.
 
     Raises:

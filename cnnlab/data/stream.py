@@ -1,4 +1,4 @@
-"""Pictures that do not fit in memory together: read when they are needed, by torch's DataLoader workers."""
+"""Examples that do not fit in memory together: read when they are needed, by torch's DataLoader workers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 
 @dataclass
 class Files(Dataset[tuple[Tensor, Tensor]]):
-    """Picture files with labels, for the training what Images is.
+    """Files with labels, which a training takes as it takes Examples.
 
     Args:
-        files: of the pictures.
+        files: each holds an example.
         labels: (N,) as int64.
-        read: gives the images (1, C, H, W) of a file, or raises ValueError.
+        read: gives the inputs (1, ...) of a file, or raises ValueError.
         workers: processes that read ahead.
-        steps: what is done with images that were read, one after the other.
+        steps: what is done with inputs that were read, one after the other.
     """
 
     files: list[Path]
@@ -32,11 +32,11 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """One image (C, H, W) and its label."""
-        images = self.read(self.files[index])
+        """One input (...) and its label."""
+        inputs = self.read(self.files[index])
         for step in self.steps:
-            images = step(images)
-        return images[0], self.labels[index]
+            inputs = step(inputs)
+        return inputs[0], self.labels[index]
 
     def part(self, index: Tensor) -> "Files":
         """Those of these numbers."""
@@ -47,10 +47,10 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         return replace(self, steps=(*self.steps, step))
 
     def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, C, H, W) and labels (n,) for each index, in that order.
+        """Inputs (n, ...) and labels (n,) for each index, in that order.
 
         Raises:
-            ValueError: a picture cannot be read.
+            ValueError: a file cannot be read.
         """
         everything = torch.arange(len(self))
         sampler: Any = (everything[index].tolist() for index in indices)
@@ -62,5 +62,5 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
             raise ValueError(message) from error.with_traceback(None)
 
     def load(self) -> Tensor:
-        """All images (N, C, H, W)."""
-        return torch.cat([images for images, _ in self.batches(torch.arange(len(self)).split(64))])
+        """All inputs (N, ...)."""
+        return torch.cat([inputs for inputs, _ in self.batches(torch.arange(len(self)).split(64))])

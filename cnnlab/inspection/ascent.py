@@ -50,12 +50,9 @@ def excitement(classifier: Classifier, layer: str, channels: Tensor) -> Callable
 
 
 def gradient_ascent(excited: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """An image for each channel, by gradient ascent on its pixels (Erhan et al. 2009).
+    """An image for each channel, by gradient ascent on its pixels (Erhan et al. 2009), so that `excitement` grows.
 
-    Args:
-        excited: what grows, see `excitement`.
-        noise: where it starts, (N, C, H, W), from 0 to 1.
-        steps: number of steps.
+    It starts from noise (N, C, H, W) from 0 to 1.
     """
     images = noise.clone().requires_grad_()
     optimizer = torch.optim.Adam([images], lr=RATE)

@@ -10,12 +10,9 @@ if TYPE_CHECKING:
 
 
 def bars(shares: Mapping[str, float], label: str, whole: tuple[str, float] | None = None) -> "Figure":
-    """Draw horizontal bars in percent, the first at the top.
+    """Draw shares by name, of which 1 is 100 %, as horizontal bars in percent, the first at the top.
 
-    Args:
-        shares: by name, 1 is 100 %.
-        label: what they are.
-        whole: name and share of what is drawn as a line across all.
+    Name and share of `whole` are drawn as a line across all.
     """
     drawn = figure(6, 0.8 + 0.24 * (len(shares) + (whole is not None)))
     axes = drawn.add_subplot()

@@ -17,11 +17,7 @@ WEIGHTED, FROZEN, MERGE = "#dbe9f6", "#e4e4e4", "#fdebc8"  # what layers are fil
 
 
 def dot(result: Mapping[str, Any]) -> str:
-    """Return a network as DOT text: a node for each layer, an edge for each value read, a cluster for each block.
-
-    Args:
-        result: of `summary`.
-    """
+    """Return a `summary` as DOT text: a node for each layer, an edge for each value read, a cluster for each block."""
     layers = {layer["name"]: layer for layer in result["layers"]}
     clusters = blocks_of(layers)
     block = {name: prefix for prefix, names in clusters.items() for name in names}

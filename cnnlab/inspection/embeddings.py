@@ -1,4 +1,4 @@
-"""Where what the classifier reads puts the images, for TensorBoard's projector."""
+"""The vectors that the classifier reads of examples, for TensorBoard's projector and along two directions."""
 
 from statistics import median
 from typing import TYPE_CHECKING
@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, picture
-from cnnlab.inspection.plates import Drawing
+from cnnlab.inspection.pictures import figure
 from cnnlab.inspection.sentences import sentence
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
@@ -38,7 +37,6 @@ class Embeddings(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """One embedding; a network that is nothing but a classifier embeds the image itself."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)
@@ -58,14 +56,13 @@ class Embeddings(Look):
         if words := classifier.facts.vocabulary:
             named = [f"{name}: {sentence(ids, words)}" for name, ids in zip(names, images, strict=True)]
         found.embeddings["embeddings"] = (embedded, named if words else names, pictures)
-        drawn = components_figure(embedded, labels, classifier.classes)
-        found.pictures["embeddings/principal components"] = picture(drawn)
         says = (
             f"Each dot is one of {len(labels)} validation examples: the {embedded.shape[1]:,} values that {name} reads "
             "of it, along the two directions in which they differ most. Classes that lie apart here are easy to tell "
             "apart; those that overlap may still lie apart in the other directions."
         )
-        found.plates["embeddings/principal components"] = Drawing("What the classifier reads", says, drawn)
+        drawn = components_figure(embedded, labels, classifier.classes)
+        found.draw("embeddings/principal components", "What the classifier reads", says, drawn)
         return found
 
 

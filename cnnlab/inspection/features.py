@@ -14,9 +14,10 @@ from cnnlab.inspection.ascent import Spectrum, excitement, gradient_ascent, maco
 from cnnlab.inspection.look import Findings, Look, as_input
 from cnnlab.inspection.pictures import faded, tiles
 from cnnlab.inspection.plates import Card, Pictures, Strip, Tile
-from cnnlab.inspection.sentences import filters_of, ngrams
+from cnnlab.inspection.sentences import ngrams
 from cnnlab.inspection.units import activation_of, dead_units, main_weight
 from cnnlab.models.hooks import watch
+from cnnlab.models.layers import KINDS
 from cnnlab.models.table import Reach, class_layer
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -67,7 +68,6 @@ class Features(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Four pictures a layer, a row for each channel; the classes have those alone that are made for them."""
-        assert data.val is not None
         found = Findings()
         val = Examples(data.val.inputs[: self.images], data.val.labels[: self.images])
         table = classifier.network.table
@@ -107,8 +107,9 @@ class Features(Look):
     def _of_sentences(self, classifier: Classifier, ids: Tensor) -> Findings:
         """The n-grams that excite channels most, of layers whose output has positions."""
         found, table = Findings(), classifier.network.table
-        layers = [r.name for r in table if len(r.output_shape) == 2 and has_filters(classifier, r.name)]
-        for name, (values, places) in strongest(classifier, ids, filters_of(table, layers)).items():
+        slide = [r.name for r in table if len(r.output_shape) == 2 and not KINDS[r.kind].reads_words]
+        layers = [name for name in slide if has_filters(classifier, name)]
+        for name, (values, places) in strongest(classifier, ids, layers).items():
             found.texts |= ngrams(classifier, ids, name, values, places, self.channels).texts
         return found
 
@@ -149,12 +150,7 @@ def patches_of(
 ) -> list[Strip]:
     """Return of some images what a channel's value at a place sees, and which pixels of it raise the value.
 
-    Args:
-        classifier: whose channel it is.
-        layer, channel: which it is.
-        val: validation images.
-        best: the numbers of the images.
-        places: rows and columns of the values, (N, 2).
+    The images have the numbers `best` among `val`; `places` (N, 2) are rows and columns of the values.
     """
     reach, images = classifier.network.reaches[layer], val.inputs[best]
     seen = crops(images.float() / 255, places, reach)
@@ -225,8 +221,7 @@ def guided(classifier: Classifier, layer: str, channel: int, places: Tensor, ima
     def value(output: Tensor) -> Tensor:
         return output[index, channel, places[:, 0], places[:, 1]]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Captum says each time that it hooks the ReLUs
+    with warnings.catch_warnings(action="ignore"):  # Captum says each time that it hooks the ReLUs
         attribution = method(network, part)
         before = {"attribute_to_neuron_input": part is not unit}
         result: Tensor = attribution.attribute(as_input(images, classifier), value, **before).detach()

@@ -36,7 +36,6 @@ class Filters(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Pictures, ranges and a line of text for every layer."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images].to(classifier.device)
         dead = dead_maps(classifier, data.val.inputs)
         return panel(classifier, images, labels, dead=dead, axes=axes_in_words(scales_of(data)))
@@ -56,15 +55,9 @@ def panel(
     what: str = "validation images",
     axes: str = "",
 ) -> Findings:
-    """The panel for images (N, C, H, W); without labels, gradients are towards what the network answers.
+    """The panel for images (N, C, H, W), bytes; without labels, gradients are towards what the network answers.
 
-    Args:
-        classifier: whose layers are shown.
-        images: bytes.
-        labels: of the images, if they are known.
-        dead: units that the page marks, by layer.
-        what: the page calls the images.
-        axes: what their rows and columns mean, in a sentence.
+    The page marks units as `dead`, by layer, calls the images `what`, and says in a sentence what their `axes` mean.
     """
     network, outputs = classifier.network, dict[str, Tensor]()
     layers = {name: network.get_submodule(name) for name in layers_of(classifier)}

@@ -41,7 +41,6 @@ class Health(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
-        assert data.val is not None
         found = Findings()
         for name, weight in self._weights(classifier):
             found.histograms[f"health/{name}/weights"] = weight.detach()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.targets import target
+from cnnlab.data.forms import Config, Facts
 from cnnlab.data.load import form
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import dead_maps, panel
@@ -45,7 +46,6 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     data.setup()
     if data.classes != classifier.classes:  # the network was not trained on these data
         for part in (data.train, data.val):
-            assert part is not None
             part.labels = labels_of_run(part.labels, data.classes, classifier.classes, run.config["data"]["name"])
         data.classes = classifier.classes
     made = {name: target(options, Look, trusted)() for name, options in lookers.items() if options is not None}
@@ -53,7 +53,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
         name: looker.look for name, looker in fitting(made, classifier.facts).items()
     }
     if images:
-        pictures = read_images(run, files_of(images, run))
+        pictures = read_images(files_of(images, run), classifier.facts, run.config["data"])
         scales, dead = scales_of(data), dead_maps(classifier, data.val.inputs)
         given: dict[str, Any] = {"what": f"{form(run.config['data']).name}s given"}
         looks |= {
@@ -91,7 +91,6 @@ def merged(found: Sequence[Findings]) -> Findings:
 def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
     """Say what the page is about: which network, how good on which images, and of which images all else is."""
     config, metrics = run.config, run.metrics
-    assert data.val is not None
     says = (
         f"{config['model']['name']} on {config['data']['name']}: {len(layers_of(classifier))} layers, "
         f"{classifier.network.params:,} trainable parameters."
@@ -102,18 +101,16 @@ def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
     return f"{says} Everything below is of its {len(data.val):,} validation images, which it was not trained on."
 
 
-def read_images(run: Record, files: list[Path]) -> Tensor:
-    """Picture files as the run's network gets them, (N, C, H, W).
+def read_images(files: list[Path], facts: Facts, data: Config) -> Tensor:
+    """Picture files as a network gets them that was trained with a data config, (N, C, H, W).
 
     Raises:
         ValueError: a file that is no picture.
     """
-    facts, data = load_trained(run).facts, run.config["data"]
-    read = form(data).read
     prepared = []
     for file in files:
         try:
-            prepared.append(read(file, facts, data))
+            prepared.append(form(data).read(file, facts, data))
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from error
     return torch.cat(prepared)

@@ -1,4 +1,4 @@
-"""What all lookers share: they look at a classifier and its validation images, and TensorBoard gets what they find."""
+"""The base of all lookers, which look at a classifier and its validation examples, and what they find."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from cnnlab.data.forms import Facts, as_floats
-from cnnlab.inspection.plates import Plate
+from cnnlab.inspection.pictures import picture
+from cnnlab.inspection.plates import Drawing, Plate
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
 
@@ -41,10 +43,15 @@ class Findings:
     plates: dict[str, Plate] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
+    def draw(self, tag: str, title: str, says: str, figure: "Figure") -> None:
+        """Add a figure, for TensorBoard as a picture."""
+        self.pictures[tag] = picture(figure)
+        self.plates[tag] = Drawing(title, says, figure)
+
     def write(self, writer: "SummaryWriter", step: int) -> None:
         """Write everything as TensorBoard events."""
-        for tag, picture in self.pictures.items():
-            writer.add_image(tag, picture, step)
+        for tag, image in self.pictures.items():
+            writer.add_image(tag, image, step)
         for tag, value in self.scalars.items():
             writer.add_scalar(BEHIND + tag, value, step)
         for tag, text in self.texts.items():
@@ -75,7 +82,7 @@ class Look(Callback):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {count}")
         self.every_n_epochs = every_n_epochs
 
-    def look(self, classifier: "Classifier", data: "DataModule") -> Findings:
+    def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """What there is to see; `data` has its validation images ready, and the network is in evaluation mode."""
         raise NotImplementedError
 
@@ -141,12 +148,12 @@ def looked(look: Callable[[Any, Any], Findings], classifier: Any, data: Any) -> 
     return findings
 
 
-def layers_of(classifier: "Classifier") -> list[str]:
+def layers_of(classifier: Classifier) -> list[str]:
     """The names of a network's layers, in order."""
     return [row.name for row in classifier.network.table]
 
 
-def as_input(inputs: Tensor, classifier: "Classifier") -> Tensor:
+def as_input(inputs: Tensor, classifier: Classifier) -> Tensor:
     """Bytes as floats from 0 to 1, floats as they are, on the classifier's device, with gradients; ids as they are."""
     floats = as_floats(inputs.to(classifier.device))
     return floats.clone().requires_grad_() if floats.is_floating_point() else floats

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cnnlab.data.forms import Scale
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, gallery_figure, picture, scales_of
-from cnnlab.inspection.plates import Card, Drawing, Pictures, Plate, Strip, Tile, percent
+from cnnlab.inspection.pictures import figure, gallery_figure, scales_of
+from cnnlab.inspection.plates import Card, Pictures, Strip, Tile, percent
 from cnnlab.inspection.sentences import sentence
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -53,7 +53,6 @@ class Mistakes(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """All of it, on the validation images."""
-        assert data.val is not None
         images, labels = data.val.inputs, data.val.labels
         logits, words = classifier.logits(images), classifier.facts.vocabulary
         return mistakes(logits, images, labels, classifier.classes, self.errors, words, scales_of(data))
@@ -70,8 +69,7 @@ def mistakes(
 ) -> Findings:
     """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
 
-    Errors are shown as pictures, with scales of rows and columns; of examples that are none the words of the
-    vocabulary, or values, are written.
+    Errors are shown as pictures, with scales of rows and columns; of other examples words, or values, are written.
     """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
@@ -100,22 +98,20 @@ def mistakes(
         ),
         ("precision and recall", "Precision and recall", PR, pr_figure(probabilities, labels, classes)),
     ):
-        found.pictures[f"mistakes/{name}"] = picture(drawn)
-        found.plates[f"mistakes/{name}"] = Drawing(title, says.format(**on), drawn)
+        found.draw(f"mistakes/{name}", title, says.format(**on), drawn)
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
     named = [(classes[labels[i]], classes[guesses[i]], float(confidence[i])) for i in worst.tolist()]
     if images.ndim == 4 and len(worst):
         shown = images[worst].cpu().float() / 255
-        drawn = gallery_figure(shown, [f"{a}, not {b}\n{p:.3f}" for a, b, p in named], scales=scales)
-        found.pictures["mistakes/most confident"] = picture(drawn)
+        drawn = gallery_figure(shown, [f"{a}, not {b}\n{p:.3f}" for a, b, p in named], scales)
         says = f"The {len(named)} of {len(wrong):,} wrong answers of which the network is surest, the surest first."
         if len(named) == len(wrong):
             says = "All wrong answers, the surest first."
         tiles = [Tile(i, f"{a}, taken for {b}, {percent(p)} sure") for i, (a, b, p) in zip(shown, named, strict=True)]
-        plate: Plate = Pictures("Wrong and sure of it", says, [Card("", [Strip("", tiles, wide=112)])])
-        if any(scales):
-            plate = Drawing("Wrong and sure of it", says, drawn)
-        found.plates["mistakes/most confident"] = plate
+        title = "Wrong and sure of it"
+        found.draw("mistakes/most confident", title, says, drawn)
+        if not any(scales):
+            found.plates["mistakes/most confident"] = Pictures(title, says, [Card("", [Strip("", tiles, wide=112)])])
         return found
     for rank, (i, (a, b, p)) in enumerate(zip(worst.tolist(), named, strict=True), 1):
         values = ", ".join(f"{value:.3g}" for value in images[i].flatten()[:8].tolist())

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cnnlab.inspection.look import Findings
 from cnnlab.inspection.pictures import encoded, svg
-from cnnlab.inspection.plates import Drawing, Inputs, Maps, Pictures, Tile
+from cnnlab.inspection.plates import Card, Drawing, Inputs, Maps, Pictures, Strip, Tile
 from cnnlab.playground.assets import hash_of, scripts, style
 from cnnlab.reporting.tables import show
 
@@ -83,21 +82,16 @@ class Page:
             "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
             f"script-src {hash_of(script)}"
         )
-        inputs = self.inputs and {
-            "what": self.inputs.what,
-            "labels": self.inputs.labels,
-            "answers": self.inputs.answers,
-            "axes": self.inputs.axes,
-            "texts": self.inputs.texts,
-            "urls": [] if self.inputs.images is None else [encoded(Tile(image)) for image in self.inputs.images],
-        }
+        images = self.inputs.images if self.inputs else None
         return template.render(
             title=title,
             lead=lead,
             run=run,
             layers=[s for s in self.layers.values() if s.lead or s.notes or s.plates or s.aside],
             others=list(self.others.values()),
-            inputs=inputs,
+            inputs=self.inputs,
+            urls=[] if images is None else [encoded(Tile(image)) for image in images],
+            tile_of=_tile,
             policy=policy,
             style=style() + _read("page.css"),
             script=script,
@@ -139,35 +133,23 @@ class Page:
             return shown | {"svg": svg(plate.figure, tag.replace("/", "-").replace(" ", "-"))}
         if isinstance(plate, Maps):
             return shown | {"grid": self._grid(plate)}
-        cards = [
-            {
-                "head": card.head,
-                "strips": [
-                    {
-                        "says": strip.says,
-                        "tiles": [_tile(tile, strip.wide, f"{card.head} {strip.says}".strip()) for tile in strip.tiles],
-                    }
-                    for strip in card.strips
-                ],
-            }
-            for card in plate.cards
-        ]
-        return shown | {"cards": cards}
+        return shown | {"cards": plate.cards}
 
     def _grid(self, plate: Maps) -> int:
         """Keep values as bytes; returns the number of their grid."""
         reach = plate.values.abs().amax((1, 2, 3)).clamp(min=1e-30)
         steps = (plate.values / reach.view(-1, 1, 1, 1) * STEPS).round().to(torch.int8)
         images, *shape = plate.values.shape
-        grid = {"title": plate.title, "shape": shape, "start": len(self.numbers), "reach": _short(reach)}
+        grid = {"title": plate.title, "shape": shape, "start": len(self.numbers)}
+        grid["reach"] = [float(f"{value:.4g}") for value in reach.tolist()]
         self.grids.append(grid | {"tile": plate.tile, "dead": list(plate.dead), "images": images})
         self.numbers += steps.numpy().tobytes()
         return len(self.grids) - 1
 
 
-def _tile(tile: Tile, wide: int, about: str) -> dict[str, Any]:
-    """A tile for the template: enlarged by a whole number where it is small, as the script enlarges maps."""
-    width = tile.image.shape[-1]
+def _tile(tile: Tile, strip: Strip, card: Card) -> dict[str, Any]:
+    """What the template needs of a tile, enlarged by a whole number where it is small, as the script enlarges maps."""
+    width, wide, about = tile.image.shape[-1], strip.wide, f"{card.head} {strip.says}".strip()
     shown = max(1, round(wide / width)) * width if width < wide else min(width, 2 * wide)
     alt = f"{about}: {tile.caption}" if about and tile.caption else about or tile.caption
     return {
@@ -177,10 +159,6 @@ def _tile(tile: Tile, wide: int, about: str) -> dict[str, Any]:
         "width": shown,
         "alt": alt,
     }
-
-
-def _short(values: Tensor) -> list[float]:
-    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _read(name: str) -> str:

@@ -21,18 +21,16 @@ if TYPE_CHECKING:
 
 SIDE = 24  # pixels that a small map is enlarged to, at least
 WIDEST = 640  # but no wider than this
+COLUMNS = 6  # images in a row of a gallery
 PHOTO = 24  # pixels from which on a colour picture is a JPEG: smaller than a PNG, and nobody sees single pixels
 # colours of a drawing that follow those of the page
 THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--soft)", "#b0b0b0": "var(--line)"}
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
-    """Maps (N, 1 or 3, H, W) in rows of so many, dark where low and bright where high.
+    """Maps (N, 1 or 3, H, W) of any range in rows of so many columns, dark where low and bright where high.
 
-    Args:
-        maps: of any range.
-        columns: tiles in a row.
-        each: scale every tile by itself; otherwise all by their common range.
+    With `each` every tile is scaled by itself; otherwise all by their common range.
     """
     from torchvision.utils import make_grid
 
@@ -82,23 +80,17 @@ def picture(drawn: "Figure") -> Tensor:
 def gallery_figure(
     images: Tensor,
     captions: list[str],
-    columns: int = 6,
+    scales: Sequence[Scale | None],
     heat: Tensor | None = None,
-    scales: Sequence[Scale | None] = (None, None),
 ) -> "Figure":
-    """Draw images (N, C, H, W) from 0 to 1 with a caption each.
+    """Draw images (N, C, H, W) from 0 to 1 with a caption each, and heat (N, H, W) laid over them if there is any.
 
-    Args:
-        images: all of one size.
-        captions: of each.
-        columns: images in a row.
-        heat: (N, H, W), laid over them.
-        scales: what rows and columns mean, written beside each image; None where they are pixels.
+    What rows and columns mean is written beside each image, unless they are pixels.
     """
-    rows = -(-len(images) // columns)
-    drawn = figure((1.4 if scales == (None, None) else 2.0) * columns, 1.75 * rows)
+    rows = -(-len(images) // COLUMNS)
+    drawn = figure((1.4 if scales == (None, None) else 2.0) * COLUMNS, 1.75 * rows)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        axes = drawn.add_subplot(rows, columns, index + 1)
+        axes = drawn.add_subplot(rows, COLUMNS, index + 1)
         axes.imshow(image.permute(1, 2, 0).expand(-1, -1, 3).numpy(), vmin=0, vmax=1, interpolation="nearest")
         if heat is not None:
             axes.imshow(heat[index].numpy(), cmap="inferno", alpha=0.6)
@@ -151,7 +143,7 @@ def faded(tile: Tile) -> Tensor:
 
 
 def glowing(image: Tensor, heat: Tensor) -> Tensor:
-    """An image (C, H, W), dimmed, with heat (H, W) from 0 to 1 glowing over it."""
+    """An image (C, H, W), dimmed, with heat (H, W) glowing over it, the largest brightest."""
     glow = torch.tensor([1.0, 0.45, 0.05]).view(3, 1, 1)
-    share = 0.85 * heat.clamp(0, 1)
+    share = 0.85 * (heat / heat.max().clamp(min=1e-30)).clamp(0, 1)
     return 0.8 * image.expand(3, -1, -1) * (1 - share) + glow * share

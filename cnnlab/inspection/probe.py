@@ -7,13 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.data.examples import Examples
+from cnnlab.data.examples import Examples, in_memory
 from cnnlab.data.forms import Facts
 from cnnlab.data.stream import Files
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
-from cnnlab.inspection.pictures import picture
-from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
@@ -23,8 +21,6 @@ DECAY = 0.01  # of the weights of a linear classifier, whose inputs have a stand
 STEPS = 50  # of L-BFGS, at most
 FLAT = 1e-4  # a gradient at which they end
 ROOM = 2**26  # numbers that stand in memory at once, of as many layers as fit
-
-
 SAYS = (
     "A bar for each layer: how often a linear classifier is right that is trained on what the layer gives. The longer "
     "the bars grow on the way to the answer, the further the classes have come apart."
@@ -54,8 +50,6 @@ class Probe(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The accuracies as bars and scalars, and a sentence."""
-        assert data.train is not None
-        assert data.val is not None
         train, val = some(data.train, self.images), some(data.val, self.images)
         rows = probes(classifier, train, val, self.values)
         own = float((classifier.logits(val.inputs).argmax(1) == val.labels.cpu()).float().mean())
@@ -71,8 +65,7 @@ class Probe(Look):
         found.scalars = {f"probe/{name}": accuracy for name, accuracy in accuracies.items()}
         label = "validation accuracy of a linear classifier, %"
         drawn = bars(accuracies, label, ("the network", own))
-        found.pictures["probe/accuracies"] = picture(drawn)
-        found.plates["probe/accuracies"] = Drawing("Linear classifiers of each layer", SAYS, drawn)
+        found.draw("probe/accuracies", "Linear classifiers of each layer", SAYS, drawn)
         found.notes = dict.fromkeys(found.scalars, "")  # the bars say it
         return found
 
@@ -80,17 +73,13 @@ class Probe(Look):
 def some(data: Examples | Files, count: int) -> Examples:
     """So many images of a set, or all, drawn at random but always the same."""
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
-    part = data.part(chosen.to(data.labels.device))
-    return part if isinstance(part, Examples) else Examples(part.load(), part.labels)
+    return in_memory(data.part(chosen.to(data.labels.device)))
 
 
 def probes(classifier: Classifier, train: Examples, val: Examples, most: int = 1024) -> Table:
     """A row for each layer, `input` first: `layer`, `values`, `accuracy` of a linear classifier on `val`.
 
-    Args:
-        classifier: in evaluation mode.
-        train, val: images that it is fitted to and scored on.
-        most: values of a layer that are taken, at random where there are more.
+    The classifier is in evaluation mode; of each layer so many values are taken at `most`, at random.
     """
     device, classes = classifier.device, len(classifier.classes)
     labels, truth = train.labels.to(device), val.labels.to(device)

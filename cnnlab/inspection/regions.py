@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cnnlab.data.forms import Facts
 from cnnlab.inspection.look import Findings, Look
-from cnnlab.inspection.pictures import figure, picture, tiles
-from cnnlab.inspection.plates import Drawing, Maps
+from cnnlab.inspection.pictures import figure, tiles
+from cnnlab.inspection.plates import Maps
 from cnnlab.models.hooks import watch
 from cnnlab.models.table import class_layer
 from cnnlab.training.classifier import Classifier
@@ -24,8 +24,6 @@ UNITS = 32  # of a layer, shown at most
 SIDE = 64  # values along each side of a unit's picture
 BATCH = 10_000
 TAG = "decision_regions"
-
-
 SAYS = (
     "A place has the colour of the class that the network answers there, the paler the less sure it is. The dots are "
     "validation points in the colour of their class; one that is answered wrongly is a cross."
@@ -55,19 +53,18 @@ class DecisionRegions(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """A picture of the regions, and one for each hidden layer with a tile for each unit, in the same square."""
-        assert data.val is not None
         points, labels = data.val.inputs, data.val.labels
         drawn = figure(5.4, 5.8)
         wrong = draw_regions(drawn.add_subplot(), classifier, points, labels, self.resolution)
         drawn.legend(loc="outside lower center", ncols=2, fontsize=8)
         drawn.suptitle(f"{self._moment}{wrong:,} of {len(points):,} validation points wrong", fontsize=10)
-        found = Findings({f"{TAG}/regions": picture(drawn)}, {f"{TAG}/wrong": wrong / len(points)})
+        found = Findings(scalars={f"{TAG}/wrong": wrong / len(points)})
+        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
+        found.draw(f"{TAG}/regions", "Decision regions", SAYS, drawn)
         for name, maps in unit_maps(classifier, places(points, SIDE)).items():
             found.pictures[f"{TAG}/units of {name}"] = tiles(maps[:UNITS], columns=8, each=True)
             says = f"What each unit of {name} gives in the same square: red above 0, blue below."
             found.plates[f"{TAG}/units of {name}"] = Maps(f"units of {name}", says, maps[:UNITS, 0][None])
-        found.plates[f"{TAG}/regions"] = Drawing("Decision regions", SAYS, drawn)
-        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
         return found
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,13 +97,8 @@ class DecisionRegions(Look):
 def draw_regions(axes: "Axes", classifier: Classifier, points: Tensor, labels: Tensor, resolution: int) -> int:
     """Draw which class a network answers in the square around points, the paler the less sure, and the points.
 
-    Points have the colour of their class; one that is answered wrongly is a cross with a black edge.
-
-    Args:
-        axes: where to draw.
-        classifier: of points in the plane.
-        points, labels: (N, 2) and (N,).
-        resolution: places along each side for which the network is asked.
+    Points (N, 2) have the colour of their class; one that is answered wrongly is a cross with a black edge. The network
+    is asked for `resolution` places along each side.
 
     Returns how many points are answered wrongly.
     """

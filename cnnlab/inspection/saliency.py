@@ -1,4 +1,4 @@
-"""What in an image, or a sentence, the answer hangs on: saliency and Grad-CAM."""
+"""What in an image, or a sentence, the answer depends on: saliency and Grad-CAM."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,6 @@ class Saliency(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The images with the heat of either method over them."""
-        assert data.val is not None
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         return saliency(classifier, images, labels, scales=scales_of(data))
 
@@ -48,12 +47,7 @@ def saliency(
 ) -> Findings:
     """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM.
 
-    Args:
-        classifier: whose answers are looked at.
-        images: bytes, or ids of words.
-        labels: of the images, if they are known.
-        what: the page calls the images.
-        scales: what rows and columns of the images mean.
+    The page calls the images `what`; `scales` say what their rows and columns mean.
     """
     if classifier.facts.vocabulary:
         return saliency_of_words(classifier, images)
@@ -69,19 +63,19 @@ def saliency(
     pictures = images.cpu().float() / 255
     found = Findings()
     heat = Gradient(network).attribute(inputs, target).detach().amax(1).cpu()
-    heats, drawn = {"gradient": heat}, {"gradient": gallery_figure(pictures, captions, heat=heat, scales=scales)}
+    heats, drawn = {"gradient": heat}, {"gradient": gallery_figure(pictures, captions, scales, heat)}
     maps = [row.name for row in network.table if len(row.output_shape) == 3 and min(row.output_shape[1:]) > 1]
     if maps:
         cam = LayerGradCam(network, network.get_submodule(maps[-1])).attribute(inputs, target, relu_attributions=True)
         cam = LayerAttribution.interpolate(cam.detach(), tuple(images.shape[2:]), "bilinear")
         heats["Grad-CAM"] = cam[:, 0].cpu()
-        drawn[f"grad-cam of {maps[-1]}"] = gallery_figure(pictures, captions, heat=heats["Grad-CAM"], scales=scales)
+        drawn[f"grad-cam of {maps[-1]}"] = gallery_figure(pictures, captions, scales, heats["Grad-CAM"])
     found.pictures = {f"saliency/{method}": picture(one) for method, one in drawn.items()}
     cards = []
     for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):
         truth = "" if labels is None else f"label {classifier.classes[labels[number]]}, "
         tiles = [Tile(pictures[number], "the image")]
-        tiles += [Tile(glowing(pictures[number], _scaled(its[number])), method) for method, its in heats.items()]
+        tiles += [Tile(glowing(pictures[number], its[number]), method) for method, its in heats.items()]
         cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
     says = (
         f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the answer's value "
@@ -101,7 +95,3 @@ def saliency(
     else:
         found.plates["saliency/gradient"] = Pictures(title, says, cards)
     return found
-
-
-def _scaled(heat: Tensor) -> Tensor:
-    return heat / heat.max().clamp(min=1e-30)

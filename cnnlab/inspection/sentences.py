@@ -1,4 +1,4 @@
-"""Sentences as lookers show them: words coloured by what the answer hangs on, and the n-grams that excite a filter."""
+"""Sentences as lookers show them: words coloured by what they add to the answer, n-grams that excite a filter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,7 @@ from torch import Tensor
 from cnnlab.inspection.look import Findings
 from cnnlab.inspection.pictures import figure, picture
 from cnnlab.models.hooks import watch
-from cnnlab.models.layers import KINDS
 from cnnlab.models.sentences import PADDING
-from cnnlab.models.table import Row
 from cnnlab.training.classifier import Classifier
 
 COLUMNS = 110  # characters in a line of a picture
@@ -87,21 +85,10 @@ def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tens
     return picture(drawn)
 
 
-def filters_of(table: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Those of the layers that slide over the positions of a sentence."""
-    return [row.name for row in table if row.name in names and not KINDS[row.kind].reads_words]
-
-
 def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, places: Tensor, count: int) -> Findings:
     """List for the strongest channels of a layer the sequences of words that excite each most.
 
-    Args:
-        classifier: whose layer it is.
-        ids: sentences (N, L).
-        layer: its name.
-        values: (N, C), the largest of each channel in each sentence.
-        places: (N, C, 1), where it is.
-        count: of channels.
+    Of sentences (N, L), `values` (N, C) has the largest value of each channel in each, `places` (N, C, 1) where it is.
     """
     reach, found = classifier.network.reaches[layer], Findings()
     best = values.topk(min(SHOWN, len(values)), dim=0).values.mean(0)

@@ -9,16 +9,12 @@ from cnnlab.data.forms import Facts
 from cnnlab.data.images import permute_pixels
 from cnnlab.inspection.bars import bars
 from cnnlab.inspection.look import Findings, Look, layers_of
-from cnnlab.inspection.pictures import picture
-from cnnlab.inspection.plates import Drawing
 from cnnlab.models.hooks import watch
 from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 PART = 50  # images that go through the network at once, with all that they are moved to
-
-
 SAYS = (
     "A bar for each layer: how far its values move when the image does, as a share of how far they are from those of "
     "another image. At 0 the layer does not notice; at 100 % it might as well be another image."
@@ -49,7 +45,6 @@ class Shifts(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """The changes as bars and scalars, and a sentence."""
-        assert data.val is not None
         rows, changed, kept = shifts(
             classifier, data.val.inputs[: self.images], self.pixels, bool(data.config.get("permute_pixels"))
         )
@@ -66,8 +61,7 @@ class Shifts(Look):
         found.scalars = {f"shifts/{name}": change for name, change in changes.items()}
         found.scalars |= {"shifts/inputs that change": changed, "shifts/answers that stay": kept}
         drawn = bars(changes, f"change by {pixels}, % of the distance between two images")
-        found.pictures["shifts/changes"] = picture(drawn)
-        found.plates["shifts/changes"] = Drawing("How far a shift moves each layer", SAYS, drawn)
+        found.draw("shifts/changes", "How far a shift moves each layer", SAYS, drawn)
         found.notes = dict.fromkeys(found.scalars, "")  # the bars and the sentence say it
         return found
 
@@ -76,11 +70,8 @@ class Shifts(Look):
 def shifts(classifier: Classifier, images: Tensor, pixels: int, permuted: bool = False) -> tuple[Table, float, float]:
     """Return a row for each layer (`layer`, `values`, `change`), the share of inputs that change, and of answers kept.
 
-    Args:
-        classifier: in evaluation mode.
-        images: (N, C, H, W), bytes, as the network takes them.
-        pixels: how far they are moved.
-        permuted: the images' pixels are permuted; the image is moved, not its permutation.
+    The classifier is in evaluation mode, and takes images (N, C, H, W), bytes; where their pixels are `permuted`, the
+    image is moved, not its permutation.
     """
     change, length = defaultdict[str, float](float), defaultdict[str, float](float)
     total: dict[str, Tensor] = {}

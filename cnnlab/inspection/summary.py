@@ -54,11 +54,7 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def written(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What the command prints: the layer table, JSON, DOT text or SVG.
-
-    Args:
-        result: of `summary`.
-        config: which it is of; `format` chooses.
+    """What the command prints of a `summary` of a config, as its `format` says: the layer table, JSON, DOT text or SVG.
 
     Raises:
         ValueError: SVG needs Graphviz, and it is not installed.
@@ -83,11 +79,7 @@ def _about(data: Mapping[str, Any]) -> str:
 
 
 def layer_table(result: Mapping[str, Any]) -> Table:
-    """What `format=table` prints: a row for each layer, with columns `from`, `frozen` and `note` only where needed.
-
-    Args:
-        result: of `summary`.
-    """
+    """What `format=table` prints: a row for each layer, with columns `from`, `frozen` and `note` only where needed."""
     layers = result["layers"]
     names = [layer["name"] for layer in layers]
     sources = [

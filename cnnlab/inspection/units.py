@@ -7,7 +7,7 @@ from cnnlab.inspection.look import layers_of
 from cnnlab.models.hooks import watch
 from cnnlab.training.classifier import Classifier
 
-IMAGES = 250  # validation images for all of which a dead unit gives 0
+IMAGES = 250  # validation examples for all of which a dead unit gives 0
 
 
 def main_weight(unit: nn.Module) -> Tensor | None:
@@ -22,7 +22,7 @@ def activation_of(unit: nn.Module) -> nn.Module:
 
 
 def activations(classifier: Classifier, images: Tensor) -> dict[str, Tensor]:
-    """Return what the activation of every layer gives for the first validation images, by layer."""
+    """Return what the activation of every layer gives for the first validation examples, by layer."""
     found: dict[str, Tensor] = {}
     parts = {name: activation_of(classifier.network.get_submodule(name)) for name in layers_of(classifier)}
     with torch.no_grad(), watch(parts, lambda name, inputs, output: found.update({name: output})):
@@ -33,10 +33,7 @@ def activations(classifier: Classifier, images: Tensor) -> dict[str, Tensor]:
 def dead_units(classifier: Classifier, layer: str, values: Tensor) -> list[int] | None:
     """Return the units (channels, or values of a vector) of a layer that give 0 throughout; None where no ReLU is.
 
-    Args:
-        classifier: whose layer it is.
-        layer: its name.
-        values: what its activation gives for some images, (N, C, ...).
+    Its activation gives `values` (N, C, ...) for some examples.
     """
     if not isinstance(activation_of(classifier.network.get_submodule(layer)), nn.ReLU):
         return None

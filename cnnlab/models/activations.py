@@ -131,10 +131,6 @@ ACTIVATIONS: dict[str, Make] = {
 def activation(choice: str | Mapping[str, Any], channels: int) -> nn.Module:
     """The module for a name ("relu") or a name with options ({kind: leaky_relu, negative_slope: 0.2}).
 
-    Args:
-        choice: what a model config says.
-        channels: that come in, for those that learn something for each.
-
     Raises:
         ValueError: an unknown name or option, with the nearest known one.
     """

@@ -20,9 +20,6 @@ def arrange(layers: Any) -> dict[str, Spec]:
     inserted behind the layer that it names: for all who read that one, or, where it has a `from` as well, as if it had
     been written there.
 
-    Args:
-        layers: as a model config has them.
-
     Raises:
         ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor, a `from` that cannot be
             read, a layer that nobody reads.
@@ -118,10 +115,6 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
     back to its fork is dropped from the merge; a merge that is left with one input is that input. What then leads
     nowhere goes too.
 
-    Args:
-        layers: arranged.
-        patterns: names or globs.
-
     Raises:
         ValueError: a pattern that matches nothing, or the layer that gives the classes.
     """
@@ -147,13 +140,8 @@ def as_patterns(patterns: Any, key: str) -> list[str]:
 def matching(names: Iterable[str], patterns: Sequence[str], key: str = "") -> list[str]:
     """Return the layers that match a name or glob.
 
-    Args:
-        names: of layers.
-        patterns: names or globs.
-        key: under which a pattern that matches nothing is refused; without it such a pattern is ignored.
-
     Raises:
-        ValueError: a pattern that matches nothing.
+        ValueError: a pattern that matches nothing, where a `key` is given for the message.
     """
     names = list(names)
     for pattern in patterns:

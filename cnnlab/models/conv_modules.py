@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnlab.models.merges import Shape, show
-from cnnlab.models.windows import Edges
+from cnnlab.models.windows import Edges, axes_of
 
 
 def convolve(
@@ -201,9 +201,8 @@ class SparseConv2d(nn.Module):
         if not all(0 <= m < in_channels for maps in connections for m in maps) or not all(connections):
             raise ValueError(f"connections names maps from 0 to {in_channels - 1}, at least one for each channel")
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
-        self.padding = (padding, padding) if isinstance(padding, int) else padding
+        self.kernel_size, self.stride = axes_of(kernel_size, 2), axes_of(stride, 2)
+        self.padding = padding if isinstance(padding, str) else axes_of(padding, 2)
         self.register_buffer("targets", torch.tensor([o for o, maps in enumerate(connections) for _ in maps]))
         self.register_buffer("sources", torch.tensor([m for maps in connections for m in maps]))
         # the paper's range, 2.4 over the number of inputs of a unit

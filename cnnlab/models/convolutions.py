@@ -19,7 +19,7 @@ from cnnlab.models.initialisation import start_from
 from cnnlab.models.kinds import Size, by_rank, layer, maps
 from cnnlab.models.merges import Shape
 from cnnlab.models.modules import FixedFilter2d
-from cnnlab.models.windows import Edges, axes_of, same_edges
+from cnnlab.models.windows import axes_of, edges_of
 
 ONES = (1, (1,), (1, 1), (1, 1, 1))
 
@@ -49,7 +49,7 @@ def conv(
             convolution of mathematics.
     """
     strided = stride not in ONES
-    edges = _edges(shape, kernel_size, stride, padding, dilation) if padding == "same" and strided else ()
+    edges = edges_of("same", shape[1:], kernel_size, stride, dilation) if padding == "same" and strided else ()
     if edges:
         even = all(before == behind for before, behind in edges)
         padding, edges = (tuple(before for before, _ in edges), ()) if even else (0, edges)
@@ -83,17 +83,9 @@ def local(
         channels: number of values that come out at each place.
     """
     axes = len(shape) - 1
-    edges = _edges(shape, kernel_size, stride, padding)
+    edges = edges_of(padding, shape[1:], kernel_size, stride)
     sizes = axes_of(kernel_size, axes), axes_of(stride, axes)
     return by_rank(shape, Local, Local, Local)(shape, channels, *sizes, edges, bias)
-
-
-def _edges(shape: Shape, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size = 1) -> Edges:
-    """Return the zeros that a padding stands for."""
-    axes = len(shape) - 1
-    if padding == "same":
-        return same_edges(shape[1:], *(axes_of(size, axes) for size in (kernel_size, stride, dilation)))
-    return tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
 
 
 @layer(unit=True)

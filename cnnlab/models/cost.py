@@ -25,10 +25,6 @@ def _product(output: Tensor, left: Tensor, *others: Any) -> int:
     return output.numel() * left.shape[-1]
 
 
-def _added_product(output: Tensor, added: Tensor, left: Tensor, *others: Any) -> int:
-    return _product(output, left)
-
-
 def _attention(output: Tensor, query: Tensor, key: Tensor, *others: Any) -> int:
     """Each pair of query and key is compared, and each query mixes as many values."""
     return query.numel() * key.shape[-2] + output.numel() * key.shape[-2]
@@ -55,7 +51,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
     **dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], _convolution),
     **dict.fromkeys([F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d], _transposed),
     **dict.fromkeys([F.linear, torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.__matmul__], _product),
-    **dict.fromkeys([torch.addmm, torch.baddbmm], _added_product),
+    **dict.fromkeys([torch.addmm, torch.baddbmm], lambda output, added, *factors: _product(output, *factors)),
     torch.einsum: _einsum,
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head_attention,

@@ -1,8 +1,7 @@
 """Watch modules while a network computes."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import nn
@@ -12,28 +11,11 @@ from torch import nn
 def watch(modules: Mapping[str, nn.Module], hook: Callable[..., Any], before: bool = False) -> Iterator[None]:
     """Call a function at every forward of some modules, until the context ends.
 
-    Args:
-        modules: by name.
-        hook: called with the name of a module, the arguments of its forward and, unless `before`, its output; what it
-            returns, if anything, replaces the output.
-        before: call it before the forward, which may fail.
+    The hook is called with the name of a module, the arguments of its forward and its output; what it returns, if
+    anything, replaces the output. Where it is called `before` the forward, which may fail, there is no output.
     """
-    handles = []
-    try:
+    with ExitStack() as handles:
         for name, module in modules.items():
-            if before:
-                handles.append(module.register_forward_pre_hook(partial(_before, hook, name)))
-            else:
-                handles.append(module.register_forward_hook(partial(_after, hook, name)))
+            register = module.register_forward_pre_hook if before else module.register_forward_hook
+            handles.enter_context(register(lambda _, *values, name=name: hook(name, *values)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _before(hook: Callable[..., Any], name: str, module: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    return hook(name, inputs)
-
-
-def _after(hook: Callable[..., Any], name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-    return hook(name, inputs, output)

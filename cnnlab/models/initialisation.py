@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.models.conv_modules import Local, Whiten2d
+from cnnlab.models.merges import show
 from cnnlab.registry import pick
 
 
@@ -44,11 +45,10 @@ def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Conv3d | n
     return [part for part in module.modules() if isinstance(part, drawn) and not isinstance(part, Whiten2d)]
 
 
-def initialise(module: nn.Module, scheme: str | None, given: Collection[str] = ()) -> None:
+def initialise(module: nn.Module, scheme: str | None, given: Collection[str]) -> None:
     """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults.
 
-    Args:
-        given: `weights`, `bias`: what is left alone, because the model gives its values.
+    Those of "weights" and "bias" that are `given`, because the model says their values, are left alone.
     """
     if scheme is None:
         return
@@ -78,8 +78,7 @@ def start_from(module: Any, weights: Sequence[Any] | None, bias: bool | Sequence
             continue
         given, wanted = _shape(name, values), tuple(parameter.shape)
         if given != wanted:
-            shown, needed = ("x".join(map(str, shape)) or "one number" for shape in (given, wanted))
-            raise ValueError(f"{name} {shown} where the layer has {needed}")
+            raise ValueError(f"{name} {show(given)} where the layer has {show(wanted)}")
         parameter.copy_(torch.tensor(values, dtype=parameter.dtype))
     if weights is not None and bias is True:
         nn.init.zeros_(module.bias)

@@ -2,7 +2,7 @@
 
 A kind is one function. Its first argument is the incoming shape (without the batch axis; for a merge, the merged one),
 the others are the options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a
-kind, add a function; those that ship stand in `convolutions.py`, `pools.py`, `sentences.py` and `layers.py`.
+kind, add a function; those that ship stand in `convolutions.py`, `pools.py`, `sentences.py`, `zoo.py` and `layers.py`.
 """
 
 import inspect
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from cnnlab.models.merges import Shape
+from cnnlab.models.merges import Shape, show
 
 Size = int | tuple[int, ...]
 
@@ -64,7 +64,7 @@ def by_rank(shape: Shape, *modules: Callable[..., nn.Module]) -> Callable[..., n
     """
     if not 2 <= len(shape) <= 1 + len(modules):
         axes = ("one axis", "one or two axes", "one to three axes")[len(modules) - 1]
-        raise ValueError(f"needs channels and {axes}, got {'x'.join(map(str, shape))}")
+        raise ValueError(f"needs channels and {axes}, got {show(shape)}")
     return modules[len(shape) - 2]
 
 
@@ -75,5 +75,5 @@ def maps(shape: Shape) -> int:
         ValueError: it has other axes.
     """
     if len(shape) != 3:
-        raise ValueError(f"needs channels, height and width, got {'x'.join(map(str, shape))}")
+        raise ValueError(f"needs channels, height and width, got {show(shape)}")
     return shape[0]

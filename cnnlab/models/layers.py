@@ -11,14 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from cnnlab.models import convolutions, pools, sentences
+from cnnlab.models import convolutions, pools, sentences, zoo
 from cnnlab.models.initialisation import start_from
 from cnnlab.models.kinds import KINDS, Kind, by_rank, layer
 from cnnlab.models.merges import Add, Concat, Multiply, Shape
 from cnnlab.models.modules import RBFOutput, Scale
-from cnnlab.models.zoo import from_torchvision
 
-__all__ = ["KINDS", "Kind", "Shape", "convolutions", "layer", "pools", "sentences"]
+__all__ = ["KINDS", "Kind", "Shape", "convolutions", "layer", "pools", "sentences", "zoo"]
 
 
 @layer(unit=True, dense=True)
@@ -145,21 +144,3 @@ def identity(shape: Shape) -> nn.Module:
 def rbf(shape: Shape, num_classes: int) -> nn.Module:
     """Give minus the squared distance to each digit's fixed bitmap (LeNet-5; LeCun et al. 1998)."""
     return RBFOutput(shape[0], num_classes)
-
-
-@layer()
-def torchvision(
-    shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
-) -> nn.Module:
-    """Run a whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
-
-    It is closed: nothing inside can be removed, resized or looked at. The networks alexnet_torchvision, vgg11, vgg16,
-    vgg19, googlenet, squeezenet, resnet18, resnet34 and resnet50 have the same parameters and are open.
-
-    Args:
-        arch: its name in torchvision, such as resnet18.
-        weights: pretrained weights to download, such as DEFAULT; none unless given.
-        small_stem: replace a first convolution that strides, and the pool behind it, by one of 3x3 that does not; done
-            for images below 64 pixels unless given.
-    """
-    return from_torchvision(arch, weights, shape, num_classes, small_stem)

@@ -1,4 +1,4 @@
-"""What a network is trained to lessen: functions of outputs (N, classes) and labels (N,) that give a scalar."""
+"""Losses: functions of outputs (N, classes) and labels (N,) that give the scalar to be minimised."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -83,12 +83,3 @@ def training_loss(
     if class_weights is not None:
         return WeightedCrossEntropy(class_weights, label_smoothing)
     return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
-
-
-def balanced_weights(images: Sequence[int]) -> list[float]:
-    """Return weights by inverse class frequency, of mean 1 over the images, so that learning rates keep their meaning.
-
-    Args:
-        images: how many training images each class has; none may have none.
-    """
-    return [sum(images) / (len(images) * count) for count in images]

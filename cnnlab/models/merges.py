@@ -1,6 +1,8 @@
 """Modules that make one tensor of several, and what their shapes must have in common."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add, mul
 from typing import Any
 
 import torch
@@ -12,21 +14,17 @@ Shape = tuple[int, ...]
 class Add(nn.Module):
     """The sum of tensors of one shape."""
 
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, *values: Tensor) -> Tensor:
         """Several (N, ...) to the same shape."""
-        for other in others:
-            first = first + other
-        return first
+        return reduce(add, values)
 
 
 class Multiply(nn.Module):
     """The product of tensors whose shapes broadcast, such as maps and one factor for each of them."""
 
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, *values: Tensor) -> Tensor:
         """Several (N, ...) to the largest shape."""
-        for other in others:
-            first = first * other
-        return first
+        return reduce(mul, values)
 
 
 class Concat(nn.Module):
@@ -56,12 +54,7 @@ def merged(kind: str, shapes: Sequence[Shape]) -> Shape:
 
 
 def misfits(kind: str, shapes: Mapping[str, Shape]) -> list[str]:
-    """Return which inputs of a merge do not fit to its first.
-
-    Args:
-        kind: add, multiply or concat.
-        shapes: of what it reads, by layer.
-    """
+    """Return which inputs of a merge (add, multiply or concat) do not fit to its first, of their shapes by layer."""
     first, *others = shapes
     return [other for other in others if not _fits(kind, shapes[first], shapes[other])]
 
@@ -138,5 +131,5 @@ def repair(name: str, spec: dict[str, Any], shapes: Mapping[str, Shape]) -> dict
 
 
 def show(shape: Sequence[int]) -> str:
-    """A shape as tables have it."""
-    return "x".join(map(str, shape))
+    """A shape as tables have it: 6x28x28; without axes "one number"."""
+    return "x".join(map(str, shape)) or "one number"

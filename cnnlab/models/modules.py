@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnlab.models.conv_modules import pad
+from cnnlab.models.merges import show
 from cnnlab.models.windows import axes_of, beyond
 from cnnlab.registry import pick
 
@@ -120,7 +121,7 @@ class FixedFilter2d(nn.Module):
             kernel = pick(KERNELS, kernel, "kernel")
         values = torch.tensor(kernel, dtype=torch.float32)
         if values.ndim != 2 or values.shape[0] % 2 == 0 or values.shape[1] % 2 == 0:
-            raise ValueError(f"a kernel has rows and columns of odd number, not {'x'.join(map(str, values.shape))}")
+            raise ValueError(f"a kernel has rows and columns of odd number, not {show(values.shape)}")
         total = sum(sum(row) for row in kernel)
         self.register_buffer("kernel", values / abs(total) if normalise and total else values)
         self.channels, self.kernel_size = channels, tuple(values.shape)

@@ -190,7 +190,7 @@ class Network(nn.Sequential):
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one image."""
+        """Multiply-adds for one example."""
         return sum(row.macs for row in self.table)
 
     @torch.no_grad()

@@ -1,11 +1,12 @@
 """torchvision's networks and published weights: which there are, what images they expect, and our names for them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from cnnlab.models.merges import show
 from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import hint
@@ -25,10 +26,6 @@ class Expected:
     crop: int = 224
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-
-    def facts(self) -> dict[str, Any]:
-        """The same as plain containers."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 def architecture(model: Mapping[str, Any]) -> str:
@@ -53,9 +50,7 @@ def architecture(model: Mapping[str, Any]) -> str:
 def published(model: Mapping[str, Any], name: str = "") -> Any:
     """Return an entry of torchvision's table of published weights.
 
-    Args:
-        model: config of a network.
-        name: such as "IMAGENET1K_V2"; torchvision's default if empty.
+    Its `name` is such as "IMAGENET1K_V2"; torchvision's default if empty.
 
     Raises:
         ValueError: there is no such network, or no such entry.
@@ -138,11 +133,11 @@ def by_our_names(theirs: Mapping[str, Tensor], ours: Network) -> tuple[dict[str,
         fixed = 1 if our_key.startswith(head) else 0  # the number of classes may be another
         alike = their_key.rpartition(".")[2] == our_key.rpartition(".")[2] and their.ndim == our.ndim
         if not alike or their.shape[fixed:] != our.shape[fixed:]:
-            raise ValueError(f"{their_key} is {_size(their.shape)}, and here {our_key} {_size(our.shape)}")
+            raise ValueError(f"{their_key} is {show(their.shape)}, and here {our_key} {show(our.shape)}")
         if fixed:
             classes = classes or len(their)
             if len(their) != classes:
-                raise ValueError(f"{their_key} is {_size(their.shape)}, for {classes} classes")
+                raise ValueError(f"{their_key} is {show(their.shape)}, for {classes} classes")
     if len(given) != len(wanted):
         more = (given if len(given) > len(wanted) else wanted)[min(len(given), len(wanted))][0]
         raise ValueError(f"it has {len(given)} tensors, and here are {len(wanted)}; the first too many is {more}")
@@ -150,7 +145,3 @@ def by_our_names(theirs: Mapping[str, Tensor], ours: Network) -> tuple[dict[str,
         raise ValueError(f"{head[:-1]} is for no classes")
     named = {our_key: their for (_, their), (our_key, _) in zip(given, wanted, strict=True)}
     return named, classes
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "one number"

@@ -7,7 +7,6 @@ from cnnlab.models.kinds import layer
 from cnnlab.models.merges import Shape
 
 PADDING = 0  # the id of no word, behind the end of a sentence
-UNKNOWN = 1  # of words that the vocabulary does not have
 START = 0.25  # vectors are drawn from -START to START (Kim 2014)
 
 
@@ -53,15 +52,10 @@ class BagOfWords(nn.Module):
         return zeros.scatter_add(1, ids, (ids != PADDING).to(zeros.dtype))
 
 
-def _sentence(shape: Shape, words: int) -> int:
-    """Return the length of sentences.
-
-    Raises:
-        ValueError: what comes in are no sentences.
-    """
+def _refuse_others(shape: Shape, words: int) -> None:
+    """Refuse what is no sentence, a shape of one axis and a vocabulary."""
     if not words or len(shape) != 1:
         raise ValueError("reads sentences, and these data hold none; take data=trec, sst2 or text_file")
-    return shape[0]
 
 
 @layer()
@@ -73,7 +67,7 @@ def embedding(shape: Shape, words: int, features: int = 128) -> nn.Module:
     Args:
         features: number of values of a vector.
     """
-    _sentence(shape, words)
+    _refuse_others(shape, words)
     return Embedding(words, features)
 
 
@@ -83,7 +77,7 @@ def one_hot(shape: Shape, words: int) -> nn.Module:
 
     The data gives the number of words. A convolution behind it has a weight for each word and place of its window.
     """
-    _sentence(shape, words)
+    _refuse_others(shape, words)
     return OneHot(words)
 
 
@@ -93,5 +87,5 @@ def bag_of_words(shape: Shape, words: int) -> nn.Module:
 
     The data gives the number of words.
     """
-    _sentence(shape, words)
+    _refuse_others(shape, words)
     return BagOfWords(words)

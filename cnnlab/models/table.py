@@ -16,7 +16,7 @@ from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import Shape, show
 from cnnlab.models.windows import window_of
 
-VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in use
+VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in evaluation mode
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,10 @@ class Reach:
 def measure(
     name: str, kind: str, unit: nn.Module, shapes: Mapping[str, Shape], reaches: Mapping[str, Reach]
 ) -> tuple[Row, Reach]:
-    """The row of a layer built on the meta device, and the reach behind it.
+    """The row of a layer whose module is on the meta device, and the reach behind it.
 
     Args:
-        name, kind: of the layer.
-        unit: its module.
+        name, kind, unit: of the layer.
         shapes: of what it reads, by layer.
         reaches: of those layers, and of others.
 
@@ -118,8 +117,14 @@ def measure(
     dtype = torch.int64 if KINDS[kind].reads_words else None
     images = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in shapes.values()]
     try:
-        with torch.no_grad(), counter, watch(modules, note_shape, before=True), watch(parts, note_size):
-            output = _without_warnings(unit.eval(), images)
+        with (
+            torch.no_grad(),
+            counter,
+            watch(modules, note_shape, before=True),
+            watch(parts, note_size),
+            warnings.catch_warnings(action="ignore"),  # torch's are for the training
+        ):
+            output: torch.Tensor = unit.eval()(*images)
     except RuntimeError as error:
         raise ValueError(_too_small(incoming) or str(error)) from error
     if min(output.shape) < 1:
@@ -133,14 +138,6 @@ def measure(
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
     shape, note = tuple(output.shape[1:]), _misfit(unit, incoming)
     return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(given), field, note=note), reach
-
-
-def _without_warnings(unit: nn.Module, images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Compute without what torch warns of, which is for the training."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        output: torch.Tensor = unit(*images)
-    return output
 
 
 def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:

@@ -60,9 +60,7 @@ def widened(size: int, width: Any, groups: Any = 1) -> int:
 def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
     """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted.
 
-    Args:
-        spec: complete, see `complete_spec`.
-        shapes: of what it reads.
+    Its description is complete, see `complete_spec`; `shapes` are those of what it reads.
     """
     options = {k: v for k, v in spec.items() if k not in ("kind", "from", *MODEL_WIDE)}
     kind, shape = KINDS[spec["kind"]], merged(spec["kind"], shapes)

@@ -48,11 +48,8 @@ def window_of(module: nn.Module, shape: Shape | None) -> Window | None:
     given = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
     stride, dilation, padding = given
     stride, dilation = axes_of(stride, axes) if stride else kernel, axes_of(dilation, axes)
-    if padding == "same":  # torch's, for strides of 1
-        edges = same_edges(shape[1:], kernel, stride, dilation)
-    else:
-        edges = tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
-    return Window(kernel, stride, dilation, getattr(module, "edges", ()) or edges)
+    edges = getattr(module, "edges", ()) or edges_of(padding, shape[1:], kernel, stride, dilation)
+    return Window(kernel, stride, dilation, edges)
 
 
 def axes_of(value: Any, axes: int) -> Shape:
@@ -60,17 +57,18 @@ def axes_of(value: Any, axes: int) -> Shape:
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
-def same_edges(sizes: Sequence[int], kernel: Shape, stride: Shape, dilation: Shape) -> Edges:
-    """Return the zeros that let a window have ceil(N / stride) places along each axis, as TensorFlow's SAME does.
+def edges_of(padding: Any, sizes: Sequence[int], kernel: Any, stride: Any = 1, dilation: Any = 1) -> Edges:
+    """Return the zeros that a padding stands for, a number, one an axis, "valid" or "same".
 
-    Where their number is odd, the one more comes behind.
-
-    Args:
-        sizes: of the axes, N each.
-        kernel, stride, dilation: of the window along each axis.
+    With "same" a window has ceil(N / stride) places along each axis, as with TensorFlow's SAME; where the number of
+    zeros is odd, the one more comes behind. N is one of the sizes of axes; those of the window are one number or one an
+    axis.
     """
+    axes = len(sizes)
+    if padding != "same":
+        return tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
     needed = []
-    for n, f, s, d in zip(sizes, kernel, stride, dilation, strict=True):
+    for n, f, s, d in zip(sizes, *(axes_of(value, axes) for value in (kernel, stride, dilation)), strict=True):
         needed.append(max((-(-n // s) - 1) * s + (f - 1) * d + 1 - n, 0))
     return tuple((total // 2, total - total // 2) for total in needed)
 

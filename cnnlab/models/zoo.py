@@ -1,26 +1,31 @@
-"""torchvision's zoo as whole networks, fitted to other class counts, channels and small images."""
+"""The layer kind that is a whole network of torchvision's zoo, fitted to other class counts, channels, small images."""
 
 from typing import Any
 
 from torch import nn
 
+from cnnlab.models.kinds import layer
+from cnnlab.models.merges import Shape
 from cnnlab.registry import hint
 
 SMALL = 64  # pixels
 AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}  # classifiers behind layers in the middle
 
 
-def from_torchvision(
-    arch: str, weights: str | None, shape: tuple[int, ...], num_classes: int, small_stem: bool | None
+@layer()
+def torchvision(
+    shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
 ) -> nn.Module:
-    """Return a network of torchvision.models, without auxiliary classifiers.
+    """Run a whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
+
+    It is closed: nothing inside can be removed, resized or looked at. The networks alexnet_torchvision, vgg11, vgg16,
+    vgg19, googlenet, squeezenet, resnet18, resnet34 and resnet50 have the same parameters and are open.
 
     Args:
-        arch: such as "resnet18".
-        weights: such as "DEFAULT" or "IMAGENET1K_V1", downloaded by torchvision; None starts from random ones.
-        shape: of the images, (channels, height, width).
-        num_classes: of the data; another last layer takes the place of one with another count.
-        small_stem: see the layer kind.
+        arch: its name in torchvision, such as resnet18.
+        weights: pretrained weights to download, such as DEFAULT; none unless given.
+        small_stem: replace a first convolution that strides, and the pool behind it, by one of 3x3 that does not; done
+            for images below 64 pixels unless given.
 
     Raises:
         ValueError: there is no such network.

@@ -104,7 +104,7 @@ def _fit_and_test(jobs: Sequence[PackedRun], infos: Sequence[Config]) -> list[Ma
     trainer = Trainer(
         **trainer_options(jobs[0].config),
         logger=False,
-        callbacks=[pack.history, TrainingProgress(lines=False), LastCheckpoint(Path("last.ckpt"), every)],
+        callbacks=[pack.history, TrainingProgress(pack.history, lines=False), LastCheckpoint(Path("last.ckpt"), every)],
         plugins=[pack.files],
         default_root_dir=directories[0],
     )

@@ -99,7 +99,6 @@ def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Exam
     """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
     data = DataModule(run.config["data"])
     data.setup()
-    assert data.val is not None
     labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
     size = data.val.inputs[0].numel()
     count = min(count, len(labels), max(FEWEST, ROOM // size))

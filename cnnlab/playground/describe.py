@@ -17,10 +17,9 @@ TOLERANCE = 1e-4  # of the largest logit, to which 16 bits have to give the same
 
 
 def describe(network: Network, images: Tensor | None, means: Mapping[str, Tensor]) -> tuple[dict[str, Any], Store]:
-    """Describe a network in evaluation mode, its input normalisation included.
+    """Describe a network on the CPU in evaluation mode, its input normalisation included.
 
     Args:
-        network: on the CPU.
         images: (N, C, H, W) as it takes them; large weights are stored in 16 bits if its answers to these stay; without
             images in any case.
         means: of layers, the mean output of each channel; may be empty.

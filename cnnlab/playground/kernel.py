@@ -49,7 +49,7 @@ def write_filtered(picture: str, kernel: Kernel, folder: Path) -> Path:
 
 
 def _filter(kernel: Kernel, channels: int, normalise: bool = False) -> FixedFilter2d:
-    named = slides.weights()[0] | {"face detector": slides.FACE_DETECTOR, "curve": slides.CURVE_FILTER}
+    named = slides.weights()[0] | slides.DETECTORS
     try:
         return FixedFilter2d(channels, named.get(kernel, kernel) if isinstance(kernel, str) else kernel, normalise)
     except (ValueError, TypeError) as error:

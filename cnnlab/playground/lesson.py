@@ -32,10 +32,7 @@ class Lesson:
 def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Kernel | None = None) -> Path:
     """Write the page of a lesson, `<folder>/<name>.html`; returns its path.
 
-    Args:
-        name: of the lesson.
-        folder: for the page.
-        picture, kernel: what the lesson on convolution starts from, a file, and a name or rows of numbers.
+    The lesson on convolution may start from a picture, a file, and a kernel, a name or rows of numbers.
 
     Raises:
         ValueError: there is no such lesson, or no such picture or kernel.
@@ -53,12 +50,8 @@ def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Ke
     return page
 
 
-def write_picture(name: str, folder: Path, picture: str | None = None, kernel: Kernel | None = None) -> Path | None:
-    """Write the picture that goes with a lesson: all activations, or a picture through a kernel where both are given.
-
-    Args:
-        name, folder, picture, kernel: as of `write_lesson`.
-    """
+def write_picture(name: str, folder: Path, picture: str | None, kernel: Kernel | None) -> Path | None:
+    """Write the picture of a lesson: all activations, or a picture through a kernel where both are given."""
     if name == "activations":
         return write_activations(folder)
     return write_filtered(picture, kernel, folder) if picture is not None and kernel is not None else None
@@ -92,8 +85,7 @@ def _convolution() -> dict[str, Any]:
         "pictures": {**slides.letters(), "face": slides.FACE, "curve": slides.CURVE, "edge": edge},
         "kernels": {
             **slides.weights()[0],
-            "face detector": slides.FACE_DETECTOR,
-            "curve": slides.CURVE_FILTER,
+            **slides.DETECTORS,
             **KERNELS,
         },
         "start": {"picture": "X", "kernel": "backslash", "divided": True},

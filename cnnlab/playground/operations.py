@@ -10,7 +10,7 @@ from cnnlab.models import activations as own
 from cnnlab.models.conv_modules import Conv1d, Conv2d, Local, SparseConv2d, Whiten2d
 from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
 from cnnlab.models.modules import FixedFilter2d, LPPool, RBFOutput, Scale, TrainablePool
-from cnnlab.models.windows import Edges, axes_of, same_edges
+from cnnlab.models.windows import Edges, axes_of, edges_of
 
 Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
 
@@ -20,11 +20,7 @@ class NotComputedError(ValueError):
 
 
 def operations_of(module: nn.Module, inputs: list[Tensor]) -> tuple[list[Op], Tensor]:
-    """Describe a module in evaluation mode.
-
-    Args:
-        module: a layer, or a part of one.
-        inputs: what it reads, each (1, ...), for the shapes alone.
+    """Describe a module in evaluation mode, a layer or a part of one, that reads inputs (1, ...) of some shapes.
 
     Returns the operations, each with the `shape` of what it gives and the `part` of the layer that it is, and what the
     module gives.
@@ -75,9 +71,7 @@ def _convolution_of(
 ) -> Op:
     axes = weight.ndim - 2
     kernel, steps = weight.shape[2:], axes_of(dilation, axes)
-    if padding == "same":  # torch's, for strides of 1, whatever the size
-        edges = same_edges((1,) * axes, kernel, (1,) * axes, steps)
-    edges = edges or tuple((n, n) for n in axes_of(0 if padding == "valid" else padding, axes))
+    edges = edges or edges_of(padding, (1,) * axes, kernel, dilation=steps)  # torch's same is for strides of 1
     return {
         "op": "convolution",
         "weight": weight,

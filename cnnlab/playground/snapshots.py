@@ -19,12 +19,7 @@ def over_time(run: Record, described: dict[str, Any], store: Store) -> list[dict
     """Add a run's snapshots to what its page holds; returns of each its `step` and `tensors`, in the order of time.
 
     Where not all have room, some are left out in between. Means that replace what is silenced are over the pictures in
-    the page.
-
-    Args:
-        run: a finished run.
-        described: what its page holds, as `content` gives it.
-        store: its bytes, which grow.
+    the page, which `described` and `store` hold as `content` gives them.
 
     Raises:
         ValueError: a snapshot is damaged, or of another network.

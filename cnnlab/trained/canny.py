@@ -7,26 +7,22 @@ from torch import Tensor
 from cnnlab.trained.pixels import fetch, smooth
 
 SOBEL = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
+SIGMA = 1.0  # pixels, of the Gaussian that smooths first; as the other two, scikit-image's default, which MNIST-C took
+LOW, HIGH = 0.1, 0.2  # of gradients
 
 
-def canny(grey: Tensor, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> Tensor:
+def canny(grey: Tensor) -> Tensor:
     """Draw the edges of images (N, 1, H, W), floats from 0 to 1, as 1 on 0 (Canny 1986), one pixel wide.
 
-    Args:
-        grey: the images.
-        sigma: of the Gaussian that smooths first, in pixels.
-        low, high: of the gradient by Sobel's operator: an edge is where it is at least `low`, the largest along its
-            direction, and connected with a place where it is at least `high`. The defaults, with sigma, are those of
-            scikit-image, which MNIST-C took.
-
-    Pixels at the border of the image are no edges.
+    An edge is where the gradient by Sobel's operator is at least LOW, the largest along its direction, and connected
+    with a place where it is at least HIGH. Pixels at the border of the image are no edges.
     """
     kernel = torch.tensor(SOBEL, device=grey.device)
-    padded = F.pad(smooth(grey, sigma), (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(smooth(grey, SIGMA), (1, 1, 1, 1), mode="replicate")
     dy, dx = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None]).split(1, 1)
     size = torch.hypot(dx, dy)
     thin = _largest_along(size, dy, dx) & F.pad(torch.ones_like(size[..., 1:-1, 1:-1]), (1, 1, 1, 1)).bool()
-    weak, strong = thin & (size >= low), thin & (size >= high)
+    weak, strong = thin & (size >= LOW), thin & (size >= HIGH)
     while True:  # strong ones grow along weak ones
         grown = weak & (F.max_pool2d(strong.float(), 3, stride=1, padding=1) > 0)
         if torch.equal(grown, strong):

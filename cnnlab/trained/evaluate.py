@@ -16,11 +16,11 @@ from cnnlab.trained.load import load_test
 
 
 def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Metrics of a run's best checkpoint on test images, every image once.
+    """Metrics of a run's best checkpoint on test examples, each once.
 
     Args:
         run: a finished run.
-        data: a data config as a plain mapping; the run's own if not given. The images are scaled to the run's size, and
+        data: a data config as a plain mapping; the run's own if not given. Pictures are scaled to the run's size, and
             keep the run's normalisation.
 
     Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes, and what else the run counts),
@@ -34,9 +34,7 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
     classifier, images, labels = load_test(run, config)
     logits = classifier.logits(images, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
-    metrics: dict[str, Any] = {
-        "test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels)),
-    }
+    metrics: dict[str, Any] = {"test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels))}
     for name, metric in make_metrics(len(classifier.classes), classifier.hparams["metrics"]).items():
         metric.update(logits, labels)
         metrics[f"test/{name}"] = float(metric.compute())

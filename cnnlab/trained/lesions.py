@@ -42,7 +42,6 @@ def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapp
     """Answer what `lesion=` asks of a run.
 
     Args:
-        run: a finished run.
         asked: layers, globs of layers, or channels as "conv3:17", which are silenced together; "each" layer by itself,
             "each:conv3" (every channel of that layer), "each_block"; or "blocks:4", one to four blocks drawn at random.
         by: what replaces an output, see `lesion`.
@@ -69,7 +68,6 @@ def lesion(
     """Test accuracy of a run with parts of its network silenced, a row for each lesion, the intact network first.
 
     Args:
-        run: a finished run.
         lesions: each a list of what is silenced together: layers, globs of layers, or channels as "conv3:17".
         by: what replaces an output: its mean over the validation images (for each channel), or zero. With "pass" layers
             are removed as `model.remove` does, and the others keep their trained weights; a channel is replaced by what
@@ -109,25 +107,20 @@ def lesion(
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
     return Table(
-        {
-            "lesion": label,
-            "test/acc": known.get(key),
-            "change": known[key] - known[""] if key in known else None,
-        }
+        {"lesion": label, "test/acc": known.get(key), "change": known[key] - known[""] if key in known else None}
         for label, key in zip(labels, keys, strict=True)
     )
 
 
 def lesion_blocks(
-    run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None = None
+    run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None
 ) -> Table:
     """Test accuracy of a run without one, two, ... blocks drawn at random, a row for each number (Veit et al. 2016).
 
     Args:
-        run: a finished run.
-        lesions: the layers of each block.
+        lesions: the layers of each block; those that cannot be silenced by themselves are not drawn.
         most: the largest number of blocks.
-        by, data: as of `lesion`; blocks that cannot be silenced by themselves are not drawn.
+        run, by, data: as of `lesion`.
 
     Returns rows of `blocks` (0 for the intact network), `draws`, `test/acc` (their mean), `sd` over them, and `change`.
     Single blocks are all silenced; of more there are ten draws, or all sets where these are fewer. Writes a plot to

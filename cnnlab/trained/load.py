@@ -1,4 +1,4 @@
-"""Load what a run has trained, and the test images it is asked about."""
+"""Load what a run has trained, and the test examples it is asked about."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from cnnlab.training.load import load_trained
 def load_test(
     run: Record, config: Mapping[str, Any], permute: bool = True, as_loaded: bool = False
 ) -> tuple[Classifier, Tensor, Tensor]:
-    """A run's classifier where it computes fastest, and the test images of a data config as it takes them, with labels.
+    """A run's classifier where it computes fastest, and the test inputs of a data config as it takes them, with labels.
 
     Without `permute` the pixels of a run on permuted ones are left in their places; with `as_loaded` examples are not
     yet prepared for the network, sounds are waveforms.

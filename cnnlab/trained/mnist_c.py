@@ -152,10 +152,7 @@ def fog(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def plasma(side: int, decay: float, device: torch.device, generator: Generator) -> Tensor:
     """Draw clouds (MAPS, side, side) from 0 to 1 that continue across their edges (Fournier et al. 1982).
 
-    Args:
-        side: a power of two.
-        decay: by whose square the steps shrink from one scale to the next.
-        device, generator: where it is drawn.
+    Their side is a power of two; by the square of `decay` the steps shrink from one scale to the next.
     """
     cloud = torch.zeros(MAPS, side, side, device=device)
     step, size = side, 100.0
@@ -223,9 +220,8 @@ def zigzag(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def stroke(images: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Tensor:
     """Draw a line on black, (N, 1, H, W), that fades above and below it.
 
-    Args:
-        images: whose size it has.
-        start, end: column and row, (N, 1, 1, 1) each, in pixels from the upper left one.
+    It has the size of `images`; `start` and `end` are column and row, (N, 1, 1, 1) each, in pixels from the upper left
+    one.
     """
     height, width = images.shape[2:]
     rows, columns = torch.arange(height, device=images.device).view(-1, 1), torch.arange(width, device=images.device)

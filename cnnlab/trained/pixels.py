@@ -30,9 +30,7 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
 def fetch(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Give each pixel the values of the one that lies so many pixels further down and right; edges are repeated.
 
-    Args:
-        images: (N, C, H, W).
-        down, right: whole numbers, which broadcast to (N, 1, H, W).
+    Both are whole numbers, which broadcast to (N, 1, H, W).
     """
     height, width = images.shape[2:]
     rows = (torch.arange(height, device=images.device).view(-1, 1) + down.long()).clamp(0, height - 1)
@@ -44,12 +42,8 @@ def fetch(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 def swapped(images: Tensor, reach: int, generator: Generator) -> Tensor:
     """Swap every second pixel, by chance, with one nearby, one after the other from the lower right to the upper left.
 
-    Args:
-        images: (N, C, H, W).
-        reach: how far up or left the other may lie; down or right it is one less.
-        generator: what chance is drawn from.
-
-    Pixels too near to the edges to reach so far begin no swap. Those that cannot meet are swapped at once.
+    The other lies up to `reach` pixels up or left, or one less down or right. Pixels too near to the edges to reach so
+    far begin no swap. Those that cannot meet are swapped at once.
     """
     count, _, height, width = images.shape
     device, places = images.device, (count, height, width)
@@ -72,10 +66,7 @@ def swapped(images: Tensor, reach: int, generator: Generator) -> Tensor:
 def warp(images: Tensor, across: tuple[Tensor, Tensor, Tensor], down: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Give each pixel at (x, y) from the centre what lies at (a x + b y + c, d x + e y + f); outside is black.
 
-    Args:
-        images: (N, C, H, W).
-        across: a, b and c, (N, 1, 1, 1) each; c is in pixels.
-        down: d, e and f alike.
+    `across` are a, b and c, (N, 1, 1, 1) each, c in pixels, and `down` are d, e and f alike.
     """
     height, width = images.shape[2:]
     (a, b, c), (d, e, f) = across, down

@@ -49,7 +49,7 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     classifier = load_trained(run).to(best_device())
     facts, data = classifier.facts, run.config["data"]
     read = form(data).read
-    rows = Table({"file": str(path), "label": None, "probability": None, "error": None} for path in images)
+    rows = Table(_unanswered("file", path) for path in images)
     for start in range(0, len(images), batch_size):  # so that a large folder never stands in memory
         pictures, readable = [], []
         for row in rows[start : start + batch_size]:
@@ -65,6 +65,11 @@ def predict(run: Record, images: list[Path], batch_size: int = 500) -> Table:
     return rows
 
 
+def _unanswered(key: str, value: object, error: str | None = None) -> dict[str, Any]:
+    """Return the row of a file or text that has no answer, or not yet."""
+    return {key: str(value), "label": None, "probability": None, "error": error}
+
+
 def _predict_lines(run: Record, files: list[Path]) -> Table:
     """A row for each sentence of text files, a sentence a line."""
     rows = Table()
@@ -72,7 +77,7 @@ def _predict_lines(run: Record, files: list[Path]) -> Table:
         try:
             lines = read_sentences(path)
         except (OSError, ValueError) as error:
-            rows.append({"file": str(path), "label": None, "probability": None, "error": one_line(error)})
+            rows.append(_unanswered("file", path, one_line(error)))
             continue
         for (number, text), answer in zip(lines, predict_text(run, [text for _, text in lines]), strict=True):
             rows.append({"file": f"{path}:{number}", **{k: v for k, v in answer.items() if k != "text"}, "text": text})
@@ -92,12 +97,8 @@ def predict_text(run: Record, texts: Sequence[Any]) -> Table:
     if form(data) is not SENTENCES:
         raise ValueError(f"text=...: {run.directory} was trained on {form(data).name}s; give images=... in its place")
     classifier = load_trained(run).to(best_device())
-    rows = Table({"text": str(text), "label": None, "probability": None, "error": None} for text in texts)
-    readable = [row for row in rows if words(row["text"])]
-    for row in rows:
-        if not words(row["text"]):
-            row["error"] = "there is no word in it"
-    if readable:
+    rows = Table(_unanswered("text", text, None if words(str(text)) else "there is no word in it") for text in texts)
+    if readable := [row for row in rows if row["error"] is None]:
         ids = to_ids(as_bytes([row["text"] for row in readable]), classifier.facts, data)
         for row, answer in zip(readable, decide(classifier.logits(ids), classifier.classes), strict=True):
             row.update(answer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 
 import torch
 
@@ -54,6 +55,7 @@ def robustness(run: Record, distortions: Sequence[str] | str | None = None) -> T
     known = TABLES[its]
     classifier, images, labels = load_test(run, data, permute=False, as_loaded=its is SOUNDS)
 
+    @cache
     def accuracy(name: str, amount: float) -> float:
         hits = 0
         for part, truth in zip(images.split(PART), labels.split(PART), strict=True):
@@ -68,16 +70,11 @@ def robustness(run: Record, distortions: Sequence[str] | str | None = None) -> T
 
     rows = Table()
     every = [(name, amount) for name in names for amount in sorted(known[name][1])]
-    undistorted: float | None = None
+    undistorted = names[0], known[names[0]][1][0]  # the same of all distortions
     with steps(f"robustness of {run.info['variant']} s{run.info['seed']}", len(every)) as step:
         for name, amount in every:
             step(f"{name} {amount}")
-            if amount != known[name][1][0]:
-                found = accuracy(name, amount)
-            elif undistorted is None:  # the same of all distortions
-                found = undistorted = accuracy(name, amount)
-            else:
-                found = undistorted
+            found = accuracy(name, amount) if amount != known[name][1][0] else accuracy(*undistorted)
             rows.append({"run": run.directory.name, "distortion": name, "amount": amount, "accuracy": found})
     return rows
 
@@ -95,8 +92,7 @@ def mnist_c(rows: Table) -> dict[str, float]:
 def strips(run: Record, distortions: Sequence[str] | str | None = None) -> Iterator[Strip]:
     """The first test image of a run under each distortion, by every amount; of sounds none.
 
-    Args:
-        run, distortions: as of `robustness`.
+    Args are those of `robustness`.
     """
     if form_of(run) is not PICTURES:
         return

@@ -64,15 +64,10 @@ def channels_of(network: Network) -> dict[str, int]:
     return {row.name: row.output_shape[0] for row in network.table if row.name != answers}
 
 
-def whole_layers(targets: Targets) -> list[str]:
-    """Return the layers that are silenced as a whole."""
-    return [name for name, channels in targets.items() if channels is None]
-
-
 @contextlib.contextmanager
 def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[str, Tensor]) -> Iterator[Network]:
     """Replace outputs of a classifier's network for a while, or let it compute without some layers."""
-    whole, trained = whole_layers(targets), classifier.network
+    whole, trained = [name for name, channels in targets.items() if channels is None], classifier.network
 
     def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if by == "pass":
@@ -120,10 +115,9 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
     facts, trained = classifier.hparams, classifier.network.state_dict()
     removed = as_patterns(facts["model"].get("remove") or [], "model.remove")
     model = {**facts["model"], "freeze": [], "remove": [*removed, *layers]}
-    given = {key: facts[key] for key in ("mean", "std")}
     try:
         with torch.device("meta"):
-            network = Network(model, *classifier.facts, **given)
+            network = Network(model, *classifier.facts, mean=facts["mean"], std=facts["std"])
     except ValueError as error:
         gone, misfit = ", ".join(layers), str(error).partition(";")[0]  # its remedies are for a network to be trained
         raise MisfitError(
@@ -155,9 +149,8 @@ def channel_means(classifier: Classifier, images: Tensor, batch_size: int) -> di
     sums: dict[str, Any] = {}
 
     def add(name: str, inputs: Any, output: Tensor) -> None:
-        axes = [0, *range(2, output.ndim)]
-        total = output.double().mean(axes, keepdim=True)
-        sums[name] = sums.get(name, 0) + total * len(output)
+        means = output.double().mean([0, *range(2, output.ndim)], keepdim=True)
+        sums[name] = sums.get(name, 0) + means * len(output)
 
     layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
     with watch(layers, add):

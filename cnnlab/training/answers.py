@@ -1,4 +1,4 @@
-"""What a classifier answers to images, as rows that every process gathers and as a run directory keeps them."""
+"""What a classifier answers, as rows that every process gathers and as a run directory keeps them."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,9 @@ from cnnlab.runs.answers import Answers
 
 
 def answer_rows(logits: Tensor, labels: Tensor, start: int) -> Tensor:
-    """Return a row (place in the data, label, guess, probability) for each of N images, (N, 4) in float32.
+    """Return a row (place in the data, label, guess, probability) for each of N examples, (N, 4) in float32.
 
-    Args:
-        logits: (N, classes).
-        labels: (N,).
-        start: place of the first image.
+    Logits are (N, classes), labels (N,); `start` is the place of the first.
     """
     probability, guess = logits.float().softmax(1).max(1)
     places = torch.arange(start, start + len(labels), device=labels.device)

@@ -112,7 +112,7 @@ class Fit:
 
 
 def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None) -> Fit:
-    """Make classifier, trainer and loggers; what a process is not told of `run.json` it finds out."""
+    """Make classifier, trainer and loggers; without `info`, what `run.json` says, the config's hash is looked up."""
     keep_freed()
     config = parts.config
     classifier = build(parts, data, info["config_hash"] if info else identity(directory, config))
@@ -132,7 +132,7 @@ def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None
         expect_evaluation_mode()
         for callback in extras:
             keep_equal_values(callback)
-    callbacks = [Graph(), *extras, history, TrainingProgress(lines=not config["study"]["variant"]), best, last]
+    callbacks = [Graph(), *extras, history, TrainingProgress(history, lines=not config["study"]["variant"]), best, last]
     trainer = Trainer(
         **trainer_options(config) | strategy(config, classifier.network),
         logger=loggers,
@@ -167,7 +167,6 @@ def strategy(config: Config, network: Network) -> Config:
 def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     """The classifier a config describes, for the data it describes, started from given weights where asked."""
     config = parts.config
-    assert data.train is not None
     images = counts(data.train.labels, len(data.classes))
     classifier = Classifier(
         config["model"],

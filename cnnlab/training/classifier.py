@@ -39,7 +39,7 @@ class Classifier(LightningModule):
         label_smoothing: share of the target spread over all classes, in training only (Szegedy et al. 2016).
         class_weights: weights of the classes in the training loss, see `training_loss`.
         vocabulary: the words by their ids, where examples are sentences.
-        metrics: to count on validation and test images, beside those that every run counts.
+        metrics: to count on validation and test examples, beside those that every run counts.
         test_flip: answer for test images, and in use, with the mean over an image and its mirror image.
         test_shift: likewise over an image and two moved by so many pixels, see `views`.
         optimizer: makes the optimizer from parameter groups; without it the classifier can only be used.
@@ -84,7 +84,7 @@ class Classifier(LightningModule):
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.stages = {s: StageMetrics(s, len(classes), LOSSES[self.loss_name], metrics) for s in ("val", "test")}
         self.metrics = nn.ModuleDict(self.stages)
-        self.answers = CatMetric()  # to test images, of all processes, rows as `answer_rows` makes them
+        self.answers = CatMetric()  # to test examples, of all processes, rows as `answer_rows` makes them
         self.live: dict[str, float] = {}  # of the last logged step, for the progress bar
         self.epoch_loss = EpochLoss()
         self._deferred: tuple[DeferredBool, TrainStep] | None = None
@@ -125,7 +125,7 @@ class Classifier(LightningModule):
         if self.global_step % self.log_every == 0:
             self.note(logits, labels, loss)
         if self.trainer.world_size > 1:
-            # DDP averages over processes; the shares of a batch may differ by one image
+            # DDP averages over processes; the shares of a batch may differ by one example
             whole = self.trainer.train_dataloader.global_size(batch_idx)  # type: ignore[union-attr]
             loss = loss * (len(labels) * self.trainer.world_size / whole)
             # 1, or where one process has no finite loss NaN, which spoils the gradient of all, so that all stop
@@ -233,21 +233,21 @@ class Classifier(LightningModule):
             self.epoch_loss.take_up(so_far[self.trainer.global_rank], self.device)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Behind the last batch, log the mean loss over the epoch's images of all processes."""
+        """Behind the last batch, log the mean loss over the epoch's examples of all processes."""
         if not self.trainer.is_last_batch:
             return
         self.look_back()
         total = self.trainer.strategy.reduce(self.epoch_loss.total(), reduce_op="sum")
         self.log("train/loss", total[0] / total[1], on_step=False, on_epoch=True, batch_size=1)
 
-    # --- validation and test: each image of all processes counts once, whatever the batch size
+    # --- validation and test: each example of all processes counts once, whatever the batch size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch."""
         self.stages["val"].count(self.logits_of(batch[0]), batch[1])
 
     def on_validation_epoch_end(self) -> None:
-        """Log over all images of all processes."""
+        """Log over all examples of all processes."""
         self.log_dict(self.stages["val"].counted(self.global_step))
 
     def on_test_start(self) -> None:
@@ -263,7 +263,7 @@ class Classifier(LightningModule):
         self.answers.update(answer_rows(logits, labels, mine.start))
 
     def on_test_epoch_end(self) -> None:
-        """Log over all images of all processes."""
+        """Log over all examples of all processes."""
         self.log_dict(self.stages["test"].counted(self.global_step))
 
     # --- optimizer
@@ -287,14 +287,14 @@ class Classifier(LightningModule):
 
     @torch.inference_mode()
     def logits(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Logits (N, classes), on the CPU, of any number of images in evaluation mode; bytes or floats from 0 to 1."""
+        """Logits (N, classes), on the CPU, of any number of inputs in evaluation mode; bytes or floats from 0 to 1."""
         self.eval()
         parts = [self(part.to(self.device)).float().cpu() for part in images.split(batch_size)]
         return torch.cat(parts)
 
     @torch.inference_mode()
     def walk(self, images: Tensor, batch_size: int = 500) -> None:
-        """Send each image once through the network in evaluation mode, for hooks set on its layers."""
+        """Send each input once through the network in evaluation mode, for hooks set on its layers."""
         self.eval()
         for part in images.split(batch_size):
             self.network(part.to(self.device))

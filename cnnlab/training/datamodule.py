@@ -20,25 +20,27 @@ class DataModule(LightningDataModule):
 
     Args:
         config: the data config as a plain mapping.
-        augment: the augment config; training images only.
+        augment: the augment config, for training examples only.
         seed: of the order and the augmentation. The validation split has its own, `config["split_seed"]`.
 
     After `setup`, `train`, `val` and `test` hold Examples, `classes` the names, `mean` and `std` the training
     examples' per channel, bytes on the scale 0 to 1.
     """
 
+    train: Examples | Files
+    val: Examples
+
     def __init__(self, config: Mapping[str, Any], augment: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = dict(config), seed
         self.augment = augmentation(augment or {})
         self.facts = facts(config)
-        self.train: Examples | Files | None = None
         self._batches_of_fit: Batches | None = None
         self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split, once."""
-        if self.train is not None:
+        if hasattr(self, "train"):
             return
         splits = held_once(lambda: prepared(self.config))
         self.classes, self.draw = splits.classes, splits.draw
@@ -48,7 +50,6 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Shuffled and augmented."""
-        assert self.train is not None
         trainer = self.trainer
         epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
         batches = self._batches(
@@ -60,7 +61,7 @@ class DataModule(LightningDataModule):
         return batches
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: how far the pass over the training images has come."""
+        """For a checkpoint: how far the pass over the training examples has come."""
         return self._batches_of_fit.state_dict() if self._batches_of_fit else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -77,7 +78,7 @@ class DataModule(LightningDataModule):
         """In order.
 
         Raises:
-            ValueError: the source has no test images.
+            ValueError: the source has no test examples.
         """
         if self.test is None:
             raise ValueError(f"data={self.config['name']} has no test images")

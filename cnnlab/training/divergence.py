@@ -33,10 +33,7 @@ def find_divergence(network: Network, step: TrainStep, loss_of: Callable[[Tensor
     The layer that is named is the first: forward from the images, for gradients backward from the loss. Where what it
     was given and its weights are of ordinary size, a lower learning rate would change nothing, and the message says so.
 
-    Args:
-        network: named layers, with gradients of the step.
-        step: images as the network takes them, labels, and the loss.
-        loss_of: logits and labels.
+    The network's parameters have the gradients of the step; `loss_of` is a function of logits and labels.
 
     Returns None where all is finite.
     """
@@ -81,10 +78,8 @@ def refuse_infinite(
     """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
 
     Args:
-        network: named layers, with gradients of the step.
-        step: which.
+        network, step, loss_of: as of `find_divergence`.
         norm: of the gradient, one element.
-        loss_of: logits and labels.
         clips: whether the gradient is clipped to the norm, which then has to be finite.
 
     Raises:

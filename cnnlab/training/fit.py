@@ -1,4 +1,4 @@
-"""The fit itself: what a config describes, built and trained, and what is to be said of it."""
+"""Fit what a config describes, test its best checkpoint, and return the metrics."""
 
 import contextlib
 import logging
@@ -31,7 +31,7 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     """
     log_to(directory)
     take_threads(parts.config, (info or {}).get("resumed", {}).get("threads"))
-    # before the examples as they were loaded are let go of
+    # asked for before the examples as they were loaded are dropped
     said = remark(parts.config["data"]) if info is not None else None
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
@@ -57,7 +57,7 @@ def take_threads(config: Config, kept: int | None = None) -> None:
 
 
 def load_data(config: Config) -> DataModule:
-    """The data of a config, loaded; torch's own chance is seeded."""
+    """Load the data of a config, and seed torch's random numbers."""
     seed_everything(config["seed"], verbose=False)
     data = DataModule(config["data"], config["augment"], config["seed"])
     data.setup()
@@ -100,9 +100,9 @@ def finish(fit: Fit) -> dict[str, float]:
 
 
 def _answers(fit: Fit) -> dict[str, Answers]:
-    """Return what the tested classifier answers, by stage: to test images as it was tested.
+    """Return what the tested classifier answers, by stage: to test examples as it was tested.
 
-    The first process alone answers validation images, one view of each, as they are validated.
+    The first process alone answers validation examples, one view of each, as they are validated.
     """
     answers = {}
     if fit.trainer.is_global_zero:
@@ -114,7 +114,7 @@ def _answers(fit: Fit) -> dict[str, Answers]:
 
 @torch.inference_mode()
 def _validated(fit: Fit) -> torch.Tensor:
-    """Return the rows of all validation images."""
+    """Return the rows of all validation examples."""
     device, size = fit.trainer.strategy.root_device, fit.config["data"]["eval_batch_size"]
     classifier = fit.classifier.to(device).eval()
     rows: list[torch.Tensor] = []
@@ -136,7 +136,7 @@ def log_unfinished_fit(fit: Fit) -> None:
 
 
 def _fit_metrics(classifier: Classifier, history: History) -> dict[str, float]:
-    """What a fit says of itself; validation figures are those of the best checkpoint's epoch."""
+    """Return the metrics of a fit before its test; validation figures are those of the best checkpoint's epoch."""
     best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
     return {
         **{k: v for row in history.epochs[-1:] for k, v in row.items() if k == "train/loss"},
@@ -150,7 +150,7 @@ def _fit_metrics(classifier: Classifier, history: History) -> dict[str, float]:
 
 
 def log_to(*directories: Path) -> None:
-    """Lightning's remarks and all warnings go to the logs of the runs; the terminal is for what people look at."""
+    """Send Lightning's remarks and all warnings to the logs of runs; the terminal is for what people look at."""
     import lightning.pytorch  # noqa: F401  # which adds its own handlers when first imported
 
     handlers: list[logging.Handler] = [logging.FileHandler(directory / "train.log") for directory in directories]

@@ -126,7 +126,6 @@ class Step(Schedule):
     Args:
         every: epochs between two multiplications.
         gamma: what is multiplied by.
-        args, kwargs: as for Schedule.
     """
 
     def __init__(self, *args: Any, every: int = 10, gamma: float = 0.1, **kwargs: Any) -> None:
@@ -145,7 +144,6 @@ class Exponential(Schedule):
 
     Args:
         gamma: what is multiplied by.
-        args, kwargs: as for Schedule.
     """
 
     def __init__(self, *args: Any, gamma: float = 0.9, **kwargs: Any) -> None:
@@ -162,7 +160,6 @@ class Cosine(Schedule):
 
     Args:
         final: factor at the end.
-        args, kwargs: as for Schedule.
     """
 
     def __init__(self, *args: Any, final: float = 0.0, **kwargs: Any) -> None:
@@ -181,7 +178,6 @@ class OneCycle(Schedule):
         peak: share of the training in which the factor goes up.
         start: factor at the start.
         final: factor at the end.
-        args, kwargs: as for Schedule.
     """
 
     def __init__(

@@ -56,12 +56,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
 
 
 def check_start(config: Config, directory: Path, config_hash: str) -> None:
-    """Refuse a run before anything is made.
-
-    Args:
-        config: a train config as plain containers.
-        directory: of the run.
-        config_hash: of the config that the run began with.
+    """Refuse a run before anything is made; `config_hash` is that of the config with which it began.
 
     Raises:
         ValueError: the config asks for what cannot be, or the directory holds the checkpoint of another run.
@@ -123,7 +118,7 @@ def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseExcept
 
 
 def pass_on(stopped: str | None, error: BaseException) -> None:
-    """Leave as a process does that a signal has stopped, where one did.
+    """End as a process that a signal has stopped, where one did.
 
     Raises:
         KeyboardInterrupt, SystemExit: the signal was SIGINT, SIGTERM.
@@ -138,9 +133,7 @@ def _stop_signal(error: BaseException) -> str | None:
     """The signal behind an exception, if one is."""
     if isinstance(error, SIGTERMException) or (isinstance(error, SystemExit) and error.code == 143):
         return "SIGTERM"  # the former in a test
-    return (
-        "SIGINT" if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt) else None
-    )
+    return "SIGINT" if any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)) else None
 
 
 def _print_result(metrics: Mapping[str, float], directory: Path) -> None:

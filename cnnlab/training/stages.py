@@ -1,4 +1,4 @@
-"""Metrics of validation and test: each image of all processes counts once, whatever the batch size."""
+"""Metrics of validation and test: each example of all processes counts once, whatever the batch size."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,17 +12,13 @@ from cnnlab.training.divergence import LOWER
 
 
 class StageMetrics(nn.ModuleDict):
-    """The loss and every metric of a stage.
+    """The loss, of logits (N, classes) and labels (N,), and every metric of a stage, "val" or "test".
 
-    Args:
-        stage: "val" or "test".
-        classes: how many.
-        loss: mean loss of logits (N, classes) and labels (N,).
-        asked: metrics to count beside those that every run counts.
+    Metrics that are asked for are counted beside those that every run counts.
     """
 
     def __init__(
-        self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor], asked: Sequence[str] = ()
+        self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor], asked: Sequence[str]
     ) -> None:
         super().__init__({"loss": MeanMetric(), **make_metrics(classes, asked)})
         self.stage, self.loss_of = stage, loss

@@ -1,4 +1,4 @@
-"""What a train config is refused for, before anything is made: late or obscure failures, said early and in one line."""
+"""Refuse a train config that cannot work, before anything is made, in one line that names the remedy."""
 
 import inspect
 import json
@@ -28,6 +28,7 @@ from cnnlab.data.splits import has_validation, sizes, training_counts
 from cnnlab.device import resolve_precision
 from cnnlab.distributed.world import device_count
 from cnnlab.models.losses import training_loss
+from cnnlab.models.merges import show
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
 from cnnlab.runs.metrics import asked_metrics, counted, measure, refuse_metrics
@@ -37,6 +38,7 @@ from cnnlab.training.optim import optimizer_of, schedule
 from cnnlab.training.weights import read_weights, shared_layers
 
 PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
+THERE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes of memory that this machine has
 # of Lightning's Trainer, what the fit itself decides
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
@@ -45,7 +47,7 @@ OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default
 def check(config: Config) -> Parts:
     """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
 
-    What a library checks by itself is let do so, by making the thing and trying it.
+    What libraries check by themselves is tried: the thing is made.
 
     Returns what was made, to be trained with.
 
@@ -102,8 +104,7 @@ def _optimizer(parts: Parts) -> None:
         made = schedule(parts.make_scheduler, optimizer, epochs, 1)
         if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch misses the optimizer's own steps
+        with warnings.catch_warnings(action="ignore"):  # torch misses the optimizer's own steps
             for epoch in range(epochs):
                 rate = optimizer.param_groups[0]["lr"]
                 if not (isfinite(rate) and rate >= 0):
@@ -112,7 +113,7 @@ def _optimizer(parts: Parts) -> None:
 
 
 def _smallest_batch(config: Config, network: Network) -> None:
-    """Let a step of one image a process go through the network, where there is one: norms over a batch refuse it."""
+    """Let a step of one example a process go through the network, where there is one: norms over a batch refuse it."""
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
         return
@@ -126,7 +127,7 @@ def _smallest_batch(config: Config, network: Network) -> None:
 
 
 def _validation(data: Config) -> None:
-    """Refuse to choose validation images where the data have their own, and their number where the folds say it."""
+    """Refuse to choose validation examples where the data have their own, and their number where the folds say it."""
     folds, defaults = data.get("folds"), shipped_data(data["name"], "val_size", "split_seed")
     if has_validation(data):
         for key, default in {**defaults, "folds": None}.items():
@@ -170,26 +171,24 @@ def _metrics(config: Config, classes: int) -> list[str]:
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
-    """Weights and images have to find room."""
+    """Refuse weights and examples for which memory has no room."""
     counts = sizes(config["data"])  # loaded, they stay in memory for the fit
     images = sum(counts[1:] if config["data"].get("stream") else counts)
     needed = 4 * params + images * prod(shape)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    if needed > THERE:
         raise ValueError(
-            f"{params:,} weights and {images:,} images of {'x'.join(map(str, shape))} take {needed / 2**30:,.0f} GiB, "
-            f"and this machine has {there / 2**30:,.0f}; lessen model.width or data.resize"
+            f"{params:,} weights and {images:,} images of {show(shape)} take {needed / 2**30:,.0f} GiB, "
+            f"and this machine has {THERE / 2**30:,.0f}; lessen model.width or data.resize"
         )
 
 
 def _processes(config: Config) -> None:
     """Refuse more processes than this machine has memory for."""
     count = device_count(config["trainer"])
-    needed, there = count * PROCESS, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if count > 1 and needed > there:
+    if count > 1 and (needed := count * PROCESS) > THERE:
         raise ValueError(
             f"trainer.devices={count}: so many processes take {needed / 2**30:,.0f} GiB and more, and this machine has "
-            f"{there / 2**30:,.0f}"
+            f"{THERE / 2**30:,.0f}"
         )
 
 
@@ -208,12 +207,12 @@ def _lookers(parts: Parts, data: Config) -> None:
         name, instead = next(iter(misfits.items()))
         raise ValueError(
             f"callbacks.{name} looks at {instead}, and data={data['name']} holds {form(data).name}s of "
-            f"{'x'.join(map(str, facts(data).shape))} values; leave it out, or take other data"
+            f"{show(facts(data).shape)} values; leave it out, or take other data"
         )
 
 
 def _loggers(config: Config) -> None:
-    """Make the loggers for a folder that goes again."""
+    """Make the loggers in a temporary folder."""
     for name, node in (config["logger"] or {}).items():
         with prefix_errors(f"logger.{name}"), TemporaryDirectory() as folder:
             if node is not None:
@@ -222,7 +221,7 @@ def _loggers(config: Config) -> None:
 
 
 def _trainer(config: Config) -> None:
-    """Let Lightning look at its options."""
+    """Let Lightning check the options of its Trainer."""
     known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
     for key in config["trainer"]:
         if key in OURS:
@@ -251,13 +250,12 @@ def _make_trainer(options: str, precision: str) -> None:
 
 @contextmanager
 def _silent_lightning() -> Iterator[None]:
-    """Its remarks are for the trainer of the fit."""
+    """Silence Lightning's remarks, which come again with the trainer of the fit."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(before)

@@ -29,7 +29,6 @@ class MeanImages(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Return a picture for each class that is an answer."""
-        assert data.val is not None
         images = data.val.inputs[: self.images]
         answers = classifier.logits(images).argmax(1)
         means = {name: images[answers == i].float().mean(0) / 255 for i, name in enumerate(classifier.classes)}

@@ -122,4 +122,4 @@ def test_images_are_held_once_for_all_runs_of_a_process(composed):
     for module in modules:
         module.setup()
     assert modules[0].train.inputs is modules[1].train.inputs
-    assert load.kept == 0
+    assert not load.results

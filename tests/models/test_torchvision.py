@@ -7,7 +7,7 @@ from torchvision import models
 from zoo import filled
 
 from cnnlab.models.network import Network
-from cnnlab.models.zoo import from_torchvision
+from cnnlab.models.zoo import torchvision as from_torchvision
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_with_torchvisions_weights_copied_in_order_logits_are_torchvisions(compo
 def test_no_auxiliary_classifier_is_left_that_training_would_not_reach(monkeypatch, arch, size, weights):
     published = models.get_model(arch, weights=None, aux_logits=True, init_weights=False).state_dict()
     monkeypatch.setattr(models.WeightsEnum, "get_state_dict", lambda self, **options: published)
-    network = from_torchvision(arch, weights, (3, size, size), 7, small_stem=False)
+    network = from_torchvision((3, size, size), 7, arch, weights, small_stem=False)
     logits = network(torch.rand(2, 3, size, size))
     assert logits.shape == (2, 7)
     logits.sum().backward()

@@ -32,8 +32,7 @@ def drawn(classifier: LightningModule) -> Any:
         network = classifier.get_submodule("network")
         training = network.training
         image = network.example(device=classifier.device)  # type: ignore[operator]
-        with warnings.catch_warnings():  # torch.jit.trace is deprecated and warns, but is what TensorBoard reads
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):  # torch.jit.trace is deprecated, but what TensorBoard reads
             # traced here, because `graph` would trace twice and compare; what is traced already it takes as it is
             profile = graph(torch.jit.trace(network.eval(), image, check_trace=False), image, False, True)
         network.train(training)

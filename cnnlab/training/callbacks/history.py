@@ -11,13 +11,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class History(Callback):
     """Keeps a row of metrics for every epoch, and logs the training throughput.
 
-    `epochs` holds the rows, `seconds` the time of the fit with validation and without imports and test.
+    `epochs` holds the rows, `seconds` the time of the fit with validation and without imports and test; `seen` examples
+    of all processes have been trained on since `epoch_started`.
     """
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
-        self._images = 0
+        self.seen = 0
 
     @property
     def images_per_second(self) -> float:
@@ -31,17 +32,17 @@ class History(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
-        self._epoch_started, self._images = perf_counter(), 0
+        self.epoch_started, self.seen = perf_counter(), 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images, and stop the epoch's clock before validation begins."""
-        self._images += len(batch[1]) * trainer.world_size
+        """Count the examples, and stop the epoch's clock before validation begins."""
+        self.seen += len(batch[1]) * trainer.world_size
         if trainer.is_last_batch:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)
-            rate = self._images / (perf_counter() - self._epoch_started)
+            rate = self.seen / (perf_counter() - self.epoch_started)
             pl_module.log("train/images_per_second", rate, on_step=False, on_epoch=True, batch_size=1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -50,10 +50,7 @@ OWN_FILE = "-settings"  # ends the name of the event file that holds the setting
 def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Give every logger the settings of a run that starts or resumes, and TensorBoard its row of the HParams tab.
 
-    Args:
-        loggers: the trainer's.
-        config: the run's.
-        overrides: of the command line; what they set has a column too.
+    What the command line's overrides set has a column too.
     """
     settings = {key: config[key] for key in SETTINGS if key in config}  # a run of an earlier version lacks some
     settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what

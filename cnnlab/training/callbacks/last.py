@@ -18,15 +18,13 @@ ASKED_EVERY = 8  # steps between which several processes ask each other whether 
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt`, from which a run goes on as if it had never stopped.
 
-    Args:
-        path: the file.
-        every_n_steps: inside an epoch too; None leaves it at the ends of epochs.
+    It is saved at the ends of epochs, and every so many steps inside one where that is not None.
 
     While it trains, the first SIGINT or SIGTERM waits for the end of the step, saves, and ends the fit with
     KeyboardInterrupt or SystemExit(143) in all processes; a second one ends it at once.
     """
 
-    def __init__(self, path: Path, every_n_steps: int | None = None) -> None:
+    def __init__(self, path: Path, every_n_steps: int | None) -> None:
         self.path, self.every_n_steps = path, every_n_steps
         self._asked: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -40,12 +38,12 @@ class LastCheckpoint(Checkpoint):
             stop_broadcasting_sigterm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give them back."""
+        """Restore the earlier signal handlers."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give them back."""
+        """Restore the earlier signal handlers."""
         self.on_train_end(trainer, pl_module)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -56,7 +54,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where it is time; all callbacks that keep something of the step come before this one."""
+        """Save when it is time; all callbacks whose state is saved with the step come before this one."""
         asked = self._asked
         if trainer.world_size > 1:
             if trainer.global_step % ASKED_EVERY:

@@ -13,7 +13,7 @@ class Lookahead(WeightAveraging):
     """Continue every `every` steps from the average of the weights so far: lookahead (Zhang et al. 2019).
 
     The average keeps a share of itself that grows with the third power of the training spent, from 0 to `decay`
-    (Balsam 2023, hlb-CIFAR10; Jordan 2024), so that it holds nobody back at first. Averages are validated, tested and
+    (Balsam 2023, hlb-CIFAR10; Jordan 2024), so that it slows nothing down at first. Averages are validated, tested and
     kept, as Lightning's EMAWeightAveraging does.
 
     Args:

@@ -8,29 +8,31 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cnnlab.training.callbacks.history import epoch_metrics
+from cnnlab.training.callbacks.history import History, epoch_metrics
 
 REFRESH_SECONDS = 0.1
 
 
 class TrainingProgress(ProgressBar):
-    """One bar over all epochs on a terminal, and everywhere a line for each epoch, unless `lines` is false."""
+    """One bar over all epochs on a terminal, and everywhere a line for each epoch, unless `lines` is false.
 
-    def __init__(self, lines: bool = True) -> None:
+    How far an epoch has come, and how long it has taken, says the history, which comes first among the callbacks.
+    """
+
+    def __init__(self, history: History, lines: bool) -> None:
         super().__init__()
-        self._lines = lines
+        self._history, self._lines = history, lines
         self._console = Console()
         self._bar: Progress | None = None
         self._enabled = True
 
     def disable(self) -> None:
-        """Lightning's word to every process but the first."""
+        """Show nothing; Lightning calls it in every process but the first."""
         self._enabled = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        self._shown, self._steps, self._first = 0.0, 0, trainer.global_step
-        self.on_train_epoch_start(trainer, pl_module)  # which Lightning leaves out where it goes on inside an epoch
+        self._shown = 0.0
         if not self._enabled or not self._console.is_terminal:
             return
         self._bar = Progress(
@@ -46,21 +48,16 @@ class TrainingProgress(ProgressBar):
         self._task = self._bar.add_task("epoch 1", total=trainer.estimated_stepping_batches, live="")
         self._bar.start()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock."""
-        self._epoch_started, self._epoch_images = perf_counter(), 0
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draw, at most ten times a second."""
-        self._epoch_images += len(batch[1]) * trainer.world_size
         now = perf_counter()
         if self._bar is None or now - self._shown < REFRESH_SECONDS:
             return
         self._shown = now
         live = getattr(pl_module, "live", {})
-        rate = self._epoch_images / (now - self._epoch_started)
+        rate = self._history.seen / (now - self._history.epoch_started)
         text = (
             f"loss {live.get('train/loss_step', 0):.3f}  acc {live.get('train/acc_step', 0):.3f}  {rate:,.0f} images/s"
         )
@@ -86,13 +83,10 @@ class TrainingProgress(ProgressBar):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the bar away."""
-        self._stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away before the message comes."""
-        self._stop()
-
-    def _stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away before the message comes."""
+        self.on_train_end(trainer, pl_module)

@@ -34,12 +34,7 @@ def load_search(directory: Path, seed: int) -> "Study":
 
 
 class Pruning(Callback):
-    """Reports validation accuracy to the search after each epoch, and stops the fit where the search prunes it.
-
-    Args:
-        directory: the search's.
-        number: the trial's.
-    """
+    """Reports validation accuracy to a search after each epoch of a trial, and stops the fit where it is pruned."""
 
     def __init__(self, directory: Path, number: int) -> None:
         from optuna.trial import Trial
