@@ -13,29 +13,9 @@ from typing import Any
 
 from cnnlab.reporting.statistics import LEVEL, Difference, Judgement, verdict
 from cnnlab.reporting.student import t_quantile, t_tail
-from cnnlab.reporting.tables import Table
 
 FEWEST = 2  # folds, below which there is no variance
 Row = Mapping[str, Any]
-
-
-def add_folds(rows: Table, folds: Mapping[str, int]) -> Table:
-    """Return the rows of `results.csv` with a column `fold` behind `seed`, sorted by it within a variant and seed.
-
-    Args:
-        rows: one for each run, sorted by variant and seed.
-        folds: of each run, by where it lies.
-    """
-    with_fold = []
-    for row in rows:
-        added: dict[str, Any] = {}
-        for key, value in row.items():
-            added[key] = value
-            if key == "seed":
-                added["fold"] = folds[row["run_dir"]]
-        with_fold.append(added)
-    order = list(dict.fromkeys(row["variant"] for row in rows))
-    return Table(sorted(with_fold, key=lambda row: (order.index(row["variant"]), row["seed"], row["fold"])))
 
 
 def compare_by_folds(

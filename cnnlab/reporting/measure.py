@@ -60,9 +60,9 @@ class Written:
         """The size of a difference with its unit."""
         return f"{self.number(abs(difference))} {self.points}"
 
-    def between(self, low: float, high: float) -> str:
-        """An interval of differences, without unit."""
-        return f"{self.signed(low)} to {self.signed(high)}"
+    def between(self, low: float | None, high: float | None) -> str | None:
+        """An interval of differences, without unit; None for none."""
+        return None if low is None or high is None else f"{self.signed(low)} to {self.signed(high)}"
 
     def _rounded(self, value: float) -> float:
         return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00

@@ -94,14 +94,13 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
         margin: a difference that is too small to matter.
     """
     seeds, variants = differences.shape
-    if not variants:
-        return []
-    flips, present = sign_flips(seeds), ~np.isnan(differences)
+    present = ~np.isnan(differences)
     values = np.where(present, differences, 0.0)
     judgements = [Judgement(None, None, None, "too few seeds")] * variants
     enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # the others' few differences vary under few flips
     if not len(enough):
         return judgements
+    flips = sign_flips(seeds)
     statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in enough], 1)
     for place, (variant, p) in enumerate(zip(enough, _step_down(statistics), strict=True)):
         others = np.delete(statistics, place, 1).max(1, initial=0.0)
