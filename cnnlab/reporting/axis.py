@@ -34,12 +34,9 @@ def placed_ticks(values: Sequence[float], unit: str, most: int = 4) -> tuple[lis
     """Round numbers on an axis whose places have these values, rising or falling: where they stand, their labels."""
     order = np.argsort(values)
     found = ticks(min(values), max(values), most)
-    return np.interp(found, np.asarray(values)[order], order).tolist(), [_with_unit(value, unit) for value in found]
-
-
-def _with_unit(value: float, unit: str) -> str:
-    size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
-    return f"{value / size:.6g} {prefix}{unit}"
+    return np.interp(found, np.asarray(values)[order], order).tolist(), [
+        engineering(value, " ") + unit for value in found
+    ]
 
 
 def number(value: float) -> str:
@@ -47,7 +44,7 @@ def number(value: float) -> str:
     return f"{value:.10g}"
 
 
-def engineering(value: float) -> str:
-    """A tick's number with k, M, G or T for thousands."""
+def engineering(value: float, space: str = "") -> str:
+    """A tick's number with k, M, G or T for thousands, perhaps after a space."""
     size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
-    return f"{value / size:.6g}{prefix}"
+    return f"{value / size:.6g}{space}{prefix}"
