@@ -88,11 +88,19 @@ def digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def varied_value(config: Mapping[str, Any], key: str) -> Any:
-    """Return what a job's config has at a key: a value, the name of a group's choice, or JSON."""
+def value_at(config: Mapping[str, Any], key: str, missing: Any = None) -> Any:
+    """Return what a config has at a dotted key, or `missing`."""
     value: Any = config
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or part not in value:
+            return missing
+        value = value[part]
+    return value
+
+
+def varied_value(config: Mapping[str, Any], key: str) -> Any:
+    """Return what a job's config has at a key: a value, the name of a group's choice, or JSON."""
+    value = value_at(config, key)
     if isinstance(value, Mapping):
         value = value.get("name") or str(value.get("_target_", "")).rpartition(".")[2] or value
     return value if isinstance(value, (bool, int, float, str)) else json.dumps(value)

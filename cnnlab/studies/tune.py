@@ -5,9 +5,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config.identity import value_at
 from cnnlab.runs.record import Record, completed
 
 SEED = 900_001  # of all trials, which no study has by accident
+MISSING = object()  # what a config has at a key that it lacks
 
 
 def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> list[list[str]]:
@@ -25,7 +27,9 @@ def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> lis
     if not isinstance(tune, Mapping):
         raise ValueError(f"study.tune={tune}: a mapping of keys to values, {{optimizer.lr: [0.3,1,3]}}")
     for key, values in tune.items():
-        present = _value(config, key)
+        present = value_at(config, key, MISSING)
+        if present is MISSING:
+            raise ValueError(f"study.tune: there is no key {key}")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ValueError(f"study.tune: {key} needs a list of values, not {values!r}")
         axis = []
@@ -38,15 +42,6 @@ def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> lis
                 axis.append(f"{key}={'null' if value is None else str(value).removeprefix('=')}")
         axes.append(axis)
     return [list(chosen) for chosen in product(*axes)]
-
-
-def _value(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise ValueError(f"study.tune: there is no key {key}")
-        value = value[part]
-    return value
 
 
 def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
