@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from cnnlab.config.compose import _run_id, plain, quote
+from cnnlab.config.compose import plain, quote, run_id
 from cnnlab.config.errors import one_line_errors
 from cnnlab.config.keys import conf_dir
 
@@ -23,7 +23,7 @@ def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], N
             with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
                 task(plain(config, name))
 
-        _run_id.cache_clear()
+        run_id.cache_clear()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from yaml import YAMLError
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
 from cnnlab.config.saved import read_yaml, resolve
-from cnnlab.config.trusted import import_trusted
-from cnnlab.registry import hint
+from cnnlab.registry import hint, one_line
 
 PATHS = (
     "run",
@@ -40,15 +40,12 @@ PATHS = (
 )
 
 
-def find_plugins() -> None:
-    """Let Hydra find cnnlab's sweepers, which it looks for in its own namespace only."""
-    folder = str(Path(__file__).parents[1] / "_plugins")
-    if folder not in sys.path:
-        sys.path.append(folder)
+PLUGINS = str(Path(__file__).parents[1] / "_plugins")  # cnnlab's sweepers, for Hydra, which looks in its namespace only
 
 
 @functools.cache
-def _run_id() -> str:
+def run_id() -> str:
+    """Return what tells runs apart that start in the same second."""
     return secrets.token_hex(3)
 
 
@@ -57,21 +54,17 @@ def safe(*parts: Any) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
-def _data_dir(told: Any) -> Any:
+def data_dir(told: Any) -> Any:
     """Where data lie: what a command was told, else the environment's folder, else `data`."""
     return told or os.environ.get("CNNLAB_DATA_DIR", "data")
 
 
-def _register() -> None:
-    find_plugins()
-    setup_globals()  # Hydra's own resolvers, for configs that are read without it
-    OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
-    OmegaConf.register_new_resolver("cnnlab.data_dir", _data_dir, replace=True)
-    # the time and an id, because two runs may start in the same second
-    OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
-
-
-_register()
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
+setup_globals()  # Hydra's own resolvers, for configs that are read without it
+OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
+OmegaConf.register_new_resolver("cnnlab.data_dir", data_dir, replace=True)
+OmegaConf.register_new_resolver("cnnlab.id", run_id, replace=True)
 
 
 def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
@@ -96,6 +89,26 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     return resolved
 
 
+def import_trusted(modules: Any) -> None:
+    """Import modules, so that what they register is there when a config names it.
+
+    Args:
+        modules: the value of `trusted_modules`, from the command line or from config files of the user's own, never
+            from a run directory.
+
+    Raises:
+        ValueError: it is no list of names, or a module cannot be imported.
+    """
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise ValueError("trusted_modules is a list, such as [my_package]")
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as error:  # whatever the module's own code raises
+            cause = one_line(f"{type(error).__name__}: {error}")
+            raise ValueError(f"trusted_modules: {name} cannot be imported ({cause})") from error
+
+
 def refuse_unknown_augment(config: DictConfig) -> None:
     """Refuse a choice of `augment` that there is not, which Hydra does not mind where a group is optional.
 
@@ -109,8 +122,12 @@ def refuse_unknown_augment(config: DictConfig) -> None:
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
-    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
-    return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(_without_hydra(config), resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """Return a config without Hydra's own part."""
+    return OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
@@ -124,7 +141,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | Path | Non
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    _run_id.cache_clear()
+    run_id.cache_clear()
     hydra = GlobalHydra.instance()
     running, hydra.hydra = hydra.hydra, None  # of a command that composes the config of another
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
@@ -179,7 +196,7 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
     """Leave in a directory what Hydra leaves there when it runs a command itself."""
     folder = directory / ".hydra"
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]), folder / "config.yaml")
+    OmegaConf.save(_without_hydra(config), folder / "config.yaml")
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 

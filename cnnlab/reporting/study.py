@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.config.compose import load_config
 from cnnlab.reporting.curves import Curves, curves_over
 from cnnlab.reporting.folds import compare_by_folds
 from cnnlab.reporting.measure import Written, judged, written
@@ -16,7 +17,7 @@ from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_dif
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import Measure
 from cnnlab.runs.plan import Job, Plan, Variant, runs_of
-from cnnlab.runs.record import Record, read_json, saved_config
+from cnnlab.runs.record import Record, read_json
 
 ResultRow = dict[str, Any]
 
@@ -127,7 +128,7 @@ def _times(runs: Sequence[Record]) -> tuple[str, str]:
 def damage(run: Record) -> str | None:
     """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
     try:
-        run.info, run.metrics, saved_config(run.directory)
+        run.info, run.metrics, load_config(run.directory)
     except ValueError as error:
         return str(error)
     return None
