@@ -172,6 +172,4 @@ def trials(search: Search) -> Section:
 
 def made(search: Search) -> Section:
     """Say how the search was made; the same command extends it."""
-    if search.plan is None:
-        return Section("How this was made")
-    return Section("How this was made", [Code(shlex.join(search.plan.command))])
+    return Section("How this was made", [Code(shlex.join(search.plan.command))] if search.plan else [])

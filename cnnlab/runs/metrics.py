@@ -46,22 +46,10 @@ class Measure:
     percent: bool = True
 
 
-def _accuracy(classes: int, top_k: int = 1) -> Any:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
-
-
-def _macro(classes: int, kind: str) -> Any:
+def _torchmetrics(classes: int, kind: str, **options: Any) -> Any:
     from torchmetrics import classification
 
-    return getattr(classification, kind)(classes, average="macro", validate_args=False)
-
-
-def _of_all(classes: int, kind: str) -> Any:
-    from torchmetrics import classification
-
-    return getattr(classification, kind)(classes, validate_args=False)
+    return getattr(classification, f"Multiclass{kind}")(classes, validate_args=False, **options)
 
 
 def _adapted(classes: int, kind: str) -> Any:
@@ -69,6 +57,9 @@ def _adapted(classes: int, kind: str) -> Any:
 
     return getattr(scores, kind)(classes)
 
+
+_accuracy = partial(_torchmetrics, kind="Accuracy", average="micro")
+_macro = partial(_torchmetrics, average="macro")
 
 METRICS: dict[str, Metric] = {
     "acc": Metric(_accuracy, percent=True),
@@ -80,14 +71,14 @@ METRICS: dict[str, Metric] = {
     # the mean over classes that have images of the share of theirs that is recognised
     "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes
-    "f1": Metric(partial(_macro, kind="MulticlassF1Score"), on_request=True),
-    "precision": Metric(partial(_macro, kind="MulticlassPrecision"), on_request=True),
-    "recall": Metric(partial(_macro, kind="MulticlassRecall"), on_request=True),
+    "f1": Metric(partial(_macro, kind="F1Score"), on_request=True),
+    "precision": Metric(partial(_macro, kind="Precision"), on_request=True),
+    "recall": Metric(partial(_macro, kind="Recall"), on_request=True),
     # unweighted means over classes, each against all others
     "auroc": Metric(partial(_adapted, kind="AUROC"), on_request=True),
     "average_precision": Metric(partial(_adapted, kind="AveragePrecision"), on_request=True),
-    "cohen_kappa": Metric(partial(_of_all, kind="MulticlassCohenKappa"), on_request=True),
-    "mcc": Metric(partial(_of_all, kind="MulticlassMatthewsCorrCoef"), on_request=True),
+    "cohen_kappa": Metric(partial(_torchmetrics, kind="CohenKappa"), on_request=True),
+    "mcc": Metric(partial(_torchmetrics, kind="MatthewsCorrCoef"), on_request=True),
     # how far the probability of an answer is from the share of such answers that are right; 15 bins
     "calibration_error": Metric(partial(_adapted, kind="CalibrationError"), higher_is_better=False, on_request=True),
 }

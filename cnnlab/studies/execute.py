@@ -222,7 +222,6 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
             slots.put(slot)
 
     with ThreadPoolExecutor(slots.qsize()) as pool:
-        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
-    for error in errors:
-        if error is not None:
-            raise error
+        futures = [pool.submit(run, i) for i in range(len(arguments))]
+    for future in futures:
+        future.result()  # raises what ended it

@@ -192,16 +192,9 @@ class Expansion:
         """The overrides with which Hydra runs a job."""
         variant = next(v for v in plan.variants if v.name == job.variant)
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
-        own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
-        own += [f"study.varied=[{','.join(self.varied)}]"]
-        return [
-            *self.fixed,
-            *split,
-            *variant.overrides,
-            *choice(plan.tuned, job.variant),
-            *hold_out(job.fold, self.folds),
-            *own,
-        ]
+        own = [*hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
+        own += [f"study.variant={job.variant}", f"study.varied=[{','.join(self.varied)}]"]
+        return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
 
     def trial(self, plan: Plan, variant: Variant, tried: Sequence[str]) -> Task:
         """A trial of a variant before the study, with overrides that are tried.

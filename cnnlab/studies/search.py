@@ -4,12 +4,15 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
+from optuna import Study, Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from cnnlab.config.compose import plain
 from cnnlab.config.identity import config_hash
@@ -23,9 +26,6 @@ from cnnlab.studies.progress import follow
 from cnnlab.studies.tally import Tally
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
-
-if TYPE_CHECKING:
-    from optuna import Study, Trial
 
 FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp")  # options with which Hydra finds configs
 
@@ -44,9 +44,6 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         ValueError: nothing to search, or a config that cannot be.
         SystemExit: a trial failed.
     """
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import TrialState
-
     parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
     fixed = [p.input_line or "" for p in parsed if not p.is_sweep_override()]
     space: dict[str, BaseDistribution] = {p.get_key_element(): distribution(p) for p in parsed if p.is_sweep_override()}
@@ -121,8 +118,6 @@ def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], spa
 
 def distribution(override: Override) -> Any:
     """What Optuna draws from for a sweep of Hydra's grammar: interval(...), tag(log, interval(...)), range, choices."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     value = override.value()
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -134,10 +129,8 @@ def distribution(override: Override) -> Any:
     return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
-def tell(study: "Study", trial: "Trial", task: Task) -> bool:
+def tell(study: Study, trial: Trial, task: Task) -> bool:
     """Tell Optuna what became of a trial; whether anything did."""
-    from optuna.trial import TrialState
-
     run = Record.load(task.directory) if (task.directory / "run.json").is_file() else None
     if run is None or run.status != "completed":
         study.tell(trial, state=TrialState.FAIL)

@@ -24,9 +24,6 @@ from cnnlab.studies.tally import Tally
 from cnnlab.studies.tune import choices, choose
 from cnnlab.trained.lesions import lesion
 
-ONE_SPLIT = "data.split_seed=0"  # of the baseline's runs that show the spread of seeds without that of splits
-Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
-
 
 def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
     """Plan the study that `config.study` and the arguments describe, run its jobs, write its report.
@@ -61,17 +58,14 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
         return
-    left = [task for task in tasks if not completed(task.directory)]
-    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
+    todo = numbered(tasks)
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
     for line in begun(todo):
         print(line, flush=True)
     tally = Tally(len(tasks), len(tasks) - len(todo), {v.name: v.seconds for v in plan.variants if v.seconds})
-    tally.expect(task.directory for task in todo)
     try:
-        with follow(tally, announcer(study.config, todo)):
-            carry_out(context, study.config, todo)
+        run(study, todo, tally)
         silence_baselines(plan, study.directory)
     finally:
         print(f"\n{report(study.directory)}")
@@ -93,19 +87,28 @@ def tuned(study: Expansion, plan: Plan) -> Plan:
             for tried in choices(tune, study.configs.variant(variant.overrides))
         ]
     tasks = [task for own in trials.values() for _, task in own]
-    left = [task for task in tasks if not completed(task.directory)]
-    print(f"\n{len(tasks)} trials before the study, {len(left)} of them to run", flush=True)
+    todo = numbered(tasks)
+    print(f"\n{len(tasks)} trials before the study, {len(todo)} of them to run", flush=True)
     if study.config.study.plan_only:
         return plan
-    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
-    tally = Tally(len(tasks), len(tasks) - len(left), unit="trials")
-    tally.expect(task.directory for task in todo)
-    with follow(tally, announcer(study.config, todo)):
-        carry_out(study.context, study.config, todo)
+    run(study, todo, Tally(len(tasks), len(tasks) - len(todo), unit="trials"))
     rows = [row for name, own in trials.items() for row in choose(name, [(t, task.directory) for t, task in own])]
     if plan.one_split:
         rows += [{**row, "variant": plan.one_split} for row in rows if row["variant"] == plan.baseline]
     return study.plan(rows)[0]
+
+
+def numbered(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks that are not completed, each with its number among them."""
+    left = [task for task in tasks if not completed(task.directory)]
+    return [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
+
+
+def run(study: Expansion, tasks: Sequence[Task], tally: Tally) -> None:
+    """Run tasks of a study, and show how far they are."""
+    tally.expect(task.directory for task in tasks)
+    with follow(tally, announcer(study.config, tasks)):
+        carry_out(study.context, study.config, tasks)
 
 
 def plan_table(plan: Plan) -> str:
@@ -151,8 +154,8 @@ def silence_baselines(plan: Plan, directory: Path) -> None:
     """Ask the trained baselines the question of each removal without training again, for the report to show both."""
     gone = next(v.removed for v in plan.variants if v.name == plan.baseline)
     removals = [[name for name in v.removed if name not in gone] for v in plan.variants if not v.reason]
-    for job, run in runs_of(plan, directory):
-        if job.variant == plan.baseline and run is not None and run.status == "completed":
-            layers = set(run.config["model"]["layers"])
+    for job, record in runs_of(plan, directory):
+        if job.variant == plan.baseline and record is not None and record.status == "completed":
+            layers = set(record.config["model"]["layers"])
             if asked := [removed for removed in removals if removed and layers.issuperset(removed)]:
-                lesion(run, asked)
+                lesion(record, asked)
