@@ -1,4 +1,4 @@
-"""Declare a command: `conf/<name>.yaml` with the overrides of the command line, given to a function."""
+"""Declare a command."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from cnnlab.config.keys import conf_dir
 
 
 def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-    """The entry point of a command: `conf/<name>.yaml` with the overrides of the command line, given to `task`."""
+    """Return what runs a command: gives `conf/<name>.yaml` with the overrides of the command line to `task`."""
 
     def main() -> None:
         import hydra

@@ -1,4 +1,4 @@
-"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra."""
+"""Compose configs with Hydra, make plain containers of them, write and read those of run directories."""
 
 import functools
 import os
@@ -50,12 +50,12 @@ def run_id() -> str:
 
 
 def safe(*parts: Any) -> str:
-    """Joined by dashes, with only characters that Hydra's grammar and every file system take."""
+    """Join by dashes, with only characters that Hydra's grammar and every file system take."""
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
 def data_dir(told: Any) -> Any:
-    """Where data lie: what a command was told, else the environment's folder, else `data`."""
+    """Return where data lie: what a command was told, else the environment's folder, else `data`."""
     return told or os.environ.get("CNNLAB_DATA_DIR", "data")
 
 
@@ -71,10 +71,6 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     """Return a composed config as plain containers, everything resolved, without Hydra's own part.
 
     Its `trusted_modules` are imported, before anything looks at what the config names.
-
-    Args:
-        config: as Hydra composed it.
-        command: name of its root config.
 
     Raises:
         ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
@@ -131,13 +127,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
-    """What the command would run with these overrides, and the directory it would run in.
-
-    Args:
-        command: name of the root config, such as "train".
-        overrides: as on the command line.
-        config_dir: a folder with configs of one's own, as --config-dir.
-    """
+    """Compose what a command would run, and the directory it would run in; `config_dir` is as --config-dir."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
@@ -154,11 +144,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | Path | Non
 
 
 def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse overrides that describe a sweep or a study, where one run is trained.
-
-    Args:
-        composed: with Hydra's own part.
-        overrides: from which it was composed.
+    """Refuse overrides that describe a sweep or a study, where one run is trained; composed, with Hydra's own part.
 
     Raises:
         ValueError: names the override and the command that trains several runs.
@@ -247,9 +233,6 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
 
     Choices for all units, such as `norm`, stay. Of a network that no file ships, only what was removed and inserted is
     undone.
-
-    Args:
-        model: as plain containers.
     """
     file = conf_dir() / f"model/{safe(model['name'])}.yaml"
     layers = {k: v for k, v in model["layers"].items() if not (isinstance(v, Mapping) and "after" in v)}

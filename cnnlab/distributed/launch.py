@@ -44,7 +44,7 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
         function: of a module; called with the other arguments.
         config: a train config as plain containers.
         directory: the run directory, in whose `run.json` the function leaves the cause where it fails.
-        overrides: as recorded in `run.json`.
+        overrides: to be recorded there.
 
     Raises:
         ValueError: it failed; the message is the cause it left in `run.json`.

@@ -19,25 +19,16 @@ Labels = Sequence[tuple[float, str]]
 
 @dataclass(frozen=True)
 class Frame:
-    """The area of a plot, and where values lie in it.
+    """The area of a plot, in pixels, and where values lie in it."""
 
-    Args:
-        width, height: of the svg element, in pixels; it is scaled, but not below its size.
-        x, y: lowest and highest value of each axis.
-        left: room for the numbers of the vertical axis.
-        warp: what makes the horizontal axis even, a logarithm or nothing.
-        lift: the same of the vertical axis.
-        room: pixels between the ends of the horizontal axis and its lowest and highest value.
-    """
-
-    width: int
+    width: int  # of the svg element, which is scaled, but not below its size
     height: int
-    x: tuple[float, float]
+    x: tuple[float, float]  # lowest and highest value of each axis
     y: tuple[float, float]
-    left: int = 44
-    warp: Warp = float
-    lift: Warp = float
-    room: int = 0
+    left: int = 44  # room for the numbers of the vertical axis
+    warp: Warp = float  # what makes the horizontal axis even, a logarithm or nothing
+    lift: Warp = float  # the same of the vertical axis
+    room: int = 0  # between the ends of the horizontal axis and its lowest and highest value
 
     def across(self, value: float) -> float:
         """Pixels from the left."""
@@ -51,13 +42,11 @@ class Frame:
         return 24 + (self.height - 64) * (high - self.lift(value)) / ((high - low) or 1)
 
     def svg(self, x_label: str, y_label: str, marks: Sequence[str], labels: Labels, about: str = "") -> str:
-        """The svg element: grid, numbers and labels of both axes, then marks.
+        """Draw the svg element: grid, numbers and labels of both axes, then marks.
 
         Args:
-            x_label, y_label: what each axis is of.
-            marks: elements.
             labels: of the horizontal axis, each with the pixels from the left at which it stands.
-            about: what the plot shows, for those who cannot see it; the label of the vertical axis unless given.
+            about: what the plot shows, for those who cannot see it; `y_label` unless given.
         """
         bottom, right = self.height - 40, self.width - 8
         parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
@@ -77,14 +66,13 @@ class Frame:
 def curves(
     by_variant: Mapping[str, Curves], scalar: str, baseline: str, y_label: str, factor: float = 1, warp: Warp = float
 ) -> str:
-    """A panel for each variant on common axes: mean over seeds, the band from lowest to highest, the baseline in grey.
+    """Draw a panel for each variant on common axes: mean over seeds, the band from lowest to highest, baseline in grey.
 
     Args:
         by_variant: for each variant the curves over its runs.
         scalar: the name of what is drawn.
         baseline: the variant that stands in all panels.
-        y_label: what the values are.
-        factor: what they are multiplied by.
+        y_label, factor: what the values are, and what they are multiplied by.
         warp: what makes the vertical axis even, a logarithm (of values above 0) or nothing.
     """
     bands = {name: _band(own, scalar, factor) for name, own in by_variant.items()}

@@ -21,15 +21,7 @@ Row = Mapping[str, Any]
 def compare_by_folds(
     reference: Sequence[Row], others: Sequence[Sequence[Row]], metric: str, folds: int, margin: float | None
 ) -> list[tuple[Difference | None, Judgement | None]]:
-    """Compare variants with a baseline: each one's difference by itself, and judged among all.
-
-    Args:
-        reference: rows of the baseline's completed runs.
-        others: those of each variant.
-        metric: the column that is compared.
-        folds: how many the images were cut into.
-        margin: a difference that is too small to matter.
-    """
+    """Compare variants with a baseline, in rows of completed runs: each difference by itself, and judged among all."""
     theirs = {(row["seed"], row["fold"]): row[metric] for row in reference}
     found = [_by_fold(theirs, {(row["seed"], row["fold"]): row[metric] for row in rows}) for rows in others]
     compared = sum(len(differences) >= FEWEST for differences in found)
@@ -77,14 +69,7 @@ def corrected(differences: Sequence[float], ratio: float, comparisons: int = 1) 
 
 
 def fold_remarks(baseline: str, measured: str, unit: str, folds: int, seeds: int) -> str:
-    """Say how a study by cross-validation is to be read.
-
-    Args:
-        baseline: name of the variant that the others are compared with.
-        measured: what they are compared by, in words.
-        unit: of the differences, as it goes on behind a sentence.
-        folds, seeds: how many.
-    """
+    """Say how to read a study by cross-validation; `unit` is that of the differences, behind a sentence."""
     average = f", averaged over {seeds} seeds in each fold" if seeds > 1 else ""
     return (
         f"Cross-validation: the training images were cut into {folds} folds, the same ones for every variant; each run "

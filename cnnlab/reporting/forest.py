@@ -10,7 +10,7 @@ from html import escape
 from math import inf, isfinite
 
 from cnnlab.reporting.axis import number, ticks
-from cnnlab.reporting.styles import plots
+from cnnlab.reporting.styles import css
 
 TICKS = 8  # at most
 APART = 4  # times the next largest difference, at which a few that are larger are left beyond the axis
@@ -35,19 +35,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Forest:
-    """What the rows have in common.
-
-    Args:
-        rows: the variants, from the top.
-        label: of the axis.
-        other: what the second differences are, if there are any.
-        margin: half the width of the band of differences that do not matter.
-    """
+    """The rows, from the top, and what they have in common."""
 
     rows: Sequence[Row]
-    label: str
-    other: str = ""
-    margin: float | None = None
+    label: str  # of the axis
+    other: str = ""  # what the second differences are, if there are any
+    margin: float | None = None  # half the width of the band of differences that do not matter
 
     def html(self) -> str:
         """The plot for a page, with its axis."""
@@ -85,7 +78,7 @@ class Forest:
         label = f'<text x="{left + PLOT / 2:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(self.label)}</text>'
         return (
             f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + PLOT + NUMBERS:.0f} {height}" '
-            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{plots()}</style>\n'
+            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{css("colours", "plots")}</style>\n'
             + "\n".join([*parts, axis, label])
             + "\n</svg>\n"
         )

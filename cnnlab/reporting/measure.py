@@ -12,26 +12,15 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 
 @dataclass(frozen=True)
 class Written:
-    """How values of one metric are written.
+    """How values of one metric are written."""
 
-    Args:
-        metric: its key in `metrics.json`.
-        name: in sentences and on axes.
-        column: the head of a table's column.
-        factor: what a value is multiplied by.
-        unit: of a value, as it follows the number.
-        points: of a difference, with a word between.
-        digits: of a difference.
-        higher_is_better: whether a higher value is the better one.
-    """
-
-    metric: str
-    name: str
-    column: str
-    factor: float
-    unit: str
-    points: str
-    digits: int
+    metric: str  # its key in `metrics.json`
+    name: str  # in sentences and on axes
+    column: str  # the head of a table's column
+    factor: float  # what a value is multiplied by
+    unit: str  # of a value, as it follows the number
+    points: str  # of a difference, with a word between
+    digits: int  # of a difference
     higher_is_better: bool = True
 
     @property

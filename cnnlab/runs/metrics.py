@@ -1,4 +1,4 @@
-"""The metrics that are counted on validation and test images beside the loss, by name.
+"""The metrics that are counted on validation and test examples beside the loss, by name.
 
 Training, `evaluate` and the reports all read this one table. To add a metric, add an entry to METRICS. What computes a
 metric is imported when it is made, because reports are written without torch.
@@ -16,32 +16,22 @@ from cnnlab.registry import hint
 class Metric:
     """How to make one metric, and which way is better.
 
-    Args:
-        make: makes a torchmetrics metric for so many classes; its `update` takes logits (N, classes) and labels (N,),
-            its `compute` gives one number over the images of all processes.
-        higher_is_better: whether a higher value is the better one, which reports say in the column's name.
-        more_than: it is left out where there are no more classes than this.
-        on_request: it is counted only where `metrics` names it.
-        percent: it is a share of images or classes, which reports show in percent, and differences of it in points.
+    `make` makes a torchmetrics metric for so many classes; its `update` takes logits (N, classes) and labels (N,), its
+    `compute` gives one number over the examples of all processes.
     """
 
     make: Callable[[int], Any]
-    higher_is_better: bool = True
-    more_than: int = 0
-    on_request: bool = False
-    percent: bool = False
+    higher_is_better: bool = True  # which reports say in the column's name
+    more_than: int = 0  # classes, or it is left out
+    on_request: bool = False  # counted only where `metrics` names it
+    percent: bool = False  # a share of examples or classes: reports show it in percent, and its differences in points
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a study compares its variants by, as `plan.json` has it.
+    """What a study compares its variants by, as `plan.json` has it."""
 
-    Args:
-        name: in `metrics.json`, such as "test/acc".
-        higher_is_better, percent: as of a Metric.
-    """
-
-    name: str
+    name: str  # in `metrics.json`, such as "test/acc"
     higher_is_better: bool = True
     percent: bool = True
 
@@ -64,11 +54,11 @@ _macro = partial(_torchmetrics, average="macro")
 METRICS: dict[str, Metric] = {
     "acc": Metric(_accuracy, percent=True),
     "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
-    # means over images, whichever loss trains: minus the logarithm of the probability of the label, and the squared
+    # means over examples, whichever loss trains: minus the logarithm of the probability of the label, and the squared
     # error of the probabilities, summed over the classes
     "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False, on_request=True),
     "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False, on_request=True),
-    # the mean over classes that have images of the share of theirs that is recognised
+    # the mean over classes that have examples of the share of theirs that is recognised
     "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes
     "f1": Metric(partial(_macro, kind="F1Score"), on_request=True),
@@ -85,22 +75,13 @@ METRICS: dict[str, Metric] = {
 
 
 def asked_metrics(config: Mapping[str, Any]) -> list[str]:
-    """Return the metrics that a run counts on request: of a loss other than cross-entropy also the two it is read by.
-
-    Args:
-        config: a train config.
-    """
+    """Return the metrics that a run counts on request; of a loss other than cross-entropy also two to read it by."""
     usual = (config["model"].get("loss") or "cross_entropy") == "cross_entropy"
     return list(dict.fromkeys([*config.get("metrics", []), *([] if usual else ["cross_entropy", "squared_error"])]))
 
 
 def counted(classes: int, asked: Sequence[str] = ()) -> list[str]:
-    """Return the names of the metrics that a run with so many classes counts.
-
-    Args:
-        classes: how many.
-        asked: what `metrics` names.
-    """
+    """Return the names of the metrics that a run with so many classes counts; `asked` is what `metrics` names."""
     return [n for n, m in METRICS.items() if classes > m.more_than and (n in asked or not m.on_request)]
 
 
@@ -125,11 +106,7 @@ def refuse_metrics(classes: int, asked: Sequence[str]) -> None:
 
 
 def measure(name: str, classes: int, asked: Sequence[str]) -> Measure:
-    """Return what a name in `study.metric` means, such as "test/f1".
-
-    Args:
-        name: of a stage, "val" or "test", and of the loss or a metric.
-        classes, asked: of the runs, as `counted` takes them.
+    """Return what a name in `study.metric` means, such as "test/f1"; classes and asked are as `counted` takes them.
 
     Raises:
         ValueError: the runs have no such metric.

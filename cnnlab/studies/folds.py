@@ -8,13 +8,8 @@ from omegaconf import DictConfig
 def folds_of(config: DictConfig, varied: Sequence[str], split_varies: bool) -> int | None:
     """Return how many folds a study has, if it is a cross-validation.
 
-    Args:
-        config: of the study, without what varies.
-        varied: the keys that do.
-        split_varies: whether each seed has a validation split of its own.
-
     Raises:
-        ValueError: they are no number, or something else says which images are held out.
+        ValueError: they are no number, or something else says which examples are held out.
     """
     folds = config.study.folds
     if folds is None:

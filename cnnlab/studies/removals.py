@@ -15,10 +15,6 @@ KEYS = ("leave_out", "leave_out_blocks", "factorial", "pairs")  # of `study`, ea
 def removals(study: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, list[str]]:
     """Name what each variant of a network does without, beside what it does without anyway.
 
-    Args:
-        study: the config of the study.
-        model: the model config.
-
     Raises:
         ValueError: a pattern matches nothing, there are no blocks, or groups share layers.
     """
@@ -60,11 +56,6 @@ def factors(study: Mapping[str, Any], model: Mapping[str, Any]) -> list[list[str
 
 def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str], key: str) -> list[str]:
     """Find the layers whose names match a glob, pools too, but not the classifier and none that is removed anyway.
-
-    Args:
-        model: the model config.
-        patterns: names or globs.
-        key: of `study`, for the message.
 
     Raises:
         ValueError: nothing matches.

@@ -1,4 +1,4 @@
-"""What `-m hydra/sweeper=search` does: Optuna asks for trials, the launcher runs them, validation accuracy decides."""
+"""Search, `-m hydra/sweeper=search`: Optuna proposes trials, which are scored by validation accuracy."""
 
 import os
 import sys
@@ -31,14 +31,13 @@ FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp")  # options with which 
 
 
 def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], wanted: int, parallel: int) -> None:
-    """Run trials until as many as wanted are completed or pruned; the same command again goes on.
+    """Run trials until as many as wanted are completed or pruned; the same command again resumes.
 
     Args:
         context: Hydra's, for composing.
         config: the config composed without what is searched.
         arguments: overrides as on the command line; a choice, a range or an interval is searched.
-        wanted: trials.
-        parallel: trials under way at once.
+        wanted, parallel: trials in all, and under way at once.
 
     Raises:
         ValueError: nothing to search, or a config that cannot be.
@@ -97,14 +96,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
 
 
 def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
-    """Return the command of one run with all that is not searched, which the values of a trial complete.
-
-    Args:
-        context: Hydra's.
-        config: the config composed without what is searched.
-        fixed: overrides that are not searched.
-        space: keys that are.
-    """
+    """Return the command of one run with all that is not searched, which the values of a trial complete."""
     given = sys.argv[1:]
     options = [
         a for i, a in enumerate(given) if (given[i - 1] if i else "") in FOLDERS or a.partition("=")[0] in FOLDERS
@@ -117,7 +109,7 @@ def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], spa
 
 
 def distribution(override: Override) -> Any:
-    """What Optuna draws from for a sweep of Hydra's grammar: interval(...), tag(log, interval(...)), range, choices."""
+    """Return what Optuna draws from for a sweep of Hydra's: interval(...), tag(log, interval(...)), range, choices."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -130,7 +122,7 @@ def distribution(override: Override) -> Any:
 
 
 def tell(study: Study, trial: Trial, task: Task) -> bool:
-    """Tell Optuna what became of a trial; whether anything did."""
+    """Tell Optuna what became of a trial; return whether its run was completed."""
     run = Record.load(task.directory) if (task.directory / "run.json").is_file() else None
     if run is None or run.status != "completed":
         study.tell(trial, state=TrialState.FAIL)

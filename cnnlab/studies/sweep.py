@@ -1,4 +1,4 @@
-"""What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
+"""Carry out a study, `python -m cnnlab.train -m`: plan it, run what is not done yet, report."""
 
 import os
 import sys

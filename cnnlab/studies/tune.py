@@ -52,10 +52,6 @@ def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
 def choose(variant: str, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
     """Tell what became of the trials of a variant, and which had the best validation accuracy, of equals the first.
 
-    Args:
-        variant: its name.
-        trials: overrides and run directory of each.
-
     Returns rows of `variant`, `overrides`, `val/acc` (None where a trial failed) and `chosen`.
 
     Raises:
