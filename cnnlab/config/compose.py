@@ -20,7 +20,7 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
-from cnnlab.config.saved import read_yaml, resolve
+from cnnlab.config.saved import read_yaml, resolve, to_plain
 from cnnlab.registry import hint, one_line
 
 PATHS = (
@@ -80,7 +80,7 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
         refuse_unknown_augment(config)
     refuse_unknown_keys(config, command)
     refuse_missing_keys(config, command)
-    resolved = _resolved(config)
+    resolved = to_plain(_without_hydra(config))
     import_trusted(resolved.get("trusted_modules", []))
     return resolved
 
@@ -115,10 +115,6 @@ def refuse_unknown_augment(config: DictConfig) -> None:
     if not config.get("augment") and chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
         known = [path.stem for path in (conf_dir() / "augment").glob("*.yaml")]
         raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
-
-
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(_without_hydra(config), resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -238,7 +234,7 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
     layers = {k: v for k, v in model["layers"].items() if not (isinstance(v, Mapping) and "after" in v)}
     if "arch" not in model and file.is_file():
         composed = OmegaConf.create({"model": {**model, "layers": OmegaConf.load(file).layers}})
-        layers = _resolved(composed)["model"]["layers"]
+        layers = to_plain(composed)["model"]["layers"]
     return {**model, "layers": layers, "remove": [], "freeze": [], "repair": False, "width": 1}
 
 

@@ -70,25 +70,16 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            _kill_group(process.pid)
+            with contextlib.suppress(ProcessLookupError):  # what may be left
+                os.killpg(process.pid, signal.SIGKILL)
     if status == 130:
         raise KeyboardInterrupt
     if status == 143:
         raise SystemExit(143)
     if status != 0:
-        raise ValueError(_left_cause(directory) or f"a process of {directory} ended with status {status}")
-
-
-def _left_cause(directory: Path) -> str | None:
-    """Why a run failed, as its first process wrote it down."""
-    path = directory / "run.json"
-    return read_json(path)["cause"] if path.is_file() else None
-
-
-def _kill_group(group: int) -> None:
-    """End what may be left of a process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+        noted = directory / "run.json"  # by the first process
+        cause = read_json(noted)["cause"] if noted.is_file() else None
+        raise ValueError(cause or f"a process of {directory} ended with status {status}")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ class Task:
     overrides: list[str]
     directory: Path
     kin: str | None = None  # tasks of which it is the same can be trained together
-    number: str = ""  # which of how many it is, "3/20", for what is said of it
+    number: str = ""  # which of how many it is, "3/20"
 
 
 @dataclass
@@ -84,14 +84,14 @@ class Survivor:
 
 
 def _where(number: str, config: Mapping[str, Any]) -> str:
-    """Say which run it is that something is said of."""
+    """Name a run in a line of output."""
     held_out = config["data"].get("fold")
     fold = "" if held_out is None else f" fold {held_out}"
     return f"[{number}] {config['study']['variant']} s{config['seed']}{fold}"
 
 
 def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Say what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
+    """Write what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
     study = config["study"]
     if (name := study.get("metric")) is not None and name in metrics:
         return f"{name} {metrics[name]:.4f}"
@@ -118,13 +118,13 @@ def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], Non
 
 
 def _say(text: str) -> None:
-    """A whole line at once, because workers share the terminal."""
+    """Write a whole line at once, because workers share the terminal."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _end_with_parent() -> None:
-    """A worker without its sweep would go on alone."""
+    """End this worker once its sweep has ended."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
@@ -164,13 +164,13 @@ def _begun(directory: Path, since: float) -> bool:
 
 
 def _exit_code(crash: Exception) -> str:
-    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
+    """Return what became of a pool's workers, in its own words, such as SIGKILL(-9)."""
     found = re.search(r"\{(.*?)\}", str(crash))
     return found[1] if found else cause(crash)
 
 
 def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
-    """Jobs in packs of at most a size that are trained together; what goes on from a checkpoint does so alone."""
+    """Group jobs in packs of at most a size that are trained together; what resumes from a checkpoint does so alone."""
     packs: list[list[Task]] = []
     filling: dict[str, list[Task]] = {}
     for job in jobs:
@@ -205,7 +205,7 @@ def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> 
 
 
 def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
-    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    """Start a process for every GPU, each busy with one job after the other; submitit would start them all at once."""
     slots: Queue[int] = Queue()
     for slot in range(torch.cuda.device_count() or 1):
         slots.put(slot)
