@@ -107,7 +107,7 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     resumed, others = _split_resume(sys.argv[1:])
     if resumed is None and (first() or not joined()):
         command("train", _task)()

@@ -251,7 +251,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def quote(override: str) -> str:
-    """An override whose value is a path or a sentence, quoted for Hydra's grammar where it needs it."""
+    """Quote the value of an override that is a path or a sentence, where Hydra's grammar needs it."""
     key, equals, value = override.partition("=")
     plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
     if key == "text":  # a sentence may begin with any of these; a list of sentences is written as one

@@ -26,7 +26,7 @@ class PackData(DataModule):
         self._own = own
 
     def train_dataloader(self) -> Any:
-        """The members' batches one behind the other in one: (M x n, C, H, W) and (M x n)."""
+        """Join the members' batches, one behind the other: (M x n, ...) and (M x n)."""
         first = super().train_dataloader()
         others = [first.like(seed, augmentation(augment or {})) for seed, augment in self._own[1:]]
         return Together([first, *others])  # the first tells checkpoints how far all have come

@@ -68,7 +68,7 @@ class Stacked:
         return vmap(one, in_dims=(0, 0 if own else None))(state, floats)
 
     def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
-        """What each network's dropouts will multiply by, drawn in the order in which it would draw alone."""
+        """Draw what each network's dropouts multiply by, in the order in which it would draw alone."""
         reached = self._reaching(inputs)
         masks: dict[str, list[Tensor]] = {name: [] for name in reached}
         for m, network in enumerate(self.networks):
@@ -79,7 +79,7 @@ class Stacked:
         return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
 
     def _reaching(self, inputs: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
-        """Shape and strides of what reaches each dropout of one network, in the order of its computation.
+        """Find shape and strides of what reaches each dropout of one network, in the order of its computation.
 
         Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
         """
@@ -118,7 +118,7 @@ class Masked(nn.Module):
 
 
 def structure(network: nn.Module) -> str | None:
-    """What networks must have in common to be stacked: all but the values of weights and the rates of dropout.
+    """Return what networks must have in common to be stacked: all but values of weights and rates of dropout.
 
     What each layer reads counts too. None where a network draws by other chance than dropout, or has parts that
     torch.func is not known to take.

@@ -86,6 +86,6 @@ def sign_test(ours: int, theirs: int) -> float:
 
 
 def _shares_test(a: float, b: float, images: int) -> float:
-    """P of the difference of two shares of as many images each, as if they were others for each."""
+    """Compute p of the difference of two shares of as many images each, as if they were others for each."""
     error = sqrt((a * (1 - a) + b * (1 - b)) / images)
     return 2 * NormalDist().cdf(-abs(a - b) / error) if error else float(a == b)

@@ -133,7 +133,7 @@ class Dot(NamedTuple):
 
 
 def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
-    """Points with bars of a standard deviation and, where there is room, names; the horizontal axis is logarithmic."""
+    """Plot points with bars of a standard deviation and, where there is room, names, on a logarithmic axis."""
     if not dots:
         return ""
     low, high = min(d.x for d in dots), max(d.x for d in dots)

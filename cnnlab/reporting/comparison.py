@@ -19,7 +19,7 @@ MARKS = {
 
 
 def table(study: Study) -> Table:
-    """A row for each variant; values and differences as `measure` writes them, accuracies in percent and points."""
+    """Make a row for each variant; values and differences as `measure` writes them, accuracies in percent, points."""
     return Table(_row(c, study) for c in study.comparisons)
 
 
@@ -78,7 +78,7 @@ def _rounded(value: float | None, digits: int, factor: float = 1) -> float | Non
 
 
 def paper_table(study: Study) -> tuple[Table, str]:
-    """The same in the columns that a paper has room for, and its caption."""
+    """Make the same with the columns that a paper has room for, and its caption."""
     unit = study.unit
     counts = {len(c.runs) for c in study.comparisons}
     capacities = {c.variant.params for c in study.comparisons}
@@ -113,7 +113,7 @@ def paper_table(study: Study) -> tuple[Table, str]:
 
 
 def method(study: Study) -> list[str]:
-    """How the numbers of the table came about, and what they assume."""
+    """Say how the numbers of the table came about, and what they assume."""
     unit = study.unit
     points = ", in percentage points" if unit.unit else ""
     if study.plan.folds:
@@ -132,7 +132,7 @@ def method(study: Study) -> list[str]:
 
 
 def notes(study: Study) -> list[str]:
-    """What else a reader has to know about this study's table."""
+    """Say what else a reader has to know about this study's table."""
     lines = []
     few = [c for c in study.comparisons if c.difference and c.difference.seeds < seeds_needed()]
     if few and not study.plan.folds:

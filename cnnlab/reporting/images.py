@@ -62,7 +62,7 @@ def images(study: Study) -> Section:
 
 
 def _named(gone: NDArray[np.bool_], change: NDArray[np.float64], labels: NDArray[np.int16], names: list[str]) -> str:
-    """The lost images whose share of right answers falls most."""
+    """Name the lost examples whose share of right answers falls most."""
     places = np.flatnonzero(gone)
     places = places[np.argsort(change[places], kind="stable")][:SHOWN]
     return ", ".join(f"{place} ({names[labels[place]]})" for place in places)

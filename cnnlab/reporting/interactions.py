@@ -62,7 +62,7 @@ def interactions(study: Study) -> Section:
 
 
 def _cells(study: Study) -> dict[Subset, np.ndarray]:
-    """The accuracies without each subset, on the seeds that all of them have; nothing where there is no such seed."""
+    """Return the accuracies without each subset, on the seeds that all have; nothing where there is no such seed."""
     baseline = study.reference.variant
     by_seed: dict[Subset, dict[int, float]] = {}
     for comparison in study.comparisons:
@@ -149,7 +149,7 @@ def _sentence(effect: Effect, names: Sequence[str], unit: Written) -> str:
 
 
 def _matrix(cells: Cells, found: Sequence[Effect], names: Sequence[str], unit: Written) -> Table:
-    """A row and a column for each layer."""
+    """Make a row and a column for each layer."""
     pairs = {effect.groups: effect for effect in found}
 
     def cell(i: int, j: int) -> str:

@@ -34,23 +34,23 @@ class Written:
         return f"difference, {self.points}" if self.unit else "difference"
 
     def value(self, value: float) -> str:
-        """A value with its unit."""
+        """Write a value with its unit."""
         return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
-        """A value or the size of a difference without unit."""
+        """Write a value or the size of a difference, without unit."""
         return f"{self._rounded(value):.{self.digits}f}"
 
     def signed(self, difference: float) -> str:
-        """A difference with its sign, without unit."""
+        """Write a difference with its sign, without unit."""
         return f"{self._rounded(difference):+.{self.digits}f}"
 
     def amount(self, difference: float) -> str:
-        """The size of a difference with its unit."""
+        """Write the size of a difference with its unit."""
         return f"{self.number(abs(difference))} {self.points}"
 
     def between(self, low: float | None, high: float | None) -> str | None:
-        """An interval of differences, without unit; None for none."""
+        """Write an interval of differences, without unit; None for none."""
         return None if low is None or high is None else f"{self.signed(low)} to {self.signed(high)}"
 
     def _rounded(self, value: float) -> float:

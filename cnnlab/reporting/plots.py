@@ -20,7 +20,7 @@ Curve = tuple[list[float], list[float], list[float]]  # places, values there, de
 
 
 def function_plot(curves: Mapping[str, Curve]) -> str:
-    """Functions of one number, a panel for each, with their derivatives dashed."""
+    """Plot functions of one number, a panel for each, with their derivatives dashed."""
     figure, panels = _panels(len(curves), 7, 1.8, 1.8, 0.4)
     for axes, (name, (x, y, slope)) in zip(panels, curves.items(), strict=True):
         _plain(axes)
@@ -36,7 +36,7 @@ def function_plot(curves: Mapping[str, Curve]) -> str:
 
 
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against the amount of each distortion, a line for each run."""
+    """Plot accuracy against the amount of each distortion, a line for each run."""
     names, runs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("distortion", "run"))
     figure, panels = _panels(len(names), 4, 3.1, 2.6, 0.4)
     for place, (axes, name) in enumerate(zip(panels, names, strict=True)):
@@ -86,7 +86,7 @@ def distortions_plot(strips: Sequence[Strip]) -> str:
 
 
 def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Accuracy against the number of blocks that are deleted from trained networks, a line for each; bars are an sd.
+    """Plot accuracy against the number of deleted blocks of trained networks, a line for each; bars are an sd.
 
     Args:
         tables: by name of the network, rows of `blocks`, `test/acc` (a mean over draws) and `sd`, as
@@ -108,7 +108,7 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Accuracy without each block of trained networks, in order of depth; dotted: the whole network.
+    """Plot accuracy without each block of trained networks, in order of depth; dotted: the whole network.
 
     Args:
         tables: by name of the network, rows of `test/acc`, the intact network first, as
@@ -164,7 +164,7 @@ def _plain(axes: "Axes") -> None:
 
 
 def _svg(figure: "Figure", name: str) -> str:
-    """The figure's svg element, with real text, and ids that no other figure of the page has."""
+    """Return the figure's svg element, with real text, and ids that no other figure of the page has."""
     from matplotlib import rc_context
 
     out = io.StringIO()

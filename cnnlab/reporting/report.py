@@ -32,7 +32,7 @@ def report(directory: Path) -> str:
 
 
 def report_runs(runs: Sequence[Record], output: Path) -> str:
-    """The same for runs that no study made: what differs only in the seed is one variant, the first is the baseline.
+    """Write that of runs that no study made: what differs only in the seed is one variant, the first is the baseline.
 
     Raises:
         ValueError: two runs are the same config.

@@ -16,7 +16,7 @@ Places = Sequence[tuple[Trial, float]]  # trials, each with pixels from the left
 
 
 def history(search: Search) -> str:
-    """Accuracy of each trial in the order of their beginning, and a line for the best so far."""
+    """Plot the accuracy of each trial in the order of their beginning, and a line for the best so far."""
     if not (shown := _with_accuracy(search)):
         return ""
     frame = _frame(search, (0, max(2, max(trial.number for trial in search.trials))))
@@ -35,7 +35,7 @@ def history(search: Search) -> str:
 
 
 def parameter_slice(search: Search, key: str) -> str:
-    """Accuracy against the values that trials have tried of one parameter, on the range that was searched."""
+    """Plot accuracy against the values that trials have tried of one parameter, on the range that was searched."""
     shown, parameter = [trial for trial in _with_accuracy(search) if key in trial.params], search.space[key]
     if not shown:
         return ""
@@ -56,7 +56,7 @@ def _with_accuracy(search: Search) -> list[Trial]:
 
 
 def _columns(key: str, choices: Sequence[object]) -> tuple[Callable[[Trial], float], Labels]:
-    """A column for each choice, in which trials lie side by side by their numbers."""
+    """Give each choice a column, in which trials lie side by side by their numbers."""
     width = (WIDTH - 8 - LEFT) / len(choices)
     middles = {show(choice): LEFT + width * (i + 0.5) for i, choice in enumerate(choices)}
     room = max(3, int(width / 7))
@@ -69,7 +69,7 @@ def _columns(key: str, choices: Sequence[object]) -> tuple[Callable[[Trial], flo
 
 
 def _frame(search: Search, x: tuple[float, float] = (0, 1), warp: Warp = float) -> Frame:
-    """The area of a plot; its vertical axis, in percent, is that of all plots of a search.
+    """Make the area of a plot; its vertical axis, in percent, is that of all plots of a search.
 
     Trials far below the median would leave no room for the others: they are drawn at the lower end.
     """

@@ -18,7 +18,7 @@ from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
 
 
 def sections(study: Study) -> list[Section]:
-    """The sections in order; one that has nothing to show is left out."""
+    """Make the sections in order; one that has nothing to show is left out."""
     parts = [
         verdict(study), comparison(study), interactions(study), costs(study), curves(study), spread(study),
         images(study), tuning(study), runs(study), made(study),

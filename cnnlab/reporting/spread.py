@@ -33,7 +33,7 @@ def spread(study: Study) -> Section:
 
 
 def _sources(found: Sources, unit: Written, images: int) -> Table:
-    """A row for each source."""
+    """Make a row for each source."""
 
     def row(what: str, deviation: float | None, meaning: str) -> dict[str, object] | None:
         sd = None if deviation is None else unit.number(deviation)
@@ -55,7 +55,7 @@ def _sources(found: Sources, unit: Written, images: int) -> Table:
 
 
 def _both(comparison: Comparison, base: Hits, study: Study, unit: Written) -> dict[str, object] | None:
-    """The two intervals of a variant's difference; None where there is nothing to compare."""
+    """Compute the two intervals of a variant's difference; None where there is nothing to compare."""
     own, difference = hits(study, comparison.variant.name), comparison.difference
     if own is None or difference is None or own.right.shape[1] != base.right.shape[1]:
         return None

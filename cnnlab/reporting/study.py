@@ -34,7 +34,7 @@ class Comparison:
     lesion: float | None = None  # change of the baseline's accuracy when the same layers are silenced, not retrained
 
     def mean(self, metric: str) -> float | None:
-        """The mean of a metric over seeds; None where no run has it."""
+        """Return the mean of a metric over seeds; None where no run has it."""
         return self.metrics.get(metric, (None, None))[0]
 
 
@@ -74,7 +74,7 @@ class Study:
 
 
 def read_study(directory: Path) -> Study:
-    """A study's plan and whatever its runs have left so far.
+    """Read a study's plan and whatever its runs have left so far.
 
     Raises:
         ValueError: there is no plan, or it is damaged.
@@ -84,7 +84,7 @@ def read_study(directory: Path) -> Study:
 
 
 def assemble(plan: Plan, directory: Path, runs: Sequence[tuple[Job, Record | None]]) -> Study:
-    """A study from its plan, its directory, and each job with its run, if that has begun."""
+    """Make a study of its plan, its directory, and each job with its run, if that has begun."""
     valid = {v.name: v for v in plan.variants if not v.reason}
     order = {name: place for place, name in enumerate(valid)}
     known = sorted(

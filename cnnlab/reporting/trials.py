@@ -46,7 +46,7 @@ class Search:
     importances: dict[str, float]  # share of the variance of accuracy; empty where too few trials are complete
 
     def of(self, *states: str) -> list[Trial]:
-        """The trials in one of these states, in order."""
+        """Return the trials in one of these states, in order."""
         return [trial for trial in self.trials if trial.state in states]
 
     @property

@@ -45,7 +45,7 @@ class Record:
 
     @classmethod
     def load(cls, directory: Any) -> Self:
-        """The run of a directory, named by a path; Hydra reads `run=7` as a number.
+        """Return the run of a directory, named by a path; Hydra reads `run=7` as a number.
 
         Raises:
             ValueError: there is no run in it.
@@ -167,13 +167,13 @@ def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
 
 
 def identity(directory: Path, config: Mapping[str, Any]) -> str:
-    """The hash of the config that a run began with; a resume may have changed how long it trains."""
+    """Return the hash of the config that a run began with; a resume may have changed how long it trains."""
     begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
     return config_hash(load_config(directory) if begun else config)
 
 
 def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """What `run.json` says of a run before it starts."""
+    """Return what `run.json` says of a run before it starts."""
     return {
         "schema": SCHEMA,
         "status": "running",
@@ -191,7 +191,7 @@ def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601."""
+    """Return the time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -218,7 +218,7 @@ def _git() -> dict[str, Any] | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's mapping.
+    """Read a JSON file's mapping.
 
     Raises:
         ValueError: not JSON, or not a mapping.
@@ -240,7 +240,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """What `run.json` says of an error."""
+    """Write an error as `run.json` has it."""
     text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

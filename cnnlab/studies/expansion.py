@@ -36,7 +36,7 @@ Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they 
 
 
 class Expansion:
-    """What is varied over what, composed."""
+    """The variants and runs of a study, composed."""
 
     def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
         self.context, self.config = context, config
@@ -79,7 +79,7 @@ class Expansion:
         self.configs = Configs(context, config, self.fixed, own)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
-        """All variants that can be, with their jobs, and those that cannot.
+        """Plan all variants that can be, with their jobs; return those that cannot, too.
 
         Args:
             tuned: what the trials of `tuned` gave.
@@ -122,7 +122,7 @@ class Expansion:
         return plan, invalid
 
     def _measure(self, config: Config) -> Measure | None:
-        """What variants are compared by, where it is not left at accuracy; in a cross-validation on images held out."""
+        """Return what variants are compared by, unless by accuracy; in a cross-validation on examples held out."""
         name = config["study"].get("metric") or ("val/acc" if self.folds else None)
         return None if name is None else measure(name, facts(config["data"])[1], asked_metrics(config))
 
@@ -139,7 +139,7 @@ class Expansion:
                 yield Variant(name, overrides + extra)
 
     def _removals(self, overrides: list[str]) -> Axis:
-        """Nothing, then what the study removes from the network of these overrides."""
+        """List nothing, then what the study removes from the network of these overrides."""
         if not any(self.config.study[key] for key in KEYS):
             return [("", [])]
         config = self.configs.variant(overrides)
@@ -148,7 +148,7 @@ class Expansion:
         return [("", []), *((n, [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in named.items())]
 
     def _examine(self, variant: Variant) -> Variant:
-        """The variant with its sizes and its time, or the reason why it cannot be."""
+        """Return the variant with its sizes and its time, or the reason why it cannot be."""
         if variant.reason:
             return variant
         try:
@@ -162,7 +162,7 @@ class Expansion:
         return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
 
     def _twin(self, variant: Variant, baseline: Variant) -> Variant:
-        """The variant at the width that gives it the baseline's capacity."""
+        """Return the variant at the width that gives it the baseline's capacity."""
         measure = self.config.study.match
         name = f"{variant.name}-same_{measure}"
         try:
@@ -183,13 +183,13 @@ class Expansion:
         return {name: kin(config) for name, config in configs.items()}
 
     def kin_of(self, plan: Plan, job: Job, kinship: Mapping[str, str | None]) -> str | None:
-        """What a job has in common with those that can be trained together with it: the same images, too."""
+        """Return what a job has in common with those that can be trained together with it: the same examples, too."""
         kin = kinship.get(job.variant)
         split = job.seed if self.split_varies and job.variant != plan.one_split else ""
         return kin and f"{kin} {split} {job.fold}"
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
-        """The overrides with which Hydra runs a job."""
+        """Return the overrides with which Hydra runs a job."""
         variant = next(v for v in plan.variants if v.name == job.variant)
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
         own = [*hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
@@ -197,7 +197,7 @@ class Expansion:
         return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
 
     def trial(self, plan: Plan, variant: Variant, tried: Sequence[str]) -> Task:
-        """A trial of a variant before the study, with overrides that are tried.
+        """Make a trial of a variant before the study, with overrides that are tried.
 
         Raises:
             ValueError: its config asks for what cannot be.
@@ -228,7 +228,7 @@ def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
 
 
 def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
-    """What the command line sweeps, else what the study says, else the one seed there is."""
+    """Return the seeds that the command line sweeps, else those of the study, else the one seed there is."""
     given = list(swept.sweep_iterator()) if swept else [single] if of_study is None else of_study
     seeds = [s for s in given if isinstance(s, int) and s >= 0] if isinstance(given, Sequence) else []
     if not seeds or len(seeds) < len(given):
@@ -237,7 +237,7 @@ def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) 
 
 
 def _label(override: Override, value: str) -> str:
-    """How a swept value is called in names: the value where it speaks for itself, else with the key's last part."""
+    """Name a swept value: by the value where it speaks for itself, else with the key's last part."""
     key = override.get_key_element().lstrip("+")
     if key == "model.remove":
         names = value.strip("[]'\"")

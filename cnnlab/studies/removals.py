@@ -89,7 +89,7 @@ def _patterns(given: str | Sequence[str]) -> list[str]:
 
 
 def _removable(model: Mapping[str, Any]) -> list[str]:
-    """The layers that are not removed anyway, but the classifier."""
+    """Return the layers that are not removed anyway, but the classifier."""
     layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
     return [name for name in layers if not _gives_classes(model, [name])]
 

@@ -112,7 +112,7 @@ def run(study: Expansion, tasks: Sequence[Task], tally: Tally) -> None:
 
 
 def plan_table(plan: Plan) -> str:
-    """What is about to run, and how long it will take."""
+    """Write what is about to run, and how long it will take."""
     runs = {v.name: [j for j in plan.jobs if j.variant == v.name] for v in plan.variants}
     rows = Table(
         {
