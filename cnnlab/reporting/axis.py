@@ -30,10 +30,10 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     return found[:: ceil(len(found) / 8)]
 
 
-def placed_ticks(values: Sequence[float], unit: str, most: int = 4) -> tuple[list[float], list[str]]:
+def placed_ticks(values: Sequence[float], unit: str) -> tuple[list[float], list[str]]:
     """Return where round numbers stand on an axis whose places have these values, rising or falling; their labels."""
     order = np.argsort(values)
-    found = ticks(min(values), max(values), most)
+    found = ticks(min(values), max(values), most=4)
     return np.interp(found, np.asarray(values)[order], order).tolist(), [
         engineering(value, " ") + unit for value in found
     ]

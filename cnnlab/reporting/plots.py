@@ -94,7 +94,7 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(5.4, 3.4)
+    figure, axes = _figure(5.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for (name, rows), colour in zip(tables.items(), cycle(PALETTE), strict=False):
         points = [(r["blocks"], 100 * r["test/acc"], 100 * (r["sd"] or 0)) for r in rows if r["test/acc"] is not None]
@@ -114,7 +114,7 @@ def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         tables: by name of the network, rows of `test/acc`, the intact network first, as
             `Run.evaluate(lesion="each_block")` returns them; blocks that cannot be deleted are left out.
     """
-    figure, axes = _figure(6.4, 3.4)
+    figure, axes = _figure(6.4)
     for (name, (intact, *rows)), colour in zip(tables.items(), cycle(PALETTE), strict=False):
         points = [
             (100 * i / len(rows), 100 * r["test/acc"]) for i, r in enumerate(rows, 1) if r["test/acc"] is not None
@@ -132,10 +132,10 @@ def _title(distortion: str) -> str:
     return distortion.replace("mnist_c/", "MNIST-C: ").replace("_", " ")
 
 
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+def _figure(width: float) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure((width, height))
+    figure = Figure((width, 3.4))
     axes = figure.add_subplot()
     _plain(axes)
     return figure, axes

@@ -23,6 +23,8 @@ from cnnlab.packing.together import PackedRun, train_together
 from cnnlab.registry import one_line
 from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
 from cnnlab.studies.plan import shown_seconds
+from cnnlab.studies.progress import follow
+from cnnlab.studies.tally import Tally
 from cnnlab.training.run import train
 
 
@@ -131,30 +133,32 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> None:
-    """Run every job, whatever becomes of the others; what a job leaves is in its run directory.
+def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task], tally: Tally) -> None:
+    """Run every job, whatever becomes of the others, and show how far they are; a job leaves its run directory.
 
     Raises:
         ValueError: the launcher starts none.
     """
+    tally.expect(job.directory for job in jobs)
     waiting, idle = list(jobs), 0  # passes in which nothing began
-    while waiting:
-        started = time.time()
-        crash = _launch(context, config, waiting)
-        left = []
-        for job in waiting:
-            while locked(job.directory):  # another process is at work on the same study
-                time.sleep(0.5)
-            if not _begun(job.directory, started):
-                left.append(job)
-            elif crash and (run := Record.load(job.directory)).status == "interrupted":
-                reason = f"the process was killed: {_exit_code(crash)}"
-                write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": reason})
-                _say(f"{job.directory.name}  failed: {reason}")
-        idle = idle + 1 if len(left) == len(waiting) else 0
-        if idle == 2:
-            raise ValueError(f"the launcher starts no run: {cause(crash) if crash else 'it says nothing'}")
-        waiting = [job for job in left if not completed(job.directory)]
+    with follow(tally, announcer(config, jobs)):
+        while waiting:
+            started = time.time()
+            crash = _launch(context, config, waiting)
+            left = []
+            for job in waiting:
+                while locked(job.directory):  # another process is at work on the same study
+                    time.sleep(0.5)
+                if not _begun(job.directory, started):
+                    left.append(job)
+                elif crash and (run := Record.load(job.directory)).status == "interrupted":
+                    reason = f"the process was killed: {_exit_code(crash)}"
+                    write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": reason})
+                    _say(f"{job.directory.name}  failed: {reason}")
+            idle = idle + 1 if len(left) == len(waiting) else 0
+            if idle == 2:
+                raise ValueError(f"the launcher starts no run: {cause(crash) if crash else 'it says nothing'}")
+            waiting = [job for job in left if not completed(job.directory)]
 
 
 def _begun(directory: Path, since: float) -> bool:

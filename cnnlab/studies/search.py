@@ -21,8 +21,7 @@ from cnnlab.data.splits import sizes
 from cnnlab.reporting.search import report_search
 from cnnlab.runs.plan import Parameter, SearchPlan, job_of
 from cnnlab.runs.record import Record
-from cnnlab.studies.execute import Task, announcer, carry_out
-from cnnlab.studies.progress import follow
+from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.tally import Tally
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
@@ -85,9 +84,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
                 composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
                 run_dir = directory / job_of(variant, composed).run_dir
                 tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
-            tally.expect(task.directory for task in tasks)
-            with follow(tally, announcer(config, tasks)):
-                carry_out(context, config, tasks)
+            carry_out(context, config, tasks, tally)
             failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
     finally:
         print(f"\n{report_search(directory)}")

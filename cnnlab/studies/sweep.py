@@ -16,10 +16,9 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.plan import Plan, runs_of
 from cnnlab.runs.record import Record, completed, locked
-from cnnlab.studies.execute import Task, announcer, carry_out
+from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.expansion import Expansion
 from cnnlab.studies.plan import shown_seconds, some
-from cnnlab.studies.progress import follow
 from cnnlab.studies.tally import Tally
 from cnnlab.studies.tune import choices, choose
 from cnnlab.trained.lesions import lesion
@@ -65,7 +64,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         print(line, flush=True)
     tally = Tally(len(tasks), len(tasks) - len(todo), {v.name: v.seconds for v in plan.variants if v.seconds})
     try:
-        run(study, todo, tally)
+        carry_out(context, config, todo, tally)
         silence_baselines(plan, study.directory)
     finally:
         print(f"\n{report(study.directory)}")
@@ -91,7 +90,7 @@ def tuned(study: Expansion, plan: Plan) -> Plan:
     print(f"\n{len(tasks)} trials before the study, {len(todo)} of them to run", flush=True)
     if study.config.study.plan_only:
         return plan
-    run(study, todo, Tally(len(tasks), len(tasks) - len(todo), unit="trials"))
+    carry_out(study.context, study.config, todo, Tally(len(tasks), len(tasks) - len(todo), unit="trials"))
     rows = [row for name, own in trials.items() for row in choose(name, [(t, task.directory) for t, task in own])]
     if plan.one_split:
         rows += [{**row, "variant": plan.one_split} for row in rows if row["variant"] == plan.baseline]
@@ -102,13 +101,6 @@ def numbered(tasks: Sequence[Task]) -> list[Task]:
     """Return the tasks that are not completed, each with its number among them."""
     left = [task for task in tasks if not completed(task.directory)]
     return [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
-
-
-def run(study: Expansion, tasks: Sequence[Task], tally: Tally) -> None:
-    """Run tasks of a study, and show how far they are."""
-    tally.expect(task.directory for task in tasks)
-    with follow(tally, announcer(study.config, tasks)):
-        carry_out(study.context, study.config, tasks)
 
 
 def plan_table(plan: Plan) -> str:
@@ -154,8 +146,8 @@ def silence_baselines(plan: Plan, directory: Path) -> None:
     """Ask the trained baselines the question of each removal without training again, for the report to show both."""
     gone = next(v.removed for v in plan.variants if v.name == plan.baseline)
     removals = [[name for name in v.removed if name not in gone] for v in plan.variants if not v.reason]
-    for job, record in runs_of(plan, directory):
-        if job.variant == plan.baseline and record is not None and record.status == "completed":
-            layers = set(record.config["model"]["layers"])
+    for job, run in runs_of(plan, directory):
+        if job.variant == plan.baseline and run is not None and run.status == "completed":
+            layers = set(run.config["model"]["layers"])
             if asked := [removed for removed in removals if removed and layers.issuperset(removed)]:
-                lesion(record, asked)
+                lesion(run, asked)
