@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -100,8 +101,6 @@ def _split_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def _task(config: dict[str, Any]) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
     hydra = HydraConfig.get()
     _training().train(config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig
 
 from cnnlab.config.compose import plain, quote, run_id
@@ -17,8 +18,6 @@ def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], N
     """Return what runs a command: gives `conf/<name>.yaml` with the overrides of the command line to `task`."""
 
     def main() -> None:
-        import hydra
-
         def caught(config: DictConfig) -> None:
             with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
                 task(plain(config, name))

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
@@ -124,19 +125,16 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
     """Compose what a command would run, and the directory it would run in; `config_dir` is as --config-dir."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
     run_id.cache_clear()
-    hydra = GlobalHydra.instance()
-    running, hydra.hydra = hydra.hydra, None  # of a command that composes the config of another
+    instance = GlobalHydra.instance()
+    running, instance.hydra = instance.hydra, None  # of a command that composes the config of another
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
-            config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
+            config = hydra.compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
             return config, Path(config.hydra.run.dir)
     finally:
-        hydra.hydra = running
+        instance.hydra = running
 
 
 def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A study's comparison as rows, and what a reader has to know to read them."""
+"""Write a study's comparison as rows, and what a reader has to know to read them."""
 
 from collections.abc import Sequence
 

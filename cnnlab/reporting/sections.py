@@ -1,4 +1,4 @@
-"""What the report of a study consists of: one function for each section."""
+"""Make the sections of a study's report, a function each."""
 
 import shlex
 from dataclasses import replace

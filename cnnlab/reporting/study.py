@@ -1,4 +1,4 @@
-"""A study as it stands: its runs, read from their directories, and its variants compared with the baseline."""
+"""Read a study as it stands: its runs, from their directories, and its variants compared with the baseline."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A search as it stands: its plan, and what its journal and its run directories say of the trials."""
+"""Read a search as it stands: its plan, and what its journal and its run directories say of the trials."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checkpoint files appear whole or not at all, and are read as data."""
+"""Write checkpoint files whole or not at all, and read them as data."""
 
 import os
 import pickle

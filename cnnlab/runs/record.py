@@ -1,4 +1,4 @@
-"""The run directory: what a run leaves behind, and how to take it up again."""
+"""Read, write and lock run directories."""
 
 import contextlib
 import csv

@@ -13,6 +13,7 @@ from queue import Queue
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -48,8 +49,6 @@ class Survivor:
 
     def __call__(self, composed: DictConfig) -> None:
         """Train the job of a composed config."""
-        from hydra.core.hydra_config import HydraConfig
-
         if os.getpid() != self.sweeper:
             os.environ["TTY_COMPATIBLE"] = "0"  # for rich: bars of several workers would be drawn over each other
             if os.getppid() == self.sweeper:

@@ -1,4 +1,4 @@
-"""What a study varies over what: its variants, and the configs of its runs."""
+"""Expand a study into its variants and the configs of their runs."""
 
 import re
 import sys
