@@ -24,7 +24,6 @@ from cnnlab.runs.metrics import Measure, asked_metrics, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of
 from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task
-from cnnlab.studies.folds import folds_of, hold_out
 from cnnlab.studies.plan import MEASURES, Estimates, some, width_for
 from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tune import SEED as TUNING_SEED
@@ -59,7 +58,7 @@ class Expansion:
         self.split_varies = _split_varies(config, self.varied)
         if self.split_varies:
             self.varied = sorted({*self.varied, "data.split_seed"})
-        self.folds = folds_of(config, self.varied, self.split_varies)
+        self.folds = _folds(config, self.varied, self.split_varies)
         self.warnings: dict[str, None] = {}  # of variants, each said once
         by_folds = {"folds": self.folds} if self.folds else {}
         self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied, **by_folds})
@@ -75,7 +74,7 @@ class Expansion:
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
         self.estimates = Estimates()
-        own = [*hold_out(0, self.folds), f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
+        own = [*_hold_out(0, self.folds), f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
         self.configs = Configs(context, config, self.fixed, own)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
@@ -192,7 +191,7 @@ class Expansion:
         """Return the overrides with which Hydra runs a job."""
         variant = next(v for v in plan.variants if v.name == job.variant)
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
-        own = [*hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
+        own = [*_hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
         own += [f"study.variant={job.variant}", f"study.varied=[{','.join(self.varied)}]"]
         return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
 
@@ -207,6 +206,30 @@ class Expansion:
         composed = plain(self.context.config_loader.load_sweep_config(self.config, overrides))
         check(composed)
         return Task(overrides, self.directory / f"tune/{job_of(variant.name, composed).run_dir}")
+
+
+def _folds(config: DictConfig, varied: Sequence[str], split_varies: bool) -> int | None:
+    """Return how many folds a study has, if it is a cross-validation.
+
+    Raises:
+        ValueError: they are no number, or something else says which examples are held out.
+    """
+    folds = config.study.folds
+    if folds is None:
+        return None
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ValueError(f"study.folds must be a whole number of at least 2, or null, not {folds!r}")
+    if split_varies:
+        raise ValueError(f"study.folds={folds} and study.vary=[seed,split]: give one of the two")
+    for key in ("folds", "fold", "val_size"):
+        if f"data.{key}" in varied or (key != "val_size" and config.data.get(key) is not None):
+            raise ValueError(f"study.folds={folds} and data.{key}: the study says which images each run holds out")
+    return folds
+
+
+def _hold_out(fold: int | None, folds: int | None) -> list[str]:
+    """Return the overrides of a run that holds out a fold; the config of data of a user's own may lack the keys."""
+    return [] if folds is None else [f"++data.folds={folds}", f"++data.fold={fold}"]
 
 
 def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
