@@ -45,7 +45,7 @@ class Moment:
 
     @classmethod
     def now(cls) -> "Moment":
-        """Read what the kernel counts; where it does not tell, nobody else uses any."""
+        """Read what the kernel counts; where it does not tell, as if no other process used any."""
         own = sum(os.times()[:4])
         try:
             lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
@@ -82,7 +82,7 @@ def most() -> int:
 
 
 def free(wanted: int, cores: int, before: Moment, now: Moment) -> int:
-    """Count the wanted threads that find a core that nobody else has used in between: at least 1, all where QUIET."""
+    """Count the wanted threads that find a core that no other process used in between: at least 1, all by QUIET."""
     others = (now.by_all - before.by_all) - (now.by_this - before.by_this)
     left = cores - others / max(now.clock - before.clock, 0.01)
     return wanted if left > QUIET * wanted else max(1, int(left))

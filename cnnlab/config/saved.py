@@ -46,7 +46,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain containers with their interpolations resolved.
 
-    OmegaConf's containers are dear to make, and few keys have an interpolation: they are made of what is below a root
+    OmegaConf's containers are slow to make, and few keys have an interpolation: they are made of what is below a root
     key that has one, or is named in one.
     """
     try:

@@ -33,7 +33,7 @@ GRACE = 20  # seconds in which the other processes may say what happened when on
 
 
 def needs_launch(trainer: Mapping[str, Any]) -> bool:
-    """Whether a trainer config wants processes that nobody has started yet."""
+    """Whether a trainer config wants processes that have not been started yet."""
     return not joined() and "LOCAL_RANK" not in os.environ and device_count(trainer) > 1
 
 

@@ -94,7 +94,7 @@ def _trial(trial: "FrozenTrial", directory: Path | None) -> Trial:
         try:
             info = Record.load(directory).info
             cause = info.get("cause")
-            if state == "running" and info["status"] != "running":  # killed: nobody has told the journal
+            if state == "running" and info["status"] != "running":  # killed, which the journal was not told
                 state = "interrupted"
         except ValueError as error:
             cause = str(error)

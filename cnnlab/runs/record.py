@@ -258,7 +258,7 @@ class InUseError(ValueError):
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Hold a run directory while its run goes on; the kernel lets go when the process dies.
+    """Lock a run directory; the kernel releases it when the process dies.
 
     Raises:
         InUseError: another process holds it.
@@ -272,7 +272,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def locked(directory: Path) -> bool:
-    """Whether a run goes on in a directory."""
+    """Whether a run is under way in a directory."""
     try:
         with lock(directory):
             return False
