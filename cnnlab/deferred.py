@@ -61,12 +61,12 @@ def run(name: str) -> ModuleType:
 
 
 def calls(module: str, name: str) -> Callable[..., Any]:
-    """A function that runs its module when it is called."""
+    """Make a function that runs its module when it is called."""
     return lambda *args, **kwargs: getattr(run(module), name)(*args, **kwargs)
 
 
 def unless_symbolic(name: str, formula: Callable[[Sequence[Any]], Any]) -> Callable[..., Any]:
-    """A function of truths or sizes, any of which may be symbolic; where none is, by a formula."""
+    """Make a function of truths or sizes, any of which may be symbolic; where none is, a formula computes it."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if all(map(_concrete, args)):
@@ -112,7 +112,7 @@ class _KindOf(type):
 
 
 def instances(module: str, name: str) -> type:
-    """A class that stands in for one of a module where instances are told from others."""
+    """Make a class that stands in for one of a module in isinstance checks."""
     return _KindOf(name, (), {"home": module})
 
 

@@ -45,7 +45,7 @@ class Moment:
 
     @classmethod
     def now(cls) -> "Moment":
-        """As the kernel counts; where it does not tell, nobody else uses any."""
+        """Read what the kernel counts; where it does not tell, as if no other process used any."""
         own = sum(os.times()[:4])
         try:
             lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
@@ -67,35 +67,32 @@ def wait_briefly() -> None:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def most() -> int:
-    """The threads that torch would take, and no more than affinity and the cgroup's quota leave to this process."""
+    """Count the threads that torch would take, no more than affinity and the cgroup's quota leave to this process."""
     import torch
     from joblib import cpu_count  # type: ignore[import-untyped]
 
-    cores: int = cpu_count()
-    return min(torch.get_num_threads(), cores)
+    allowed: int = cpu_count()
+    return min(torch.get_num_threads(), allowed)
 
 
 def free(wanted: int, cores: int, before: Moment, now: Moment) -> int:
-    """How many of the wanted threads find a core that nobody else has used in between; at least 1.
-
-    All, where it is nearly all, so that a run alone always computes the same.
-    """
+    """Count the wanted threads that find a core that no other process used in between: at least 1, all by QUIET."""
     others = (now.by_all - before.by_all) - (now.by_this - before.by_this)
     left = cores - others / max(now.clock - before.clock, 0.01)
     return wanted if left > QUIET * wanted else max(1, int(left))
 
 
 def for_run(kept: int | None = None, processes: int = 1) -> int:
-    """The threads with which each process of a run that starts is to compute.
+    """Count the threads with which each process of a run that starts computes.
 
     Args:
-        kept: of the same run, before it was stopped; it goes on with as many, so that it computes the same.
+        kept: of the same run, before it was stopped; it resumes with as many, so that it computes the same.
         processes: of the run, on this machine.
     """
     import torch
@@ -110,7 +107,7 @@ def for_run(kept: int | None = None, processes: int = 1) -> int:
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """What "auto" stands for: bf16-mixed where the hardware computes in bfloat16, else 32-true."""
+    """Return what "auto" stands for: bf16-mixed where the hardware computes in bfloat16, else 32-true."""
     import torch
 
     if precision != "auto":
@@ -123,7 +120,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def best_device() -> str:
-    """Where torch computes fastest on this machine."""
+    """Return where torch computes fastest on this machine."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

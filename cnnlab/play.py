@@ -14,27 +14,26 @@ def _task(config: dict[str, Any]) -> None:
     for key in ("picture", "kernel"):
         if config[key] is not None:
             raise ValueError(f"{key}={config[key]} is for lesson=convolution; a network's page takes pictures itself")
-    from cnnlab.playground.write import play
-
     pictures = config["pictures"]
     if not isinstance(pictures, int) or pictures < 0:
         raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
     asked = config["run"]
     if isinstance(asked, list) and len(asked) != 2:
         raise ValueError(f"run=[{','.join(map(str, asked))}]: give one run directory, or two, [BASE,ABLATED]")
+    from cnnlab.playground.write import play
+
     each = asked if isinstance(asked, list) else [asked]
     runs = [Run.chosen(config | {"run": one}).reading(config["data_dir"]) for one in each]
     page = play(runs[0], pictures, *runs[1:])
-    size = page.stat().st_size / 1e6
-    print(f"page         {os.path.relpath(page)} ({size:.1f} MB), to be opened in a browser")
+    print(f"page         {os.path.relpath(page)} ({page.stat().st_size / 1e6:.1f} MB), to be opened in a browser")
 
 
 def _lesson(config: dict[str, Any]) -> None:
-    from cnnlab.playground.lesson import write_lesson, write_picture
-
     for key in ("run", "init_from"):
         if config[key] is not None:
             raise ValueError(f"lesson={config['lesson']} and {key}={config[key]}: give one of them")
+    from cnnlab.playground.lesson import write_lesson, write_picture
+
     folder, picture, kernel = Path(config["output_dir"]) / "lessons", config["picture"], config["kernel"]
     page = write_lesson(config["lesson"], folder, picture, kernel)
     if drawn := write_picture(config["lesson"], folder, picture, kernel):

@@ -37,7 +37,7 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """What tells the runs apart: their networks, or where these are the same their directories."""
+    """Name the runs by their networks, or where these are the same by their directories."""
     models = [run.config["model"]["name"] for run in runs]
     return models if len(set(models)) == len(models) else [run.directory.name for run in runs]
 

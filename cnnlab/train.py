@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -100,14 +101,12 @@ def _split_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def _task(config: dict[str, Any]) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
     hydra = HydraConfig.get()
     _training().train(config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     resumed, others = _split_resume(sys.argv[1:])
     if resumed is None and (first() or not joined()):
         command("train", _task)()

@@ -11,7 +11,7 @@ from PIL import Image
 from torchmetrics.classification import MulticlassF1Score
 
 import cnnlab
-from cnnlab.config.trusted import import_trusted
+from cnnlab.config.compose import import_trusted
 from cnnlab.reporting.report import report_runs
 from cnnlab.runs.metrics import METRICS, Metric, make_metrics
 from cnnlab.trained.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""Declare a command: `conf/<name>.yaml` with the overrides of the command line, given to a function."""
+"""Declare a command."""
 
 import io
 import os
@@ -6,24 +6,23 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig
 
-from cnnlab.config.compose import _run_id, plain, quote
+from cnnlab.config.compose import plain, quote, run_id
 from cnnlab.config.errors import one_line_errors
 from cnnlab.config.keys import conf_dir
 
 
 def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-    """The entry point of a command: `conf/<name>.yaml` with the overrides of the command line, given to `task`."""
+    """Return what runs a command: gives `conf/<name>.yaml` with the overrides of the command line to `task`."""
 
     def main() -> None:
-        import hydra
-
         def caught(config: DictConfig) -> None:
             with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
                 task(plain(config, name))
 
-        _run_id.cache_clear()
+        run_id.cache_clear()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes

@@ -1,4 +1,4 @@
-"""Where conf/ is, composing, plain containers, one-line errors: with the commands, all that knows Hydra."""
+"""Compose configs with Hydra, make plain containers of them, write and read those of run directories."""
 
 import functools
 import os
@@ -7,9 +7,11 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
@@ -19,9 +21,8 @@ from yaml import YAMLError
 
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_keys
-from cnnlab.config.saved import read_yaml, resolve
-from cnnlab.config.trusted import import_trusted
-from cnnlab.registry import hint
+from cnnlab.config.saved import read_yaml, resolve, to_plain
+from cnnlab.registry import hint, one_line
 
 PATHS = (
     "run",
@@ -40,48 +41,37 @@ PATHS = (
 )
 
 
-def find_plugins() -> None:
-    """Let Hydra find cnnlab's sweepers, which it looks for in its own namespace only."""
-    folder = str(Path(__file__).parents[1] / "_plugins")
-    if folder not in sys.path:
-        sys.path.append(folder)
+PLUGINS = str(Path(__file__).parents[1] / "_plugins")  # cnnlab's sweepers, for Hydra, which looks in its namespace only
 
 
 @functools.cache
-def _run_id() -> str:
+def run_id() -> str:
+    """Return what tells runs apart that start in the same second."""
     return secrets.token_hex(3)
 
 
 def safe(*parts: Any) -> str:
-    """Joined by dashes, with only characters that Hydra's grammar and every file system take."""
+    """Join by dashes, with only characters that Hydra's grammar and every file system take."""
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
-def _data_dir(told: Any) -> Any:
-    """Where data lie: what a command was told, else the environment's folder, else `data`."""
+def data_dir(told: Any) -> Any:
+    """Return where data lie: what a command was told, else the environment's folder, else `data`."""
     return told or os.environ.get("CNNLAB_DATA_DIR", "data")
 
 
-def _register() -> None:
-    find_plugins()
-    setup_globals()  # Hydra's own resolvers, for configs that are read without it
-    OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
-    OmegaConf.register_new_resolver("cnnlab.data_dir", _data_dir, replace=True)
-    # the time and an id, because two runs may start in the same second
-    OmegaConf.register_new_resolver("cnnlab.id", _run_id, replace=True)
-
-
-_register()
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
+setup_globals()  # Hydra's own resolvers, for configs that are read without it
+OmegaConf.register_new_resolver("cnnlab.name", safe, replace=True)
+OmegaConf.register_new_resolver("cnnlab.data_dir", data_dir, replace=True)
+OmegaConf.register_new_resolver("cnnlab.id", run_id, replace=True)
 
 
 def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
     """Return a composed config as plain containers, everything resolved, without Hydra's own part.
 
     Its `trusted_modules` are imported, before anything looks at what the config names.
-
-    Args:
-        config: as Hydra composed it.
-        command: name of its root config.
 
     Raises:
         ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
@@ -91,9 +81,29 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
         refuse_unknown_augment(config)
     refuse_unknown_keys(config, command)
     refuse_missing_keys(config, command)
-    resolved = _resolved(config)
+    resolved = to_plain(_without_hydra(config))
     import_trusted(resolved.get("trusted_modules", []))
     return resolved
+
+
+def import_trusted(modules: Any) -> None:
+    """Import modules, so that what they register is there when a config names it.
+
+    Args:
+        modules: the value of `trusted_modules`, from the command line or from config files of the user's own, never
+            from a run directory.
+
+    Raises:
+        ValueError: it is no list of names, or a module cannot be imported.
+    """
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise ValueError("trusted_modules is a list, such as [my_package]")
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as error:  # whatever the module's own code raises
+            cause = one_line(f"{type(error).__name__}: {error}")
+            raise ValueError(f"trusted_modules: {name} cannot be imported ({cause})") from error
 
 
 def refuse_unknown_augment(config: DictConfig) -> None:
@@ -108,40 +118,27 @@ def refuse_unknown_augment(config: DictConfig) -> None:
         raise ValueError(f"augment={chosen}: there is none{hint(chosen, known)}")
 
 
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    visible = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
-    return OmegaConf.to_container(visible, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """Return a config without Hydra's own part."""
+    return OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
-    """What the command would run with these overrides, and the directory it would run in.
-
-    Args:
-        command: name of the root config, such as "train".
-        overrides: as on the command line.
-        config_dir: a folder with configs of one's own, as --config-dir.
-    """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    _run_id.cache_clear()
-    hydra = GlobalHydra.instance()
-    running, hydra.hydra = hydra.hydra, None  # of a command that composes the config of another
+    """Compose what a command would run, and the directory it would run in; `config_dir` is as --config-dir."""
+    run_id.cache_clear()
+    instance = GlobalHydra.instance()
+    running, instance.hydra = instance.hydra, None  # of a command that composes the config of another
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
-            config = hydra_compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
+            config = hydra.compose(command, [*map(quote, overrides), *search], return_hydra_config=True)
             return config, Path(config.hydra.run.dir)
     finally:
-        hydra.hydra = running
+        instance.hydra = running
 
 
 def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse overrides that describe a sweep or a study, where one run is trained.
-
-    Args:
-        composed: with Hydra's own part.
-        overrides: from which it was composed.
+    """Refuse overrides that describe a sweep or a study, where one run is trained; composed, with Hydra's own part.
 
     Raises:
         ValueError: names the override and the command that trains several runs.
@@ -179,7 +176,7 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
     """Leave in a directory what Hydra leaves there when it runs a command itself."""
     folder = directory / ".hydra"
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]), folder / "config.yaml")
+    OmegaConf.save(_without_hydra(config), folder / "config.yaml")
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 
@@ -230,15 +227,12 @@ def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
 
     Choices for all units, such as `norm`, stay. Of a network that no file ships, only what was removed and inserted is
     undone.
-
-    Args:
-        model: as plain containers.
     """
     file = conf_dir() / f"model/{safe(model['name'])}.yaml"
     layers = {k: v for k, v in model["layers"].items() if not (isinstance(v, Mapping) and "after" in v)}
     if "arch" not in model and file.is_file():
         composed = OmegaConf.create({"model": {**model, "layers": OmegaConf.load(file).layers}})
-        layers = _resolved(composed)["model"]["layers"]
+        layers = to_plain(composed)["model"]["layers"]
     return {**model, "layers": layers, "remove": [], "freeze": [], "repair": False, "width": 1}
 
 
@@ -255,7 +249,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def quote(override: str) -> str:
-    """An override whose value is a path or a sentence, quoted for Hydra's grammar where it needs it."""
+    """Quote the value of an override that is a path or a sentence, where Hydra's grammar needs it."""
     key, equals, value = override.partition("=")
     plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
     if key == "text":  # a sentence may begin with any of these; a list of sentences is written as one

@@ -49,7 +49,7 @@ def value_errors() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """An error in one line, with the remedy where Hydra or OmegaConf know what there is instead."""
+    """Write an error in one line, with the remedy where Hydra or OmegaConf know what there is instead."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"

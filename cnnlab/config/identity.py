@@ -38,13 +38,13 @@ PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm"
 
 
 def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys, sorted, in which flattened configs differ; where a run lies is no difference."""
+    """Return the keys, sorted, in which flattened configs differ; where a run lies is no difference."""
     keys = sorted({k for flat in flats for k in flat} - PLACES)
     return [k for k in keys if len({json.dumps(flat.get(k)) for flat in flats}) > 1]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Make one mapping of nested ones, with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -55,7 +55,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of what a config computes, wherever and however it is carried out."""
+    """Hash what a config computes, wherever and however it is carried out, to eight hexadecimal digits."""
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY and (k not in LATER[""] or v != LATER[""][k])}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
     identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
@@ -84,15 +84,23 @@ def rename_targets(config: Any, names: Mapping[str, str]) -> Any:
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of plain containers."""
+    """Hash plain containers to eight hexadecimal digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def value_at(config: Mapping[str, Any], key: str, missing: Any = None) -> Any:
+    """Return what a config has at a dotted key, or `missing`."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return missing
+        value = value[part]
+    return value
 
 
 def varied_value(config: Mapping[str, Any], key: str) -> Any:
     """Return what a job's config has at a key: a value, the name of a group's choice, or JSON."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = value_at(config, key)
     if isinstance(value, Mapping):
         value = value.get("name") or str(value.get("_target_", "")).rpartition(".")[2] or value
     return value if isinstance(value, (bool, int, float, str)) else json.dumps(value)

@@ -30,11 +30,7 @@ def conf_dir() -> Path:
 
 
 def refuse_unknown_keys(config: DictConfig, command: str) -> None:
-    """Refuse a key that nothing would read.
-
-    Args:
-        config: composed, with its interpolations.
-        command: name of its root config, such as "train".
+    """Refuse a key that nothing would read, in a command's composed config with its interpolations.
 
     Raises:
         ValueError: names the key and the nearest one there is.
@@ -51,11 +47,7 @@ def refuse_unknown_keys(config: DictConfig, command: str) -> None:
 
 
 def refuse_missing_keys(config: Mapping[str, Any], command: str) -> None:
-    """Refuse a config in which a key is missing.
-
-    Args:
-        config: composed, or as plain containers.
-        command: name of its root config, such as "train".
+    """Refuse a command's config, composed or as plain containers, in which a key is missing.
 
     Raises:
         ValueError: names the key.
@@ -69,7 +61,6 @@ def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str
     """Refuse keys of a study where nothing reads them.
 
     Args:
-        study: the `study` of a config.
         reason: why they are not read, and what to do.
         taken: those that are read.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 from cnnlab.registry import one_line
@@ -46,16 +46,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain containers with their interpolations resolved.
 
-    OmegaConf's containers are dear to make, and few keys have an interpolation: they are made of what is below a root
+    OmegaConf's containers are slow to make, and few keys have an interpolation: they are made of what is below a root
     key that has one, or is named in one.
     """
     try:
         texts = {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}
     except TypeError:  # values that JSON does not have
-        return _resolve(content)
+        return to_plain(OmegaConf.create(dict(content)))
     parts = {key for key, text in texts.items() if "${" in text or "???" in text}
     if any(COMPUTED.search(texts[key]) for key in parts):
-        return _resolve(content)
+        return to_plain(OmegaConf.create(dict(content)))
     while True:
         words = {
             word for key in parts for part in re.findall(r'\$\{[^"]*', texts[key]) for word in re.findall(r"\w+", part)
@@ -63,8 +63,9 @@ def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
         if words.isdisjoint(texts.keys() - parts):
             break
         parts |= words & texts.keys()
-    return dict(content) | _resolve({key: value for key, value in content.items() if key in parts})
+    return dict(content) | to_plain(OmegaConf.create({k: v for k, v in content.items() if k in parts}))
 
 
-def _resolve(content: Mapping[str, Any]) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.create(dict(content)), resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers, everything resolved."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]

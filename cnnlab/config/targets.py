@@ -87,7 +87,7 @@ def _source(module: str) -> Path | None:
 
 
 def _parameters(found: Any) -> dict[str, Any]:
-    """A class's keyword arguments and defaults, its bases' where it passes them on; empty where anything goes."""
+    """Return a class's keyword arguments and defaults, its bases' where it passes them on; empty for any."""
     known: dict[str, Any] = {}
     for cls in found.__mro__ if isinstance(found, type) else [found]:
         parameters = inspect.signature(cls).parameters.values()

@@ -6,7 +6,7 @@ from math import inf
 from shutil import which
 from typing import Any
 
-from cnnlab.config.identity import Config, flatten
+from cnnlab.config.identity import Config, flatten, value_at
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 # what a number may be: its type, the least, the most; behind a "?" the key may be null or absent
@@ -52,7 +52,7 @@ def check_values(config: Config) -> None:
     flat = flatten(config)
     for entry, (kind, least, most) in NUMBERS.items():
         key = entry.rstrip("?")
-        value = _at(config, key)
+        value = value_at(config, key)
         if value is None and key != entry:
             continue
         fits = isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
@@ -62,7 +62,7 @@ def check_values(config: Config) -> None:
             raise ValueError(f"{key} must be {wanted} {limits}, not {value!r}")
     for entry in FLAGS:
         key = entry.rstrip("?")
-        value = _at(config, key)
+        value = value_at(config, key)
         if not isinstance(value, bool) and (value is not None or key == entry):
             raise ValueError(f"{key} is true or false, not {value!r}")
     for key, value in flat.items():
@@ -94,11 +94,3 @@ def _are_weights(value: Any) -> bool:
         return value in (None, "balanced")
     numbers = [w for w in value if isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w < LARGEST]
     return len(numbers) == len(value) and any(numbers)
-
-
-def _at(config: Config, key: str) -> Any:
-    """Return the value of a dotted key; None where there is none."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

@@ -33,7 +33,7 @@ GRACE = 20  # seconds in which the other processes may say what happened when on
 
 
 def needs_launch(trainer: Mapping[str, Any]) -> bool:
-    """Whether a trainer config wants processes that nobody has started yet."""
+    """Whether a trainer config wants processes that have not been started yet."""
     return not joined() and "LOCAL_RANK" not in os.environ and device_count(trainer) > 1
 
 
@@ -44,7 +44,7 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
         function: of a module; called with the other arguments.
         config: a train config as plain containers.
         directory: the run directory, in whose `run.json` the function leaves the cause where it fails.
-        overrides: as recorded in `run.json`.
+        overrides: to be recorded there.
 
     Raises:
         ValueError: it failed; the message is the cause it left in `run.json`.
@@ -70,25 +70,16 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            _kill_group(process.pid)
+            with contextlib.suppress(ProcessLookupError):  # what may be left
+                os.killpg(process.pid, signal.SIGKILL)
     if status == 130:
         raise KeyboardInterrupt
     if status == 143:
         raise SystemExit(143)
     if status != 0:
-        raise ValueError(_left_cause(directory) or f"a process of {directory} ended with status {status}")
-
-
-def _left_cause(directory: Path) -> str | None:
-    """Why a run failed, as its first process wrote it down."""
-    path = directory / "run.json"
-    return read_json(path)["cause"] if path.is_file() else None
-
-
-def _kill_group(group: int) -> None:
-    """End what may be left of a process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+        noted = directory / "run.json"  # by the first process
+        cause = read_json(noted)["cause"] if noted.is_file() else None
+        raise ValueError(cause or f"a process of {directory} ended with status {status}")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def first() -> bool:
 
 
 def agree(directory: Path | None) -> Path:
-    """The run directory of the first process, which gives it; the others, which do not, wait to be told.
+    """Agree on the run directory of the first process, which gives it; the others, which do not, wait to be told.
 
     They meet where torch.distributed will: at MASTER_ADDR and MASTER_PORT, as torchrun or Lightning's reading of SLURM
     has them.
@@ -49,7 +49,7 @@ def _key() -> str:
 
 
 def shared_file(name: str, write: Callable[[Path], bool]) -> Path | None:
-    """A file that the first process of this machine writes for all of them; None where there are no others, or no file.
+    """Share a file that this machine's first process writes for all; None where there are no others, or no file.
 
     Args:
         name: of the file.
@@ -72,7 +72,7 @@ def shared_file(name: str, write: Callable[[Path], bool]) -> Path | None:
 
 
 def device_count(trainer: Mapping[str, Any]) -> int:
-    """Processes on this machine: one a device."""
+    """Count the processes on this machine: one a device."""
     devices = trainer["devices"]
     if isinstance(devices, (list, tuple)):
         return len(devices)

@@ -1,4 +1,4 @@
-"""The training images of several runs at a time, each in its own order and augmentation."""
+"""The training examples of several runs at a time, each in its own order and augmentation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,18 +22,18 @@ class PackData(DataModule):
 
     def __init__(self, first: DataModule, own: Sequence[tuple[int, Mapping[str, Any] | None]]) -> None:
         super().__init__(first.config)
-        self.__dict__.update(first.__dict__)  # the images among them
+        self.__dict__.update(first.__dict__)
         self._own = own
 
     def train_dataloader(self) -> Any:
-        """The members' batches one behind the other in one: (M x n, C, H, W) and (M x n)."""
+        """Join the members' batches, one behind the other: (M x n, ...) and (M x n)."""
         first = super().train_dataloader()
         others = [first.like(seed, augmentation(augment or {})) for seed, augment in self._own[1:]]
         return Together([first, *others])  # the first tells checkpoints how far all have come
 
 
 class Together:
-    """Several batches of the same images at a time, concatenated."""
+    """Several batches of the same examples at a time, concatenated."""
 
     def __init__(self, batches: Sequence[Batches]) -> None:
         self.batches = list(batches)
@@ -50,8 +50,8 @@ class Together:
         for step in range(len(self)):
             first.given = step + 1
             index = torch.stack([first.share(step, order) for order in orders])  # type: ignore[misc]
-            images = data.inputs[index]
+            inputs = data.inputs[index]
             if any(b.augment for b in self.batches):
-                each = zip(self.batches, images, orders, strict=True)
-                images = torch.stack([b.augmented(own, epoch, step, order) for b, own, order in each])
-            yield images.flatten(0, 1), data.labels[index].flatten()
+                each = zip(self.batches, inputs, orders, strict=True)
+                inputs = torch.stack([b.augmented(own, epoch, step, order) for b, own, order in each])
+            yield inputs.flatten(0, 1), data.labels[index].flatten()

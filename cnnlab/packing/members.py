@@ -55,9 +55,9 @@ class Members:
         for m in neighbours:
             self._owners[m] = first
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Compute (M, N, classes) of each member's own images (M, N, C, H, W), or of images (N, C, H, W) for all."""
-        return self._stacked(images)
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Compute (M, N, classes) of each member's own inputs (M, N, ...), or of inputs (N, ...) for all."""
+        return self._stacked(inputs)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss (M,) of each member on its own labels (M, N)."""

@@ -33,7 +33,7 @@ class Pack(LightningModule):
         self.history, self.files = History(), MemberFiles(self)
         self._epoch: list[dict[str, float]] = [{} for _ in fits]
         self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
-        self._images: list[int] = []
+        self._counts: list[int] = []
         self._deferred: tuple[DeferredBool, TrainStep, Tensor] | None = None
 
     @property
@@ -48,7 +48,7 @@ class Pack(LightningModule):
             member.trainer = self.trainer
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer that steps each member's, and its schedule."""
+        """Make one optimizer that steps each member's, and its schedule."""
         recipes = [(fit.config["optimizer"], fit.config["scheduler"]) for fit in self.fits]
         self.steps = Members([fit.classifier for fit in self.fits], recipes, self._reseed)
         return Each(self)
@@ -59,14 +59,14 @@ class Pack(LightningModule):
             Graph().on_fit_start(fit.trainer, fit.classifier)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum of the members' losses, so that each one's gradient is its own."""
-        images, labels = (part.unflatten(0, (len(self.members), -1)) for part in batch)
+        """Add up the members' losses, so that each one's gradient is its own."""
+        inputs, labels = (part.unflatten(0, (len(self.members), -1)) for part in batch)
         self._batch_idx = batch_idx
-        logits = self.steps.logits(images)
+        logits = self.steps.logits(inputs)
         losses = self.steps.losses(logits, labels)
-        self._step = TrainStep(self.current_epoch, self.global_step, images, labels, losses.detach())
+        self._step = TrainStep(self.current_epoch, self.global_step, inputs, labels, losses.detach())
         self._losses.append(losses.detach())
-        self._images.append(labels.shape[1])
+        self._counts.append(labels.shape[1])
         if self._logs():
             for m, member in self.alive():
                 member.note(logits[m], labels[m], losses[m])
@@ -78,7 +78,7 @@ class Pack(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Each member's gradients to the norm `gradient_clip_val`; who has none that is finite fails here.
+        """Clip each member's gradients to the norm `gradient_clip_val`; one whose norm is not finite fails here.
 
         On a GPU, to avoid a host-device sync, it fails a step later; its steps harm no other's.
         """
@@ -106,7 +106,7 @@ class Pack(LightningModule):
         self.steps.forget()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Behind the last batch, each member's mean loss over the epoch's images."""
+        """Keep, behind the last batch, each member's mean loss over the epoch's examples."""
         if self.trainer.is_last_batch:
             self.look_back()
             self.tell()
@@ -116,12 +116,12 @@ class Pack(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the batch for all."""
-        images, labels = batch
-        for own, member in zip(self.steps.logits(images), self._each(), strict=True):
+        inputs, labels = batch
+        for own, member in zip(self.steps.logits(inputs), self._each(), strict=True):
             member.stages["val"].count(own, labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Each member's metrics."""
+        """Keep each member's metrics."""
         for m, member in self.alive():
             try:
                 self._epoch[m] |= {k: float(v) for k, v in member.stages["val"].counted(self.global_step).items()}
@@ -145,7 +145,7 @@ class Pack(LightningModule):
         self._epoch = [{} for _ in self.fits]
 
     def checkpoint_of(self, m: int, whole: Mapping[str, Any]) -> dict[str, Any]:
-        """What a member alone would have in its checkpoint, from that of the pack."""
+        """Return what a member alone would have in its checkpoint, from that of the pack."""
         fit, member = self.fits[m], self.fits[m].classifier
         own = {
             **whole,
@@ -164,14 +164,14 @@ class Pack(LightningModule):
         return iter(self.members)
 
     def alive(self) -> list[tuple[int, Any]]:
-        """The members that have not failed, by number."""
+        """Return the members that have not failed, by number."""
         return [(m, member) for m, member in enumerate(self.members) if m not in self.failures]
 
     def look_back(self) -> None:
-        """Let go of the members whose loss or gradient of the step before was not finite, where nobody waited for it.
+        """Let go of the members whose loss or gradient of the step before was not finite, where that was deferred.
 
         Raises:
-            FloatingPointError: nobody is left.
+            FloatingPointError: no member is left.
         """
         deferred, self._deferred = self._deferred, None
         if deferred is None or deferred[0]:
@@ -198,8 +198,8 @@ class Pack(LightningModule):
         """Let each member know its losses of the steps so far."""
         if self._losses:
             for member, losses in zip(self._each(), torch.stack(self._losses, 1), strict=True):
-                member.epoch_loss.add(losses.unbind(), self._images)
-        self._losses, self._images = [], []
+                member.epoch_loss.add(losses.unbind(), self._counts)
+        self._losses, self._counts = [], []
 
     def _logs(self) -> bool:
         steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -216,7 +216,7 @@ class Pack(LightningModule):
         """Go on without a member.
 
         Raises:
-            FloatingPointError: nobody is left.
+            FloatingPointError: no member is left.
         """
         self.failures[m] = error
         if len(self.failures) == len(self.members):
@@ -258,7 +258,7 @@ class MemberFiles(WholeFiles):
             self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))
 
     def save_member(self, checkpoint: dict[str, Any], m: int, path: Any) -> None:
-        """Write the one of a member; who has a weight that is not finite fails here."""
+        """Write that of a member; one with a weight that is not finite fails here."""
         try:
             own = self._pack.checkpoint_of(m, checkpoint)
         except FloatingPointError as error:

@@ -24,7 +24,7 @@ class Stacked:
 
     def __init__(self, networks: Sequence[Network], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
-        self._rank = 1 + len(networks[0].shapes["input"])  # of a batch of one network's images
+        self._rank = 1 + len(networks[0].shapes["input"])  # of a batch of one network's inputs
         self.parameters = {
             name: _stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
             for name, own in networks[0].named_parameters()
@@ -47,46 +47,43 @@ class Stacked:
         self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
         for name in self._dropouts:
             self._template.set_submodule(name, Masked())
-        # of what reaches dropouts, by the shape of the images
+        # of what reaches dropouts, by the shape of the inputs
         self._reached: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits (M, N, classes) of each network's own images (M, N, C, H, W), or of images (N, C, H, W) for all.
-
-        Images may have other axes in place of channels, height and width.
-        """
-        own = images.ndim == self._rank + 1
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Compute logits (M, N, classes) of each network's own inputs (M, N, ...), or of inputs (N, ...) for all."""
+        own = inputs.ndim == self._rank + 1
         training = self.networks[0].training
         self._template.train(training)
-        floats = self._floats(images.flatten(0, 1) if own else images)
-        floats = (floats.unflatten(0, images.shape[:2]) if own else floats).contiguous()  # as in `_stack`
+        floats = self._floats(inputs.flatten(0, 1) if own else inputs)
+        floats = (floats.unflatten(0, inputs.shape[:2]) if own else floats).contiguous()  # as in `_stack`
         state = self.parameters | self._buffers
         if training and self._dropouts:
             state |= self._masks(floats)
 
-        def one(state: dict[str, Tensor], images: Tensor) -> Tensor:
-            logits: Tensor = functional_call(self._template, state, (images,), tie_weights=False)
+        def one(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self._template, state, (inputs,), tie_weights=False)
             return logits
 
         return vmap(one, in_dims=(0, 0 if own else None))(state, floats)
 
-    def _masks(self, images: Tensor) -> dict[str, Tensor]:
-        """What each network's dropouts will multiply by, drawn in the order in which it would draw alone."""
-        reached = self._reaching(images)
+    def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Draw what each network's dropouts multiply by, in the order in which it would draw alone."""
+        reached = self._reaching(inputs)
         masks: dict[str, list[Tensor]] = {name: [] for name in reached}
         for m, network in enumerate(self.networks):
             self._reseed(m)
             for name, (shape, strides) in reached.items():
-                ones = torch.empty_strided(shape, strides, device=images.device).fill_(1)
+                ones = torch.empty_strided(shape, strides, device=inputs.device).fill_(1)
                 masks[name].append(network.get_submodule(name)(ones))
         return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
 
-    def _reaching(self, images: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
-        """Shape and strides of what reaches each dropout of one network, in the order of its computation.
+    def _reaching(self, inputs: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
+        """Find shape and strides of what reaches each dropout of one network, in the order of its computation.
 
         Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
         """
-        shape = images.shape[-self._rank :]
+        shape = inputs.shape[-self._rank :]
         if shape not in self._reached:
             found: dict[str, tuple[torch.Size, tuple[int, ...]]] = {}
             network = self.networks[0].eval()
@@ -95,7 +92,7 @@ class Stacked:
                 torch.no_grad(),
                 watch(dropouts, lambda name, i: found.update({name: (i[0].shape, i[0].stride())}), before=True),
             ):
-                network(torch.zeros(shape, dtype=images.dtype, device=images.device))
+                network(torch.zeros(shape, dtype=inputs.dtype, device=inputs.device))
             network.train()
             self._reached[shape] = found
         return self._reached[shape]
@@ -121,7 +118,7 @@ class Masked(nn.Module):
 
 
 def structure(network: nn.Module) -> str | None:
-    """What networks must have in common to be stacked: all but the values of weights and the rates of dropout.
+    """Return what networks must have in common to be stacked: all but values of weights and rates of dropout.
 
     What each layer reads counts too. None where a network draws by other chance than dropout, or has parts that
     torch.func is not known to take.

@@ -122,7 +122,7 @@ def _fit_and_test(jobs: Sequence[PackedRun], infos: Sequence[Config]) -> list[Ma
 
 
 def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
-    """A member's metrics, or why its test failed."""
+    """Return a member's metrics, or why its test failed."""
     copy_progress(trainer, fit.trainer)
     try:
         return finish(fit)

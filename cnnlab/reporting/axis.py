@@ -11,7 +11,7 @@ FACTORS = ((30.0, (1, 2, 3, 5)), (300.0, (1, 2, 5)), (1e4, (1, 3)), (inf, (1,)))
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers within a range, at most so many, at distances of 1, 2 or 5 times a power of ten."""
+    """Return round numbers within a range, at most so many, at distances of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / most
@@ -21,7 +21,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Round numbers within a range of a logarithmic axis: about three to eight, however narrow or wide it is."""
+    """Return round numbers within a range of a logarithmic axis: about three to eight, however wide it is."""
     if high < 5 * low:
         return ticks(low, high, 5)
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
@@ -30,24 +30,21 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     return found[:: ceil(len(found) / 8)]
 
 
-def placed_ticks(values: Sequence[float], unit: str, most: int = 4) -> tuple[list[float], list[str]]:
-    """Round numbers on an axis whose places have these values, rising or falling: where they stand, their labels."""
+def placed_ticks(values: Sequence[float], unit: str) -> tuple[list[float], list[str]]:
+    """Return where round numbers stand on an axis whose places have these values, rising or falling; their labels."""
     order = np.argsort(values)
-    found = ticks(min(values), max(values), most)
-    return np.interp(found, np.asarray(values)[order], order).tolist(), [_with_unit(value, unit) for value in found]
-
-
-def _with_unit(value: float, unit: str) -> str:
-    size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
-    return f"{value / size:.6g} {prefix}{unit}"
+    found = ticks(min(values), max(values), most=4)
+    return np.interp(found, np.asarray(values)[order], order).tolist(), [
+        engineering(value, " ") + unit for value in found
+    ]
 
 
 def number(value: float) -> str:
-    """A tick's number without trailing zeros."""
+    """Write a tick's number without trailing zeros."""
     return f"{value:.10g}"
 
 
-def engineering(value: float) -> str:
-    """A tick's number with k, M, G or T for thousands."""
+def engineering(value: float, space: str = "") -> str:
+    """Write a tick's number with k, M, G or T for thousands, perhaps after a space."""
     size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
-    return f"{value / size:.6g}{prefix}"
+    return f"{value / size:.6g}{space}{prefix}"

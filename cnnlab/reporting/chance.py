@@ -16,25 +16,15 @@ EXACT = 1000  # images that two trials answer differently, up to which a test is
 
 @dataclass(frozen=True)
 class Chance:
-    """The best completed trial among the others; accuracies are fractions.
+    """The best completed trial among the others; accuracies are fractions."""
 
-    Args:
-        images: validation images.
-        error: standard error of the best accuracy, that of a binomial share of these images.
-        median: of the accuracies of all completed trials.
-        lucky: how far above their median the best of as many equally good trials would be expected.
-        worse: trials that are worse than the best, beyond chance.
-        tied: trials that cannot be told from the best.
-        paired: whether the answers to the same images were compared, and not only accuracies.
-    """
-
-    images: int
-    error: float
-    median: float
-    lucky: float
-    worse: list[Trial]
-    tied: list[Trial]
-    paired: bool
+    images: int  # for validation
+    error: float  # standard error of the best accuracy, that of a binomial share of these images
+    median: float  # of the accuracies of all completed trials
+    lucky: float  # how far above their median the best of as many equally good trials would be expected
+    worse: list[Trial]  # than the best, beyond chance
+    tied: list[Trial]  # that cannot be told from the best
+    paired: bool  # whether the answers to the same images were compared, and not only accuracies
 
 
 def chance(search: Search) -> Chance | None:
@@ -96,6 +86,6 @@ def sign_test(ours: int, theirs: int) -> float:
 
 
 def _shares_test(a: float, b: float, images: int) -> float:
-    """P of the difference of two shares of as many images each, as if they were others for each."""
+    """Compute p of the difference of two shares of as many images each, as if they were others for each."""
     error = sqrt((a * (1 - a) + b * (1 - b)) / images)
     return 2 * NormalDist().cdf(-abs(a - b) / error) if error else float(a == b)

@@ -14,68 +14,65 @@ LETTER = 6.6  # width of a character of 12 px
 DOTS = 15  # epochs up to which each has a dot
 
 Warp = Callable[[float], float]
+Labels = Sequence[tuple[float, str]]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The area of a plot, and where values lie in it.
+    """The area of a plot, in pixels, and where values lie in it."""
 
-    Args:
-        width, height: of the svg element, in pixels; it is scaled, but not below its size.
-        x, y: lowest and highest value of each axis.
-        left: room for the numbers of the vertical axis.
-        warp: what makes the horizontal axis even, a logarithm or nothing.
-        lift: the same of the vertical axis.
-    """
-
-    width: int
+    width: int  # of the svg element, which is scaled, but not below its size
     height: int
-    x: tuple[float, float]
+    x: tuple[float, float]  # lowest and highest value of each axis
     y: tuple[float, float]
-    left: int = 44
-    warp: Warp = float
-    lift: Warp = float
+    left: int = 44  # room for the numbers of the vertical axis
+    warp: Warp = float  # what makes the horizontal axis even, a logarithm or nothing
+    lift: Warp = float  # the same of the vertical axis
+    room: int = 0  # between the ends of the horizontal axis and its lowest and highest value
 
     def across(self, value: float) -> float:
         """Pixels from the left."""
         low, high = map(self.warp, self.x)
-        return self.left + (self.width - self.left - 8) * (self.warp(value) - low) / ((high - low) or 1)
+        width = self.width - self.left - 8 - 2 * self.room
+        return self.left + self.room + width * (self.warp(value) - low) / ((high - low) or 1)
 
     def down(self, value: float) -> float:
         """Pixels from the top."""
         low, high = map(self.lift, self.y)
         return 24 + (self.height - 64) * (high - self.lift(value)) / ((high - low) or 1)
 
-    def svg(self, x_label: str, y_label: str, marks: Sequence[str], x_ticks: Sequence[float]) -> str:
-        """The svg element: grid, numbers and labels of both axes, then marks."""
+    def svg(self, x_label: str, y_label: str, marks: Sequence[str], labels: Labels, about: str = "") -> str:
+        """Draw the svg element: grid, numbers and labels of both axes, then marks.
+
+        Args:
+            labels: of the horizontal axis, each with the pixels from the left at which it stands.
+            about: what the plot shows, for those who cannot see it; `y_label` unless given.
+        """
         bottom, right = self.height - 40, self.width - 8
         parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
         for value in logarithmic_ticks(*self.y) if self.lift is log else ticks(*self.y):
             y = self.down(value)
             parts.append(f'<line class="grid" x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{self.left - 5}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-        for value in x_ticks:
-            x = self.across(value)
+        for x, label in labels:
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
             anchor = "end" if x > right - 12 else "middle"
-            label = engineering(value)
-            parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 17}" text-anchor="{anchor}">{label}</text>')
+            parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 17}" text-anchor="{anchor}">{escape(label)}</text>')
         parts.append(f'<text class="soft" x="{right}" y="{bottom + 33}" text-anchor="end">{escape(x_label)}</text>')
-        size = f'viewBox="0 0 {self.width} {self.height}"'
-        return f'<svg class="plot" role="img" aria-label="{escape(y_label)}" {size}>{"".join([*parts, *marks])}</svg>'
+        head = f'aria-label="{escape(about or y_label)}" viewBox="0 0 {self.width} {self.height}"'
+        return f'<svg class="plot" role="img" {head}>{"".join([*parts, *marks])}</svg>'
 
 
 def curves(
     by_variant: Mapping[str, Curves], scalar: str, baseline: str, y_label: str, factor: float = 1, warp: Warp = float
 ) -> str:
-    """A panel for each variant on common axes: mean over seeds, the band from lowest to highest, the baseline in grey.
+    """Draw a panel for each variant on common axes: mean over seeds, the band from lowest to highest, baseline in grey.
 
     Args:
         by_variant: for each variant the curves over its runs.
         scalar: the name of what is drawn.
         baseline: the variant that stands in all panels.
-        y_label: what the values are.
-        factor: what they are multiplied by.
+        y_label, factor: what the values are, and what they are multiplied by.
         warp: what makes the vertical axis even, a logarithm (of values above 0) or nothing.
     """
     bands = {name: _band(own, scalar, factor) for name, own in by_variant.items()}
@@ -85,7 +82,7 @@ def curves(
     epochs = min(p.epoch for p in points), max(p.epoch for p in points)
     lowest, highest = min(p.low for p in points), max(p.high for p in points)
     frame = Frame(176, 164, epochs, (lowest, highest), left=34, lift=warp if lowest > 0 else float)
-    whole = sorted({round(tick) for tick in ticks(*epochs, most=4)})
+    whole = [(frame.across(tick), engineering(tick)) for tick in sorted({round(t) for t in ticks(*epochs, most=4)})]
     reference, panels = bands.get(baseline, []), []
     for name, band in bands.items():
         if band:
@@ -136,7 +133,7 @@ class Dot(NamedTuple):
 
 
 def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
-    """Points with bars of a standard deviation and, where there is room, names; the horizontal axis is logarithmic."""
+    """Plot points with bars of a standard deviation and, where there is room, names, on a logarithmic axis."""
     if not dots:
         return ""
     low, high = min(d.x for d in dots), max(d.x for d in dots)
@@ -166,7 +163,8 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
                 taken.append(box)
                 names.append(f'<text x="{left:.1f}" y="{base:.1f}">{escape(dot.name)}</text>')
                 break
-    return frame.svg(x_label, y_label, bars + names, logarithmic_ticks(*frame.x))
+    labels = [(frame.across(tick), engineering(tick)) for tick in logarithmic_ticks(*frame.x)]
+    return frame.svg(x_label, y_label, bars + names, labels)
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

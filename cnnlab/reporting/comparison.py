@@ -1,9 +1,8 @@
-"""A study's comparison as rows, and what a reader has to know to read them."""
+"""Write a study's comparison as rows, and what a reader has to know to read them."""
 
 from collections.abc import Sequence
 
 from cnnlab.reporting.folds import fold_remarks
-from cnnlab.reporting.measure import Written, written
 from cnnlab.reporting.statistics import seeds_needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
@@ -20,53 +19,44 @@ MARKS = {
 
 
 def table(study: Study) -> Table:
-    """A row for each variant; values and differences as `measure` writes them, accuracies in percent and points."""
-    reference = next(c for c in study.comparisons if c.variant.name == study.baseline)
-    return Table(_row(c, reference, study, written(study.measure)) for c in study.comparisons)
+    """Make a row for each variant; values and differences as `measure` writes them, accuracies in percent, points."""
+    return Table(_row(c, study) for c in study.comparisons)
 
 
-def _row(comparison: Comparison, reference: Comparison, study: Study, unit: Written) -> dict[str, object]:
-    variant, difference = comparison.variant, comparison.difference
+def _row(comparison: Comparison, study: Study) -> dict[str, object]:
+    unit, reference = study.unit, study.reference
+    variant, difference, judgement = comparison.variant, comparison.difference, comparison.judgement
     split, _, compared = study.metric.partition("/")
     accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
     row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
     row["seeds"] = len({run["seed"] for run in comparison.runs})
-    if study.folds:
+    if study.plan.folds:
         row["folds"] = len({run["fold"] for run in comparison.runs})
-    row[unit.column] = None if accuracy is None else round(unit.factor * accuracy, unit.digits + 1)
-    row["sd"] = None if deviation is None else round(unit.factor * deviation, unit.digits + 1)
-    for other in [f"{stage}/acc" for stage in ("test", "val") if study.folds or stage == split]:
-        if other != study.metric and any(other in c.metrics for c in study.comparisons):
-            row[f"{other.replace('/', ' ')} %"] = _percent(comparison.metrics.get(other, (None, None))[0])
-    top5 = f"{split}/top5_acc"
-    if top5 != study.metric and any(top5 in c.metrics for c in study.comparisons):
-        row["top-5 %"] = _percent(comparison.metrics.get(top5, (None, None))[0])
+    row[unit.column] = _rounded(accuracy, unit.digits + 1, unit.factor)
+    row["sd"] = _rounded(deviation, unit.digits + 1, unit.factor)
+    shares = {f"{stage}/acc": f"{stage} acc %" for stage in ("test", "val") if study.plan.folds or stage == split}
+    for name, column in (shares | {f"{split}/top5_acc": "top-5 %"}).items():
+        if name != study.metric and any(name in c.metrics for c in study.comparisons):
+            row[column] = _rounded(comparison.mean(name), 3, 100)
     for name in (n for n in _own_metrics(study, split) if n != compared):
-        value = comparison.metrics.get(f"{split}/{name}", (None, None))[0]
-        row[_column(name)] = None if value is None else round(value, 4)
+        row[_column(name)] = _rounded(comparison.mean(f"{split}/{name}"), 4)
     row["difference"] = unit.signed(difference.mean) if difference else None
-    row["95 % interval"] = None
-    if difference and difference.low is not None and difference.high is not None:
-        row["95 % interval"] = unit.between(difference.low, difference.high)
+    row["95 % interval"] = difference and unit.between(difference.low, difference.high)
     row["p"] = difference.p if difference else None
-    judgement = comparison.judgement
-    row["interval for all"] = None
-    if judgement and judgement.low is not None and judgement.high is not None:
-        row["interval for all"] = unit.between(judgement.low, judgement.high)
-    row["p (Bonferroni)" if study.folds else "p (max-T)"] = judgement.p if judgement else None
+    row["interval for all"] = judgement and unit.between(judgement.low, judgement.high)
+    row["p (Bonferroni)" if study.plan.folds else "p (max-T)"] = judgement.p if judgement else None
     row["verdict"] = judgement.verdict if judgement else "baseline" if comparison is reference else "no runs yet"
     if any(c.lesion is not None for c in study.comparisons):
         row["lesion"] = f"{100 * comparison.lesion:+.2f}" if comparison.lesion is not None else None
-    seconds = [c.metrics.get("fit_seconds", (None, None))[0] for c in (comparison, reference)]
-    costs: dict[str, Sequence[float | None]] = {
+    costs: dict[str, tuple[float | None, float | None]] = {
         "params": (variant.params, reference.variant.params),
         "macs": (variant.macs, reference.variant.macs),
-        "fit seconds": seconds,
+        "fit seconds": (comparison.mean("fit_seconds"), reference.mean("fit_seconds")),
     }
     for name, (value, baseline) in costs.items():
         row[name] = round(value, 1) if isinstance(value, float) else value
-        changed = value is not None and baseline and comparison is not reference
-        row[f"{name} change"] = f"{value / baseline - 1:+.1%}" if changed and value and baseline else None
+        other = comparison is not reference
+        row[f"{name} change"] = f"{value / baseline - 1:+.1%}" if value and baseline and other else None
     return row
 
 
@@ -83,13 +73,13 @@ def _column(name: str) -> str:
     return f"{name} ({'higher' if METRICS[name].higher_is_better else 'lower'} is better)"
 
 
-def _percent(fraction: float | None) -> float | None:
-    return None if fraction is None else round(100 * fraction, 3)
+def _rounded(value: float | None, digits: int, factor: float = 1) -> float | None:
+    return None if value is None else round(factor * value, digits)
 
 
 def paper_table(study: Study) -> tuple[Table, str]:
-    """The same in the columns that a paper has room for, and its caption."""
-    unit = written(study.measure)
+    """Make the same with the columns that a paper has room for, and its caption."""
+    unit = study.unit
     counts = {len(c.runs) for c in study.comparisons}
     capacities = {c.variant.params for c in study.comparisons}
     rows = Table()
@@ -104,9 +94,7 @@ def paper_table(study: Study) -> tuple[Table, str]:
         spread = f" ± {unit.number(deviation)}" if deviation is not None else ""
         row[unit.axis] = None if value is None else unit.number(value) + spread
         row[unit.steps] = unit.signed(difference.mean) if difference else None
-        row["95 % interval"] = None
-        if judgement and judgement.low is not None and judgement.high is not None:
-            row["95 % interval"] = unit.between(judgement.low, judgement.high)
+        row["95 % interval"] = judgement and unit.between(judgement.low, judgement.high)
         row["verdict"] = MARKS.get(judgement.verdict) if judgement else None
         rows.append(row)
     verdicts = {c.judgement.verdict for c in study.comparisons if c.judgement}
@@ -114,25 +102,27 @@ def paper_table(study: Study) -> tuple[Table, str]:
     marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts]
     if "inconclusive" in verdicts:
         marks.append("no mark: inconclusive")
-    margin = f" (margin: {unit.amount(study.margin)})" if study.margin is not None else ""
+    margin = f" (margin: {unit.amount(study.plan.margin)})" if study.plan.margin is not None else ""
     how = "paired by seed, with simultaneous 95 % intervals (step-down max-T over sign flips)"
-    if study.folds:
+    if study.plan.folds:
         how = "paired by fold, with simultaneous 95 % intervals (corrected resampled t test, Bonferroni)"
-    caption = f"{_capital(unit.name)}: mean ± standard deviation{seeds}, and differences from {study.baseline}, {how}. "
+    caption = (
+        f"{_capital(unit.name)}: mean ± standard deviation{seeds}, and differences from {study.plan.baseline}, {how}. "
+    )
     return rows, caption + (f"{'; '.join(marks)}{margin}." if marks else "Too few seeds for verdicts.")
 
 
 def method(study: Study) -> list[str]:
-    """How the numbers of the table came about, and what they assume."""
-    unit = written(study.measure)
+    """Say how the numbers of the table came about, and what they assume."""
+    unit = study.unit
     points = ", in percentage points" if unit.unit else ""
-    if study.folds:
+    if study.plan.folds:
         seeds = len({row["seed"] for row in study.rows})
-        return [fold_remarks(study.baseline, _capital(unit.name), points, study.folds, seeds)]
+        return [fold_remarks(study.plan.baseline, _capital(unit.name), points, study.plan.folds, seeds)]
     return [
         f"{_capital(unit.name)}: mean and standard deviation (sd) over seeds; the checkpoint was chosen on "
-        f"validation images. Differences from {study.baseline} are paired by seed{points}. The spread is that over "
-        "seeds, on one validation split and one test set.",
+        f"validation images. Differences from {study.plan.baseline} are paired by seed{points}. The spread is that "
+        "over seeds, on one validation split and one test set.",
         "The 95 % interval and p are those of an exact sign-flip test of each variant by itself, inverted for the "
         "interval, so that 0 lies in it exactly where p is at least 0.05. The interval for all and p (max-T) count "
         "all variants together (step-down max-T, Westfall & Young 1993, on the same sign flips); the verdict is "
@@ -142,17 +132,17 @@ def method(study: Study) -> list[str]:
 
 
 def notes(study: Study) -> list[str]:
-    """What else a reader has to know about this study's table."""
+    """Say what else a reader has to know about this study's table."""
     lines = []
     few = [c for c in study.comparisons if c.difference and c.difference.seeds < seeds_needed()]
-    if few and not study.folds:
+    if few and not study.plan.folds:
         lines.append(
             f"Too few seeds for a verdict on {_names(few)}: below {seeds_needed()} seeds there is no 95 % interval, "
             "since even differences of one sign on every one of n seeds have p = 2 / 2^n."
         )
-    if study.margin is not None:
+    if study.plan.margin is not None:
         lines.append(
-            f"Equivalent: the interval for all lies within {written(study.measure).amount(study.margin)} of 0. "
+            f"Equivalent: the interval for all lies within {study.unit.amount(study.plan.margin)} of 0. "
             "Negligible or worse (better): it lies on one side of that margin, and not on the other."
         )
     if any(c.lesion is not None for c in study.comparisons):

@@ -14,19 +14,12 @@ from cnnlab.runs.record import read_scalars
 
 @dataclass(frozen=True)
 class Curve:
-    """One scalar over the runs of a variant.
+    """One scalar over the runs of a variant."""
 
-    Args:
-        steps: (n,), ascending, at which any run has a value.
-        mean: (n,), over the runs that have a value there.
-        lowest: (n,) of these values.
-        highest: (n,) of these values.
-    """
-
-    steps: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    lowest: NDArray[np.float64]
-    highest: NDArray[np.float64]
+    steps: NDArray[np.int64]  # (n,), ascending, at which any run has a value
+    mean: NDArray[np.float64]  # (n,), over the runs that have a value there
+    lowest: NDArray[np.float64]  # (n,) of these values
+    highest: NDArray[np.float64]  # (n,) of these values
 
 
 Curves = Mapping[str, Curve]  # by the scalar's name

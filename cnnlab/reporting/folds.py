@@ -13,43 +13,15 @@ from typing import Any
 
 from cnnlab.reporting.statistics import LEVEL, Difference, Judgement, verdict
 from cnnlab.reporting.student import t_quantile, t_tail
-from cnnlab.reporting.tables import Table
 
 FEWEST = 2  # folds, below which there is no variance
 Row = Mapping[str, Any]
 
 
-def add_folds(rows: Table, folds: Mapping[str, int]) -> Table:
-    """Return the rows of `results.csv` with a column `fold` behind `seed`, sorted by it within a variant and seed.
-
-    Args:
-        rows: one for each run, sorted by variant and seed.
-        folds: of each run, by where it lies.
-    """
-    with_fold = []
-    for row in rows:
-        added: dict[str, Any] = {}
-        for key, value in row.items():
-            added[key] = value
-            if key == "seed":
-                added["fold"] = folds[row["run_dir"]]
-        with_fold.append(added)
-    order = list(dict.fromkeys(row["variant"] for row in rows))
-    return Table(sorted(with_fold, key=lambda row: (order.index(row["variant"]), row["seed"], row["fold"])))
-
-
 def compare_by_folds(
     reference: Sequence[Row], others: Sequence[Sequence[Row]], metric: str, folds: int, margin: float | None
 ) -> list[tuple[Difference | None, Judgement | None]]:
-    """Compare variants with a baseline: each one's difference by itself, and judged among all.
-
-    Args:
-        reference: rows of the baseline's completed runs.
-        others: those of each variant.
-        metric: the column that is compared.
-        folds: how many the images were cut into.
-        margin: a difference that is too small to matter.
-    """
+    """Compare variants with a baseline, in rows of completed runs: each difference by itself, and judged among all."""
     theirs = {(row["seed"], row["fold"]): row[metric] for row in reference}
     found = [_by_fold(theirs, {(row["seed"], row["fold"]): row[metric] for row in rows}) for rows in others]
     compared = sum(len(differences) >= FEWEST for differences in found)
@@ -97,14 +69,7 @@ def corrected(differences: Sequence[float], ratio: float, comparisons: int = 1) 
 
 
 def fold_remarks(baseline: str, measured: str, unit: str, folds: int, seeds: int) -> str:
-    """Say how a study by cross-validation is to be read.
-
-    Args:
-        baseline: name of the variant that the others are compared with.
-        measured: what they are compared by, in words.
-        unit: of the differences, as it goes on behind a sentence.
-        folds, seeds: how many.
-    """
+    """Say how to read a study by cross-validation; `unit` is that of the differences, behind a sentence."""
     average = f", averaged over {seeds} seeds in each fold" if seeds > 1 else ""
     return (
         f"Cross-validation: the training images were cut into {folds} folds, the same ones for every variant; each run "

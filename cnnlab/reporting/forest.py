@@ -10,7 +10,7 @@ from html import escape
 from math import inf, isfinite
 
 from cnnlab.reporting.axis import number, ticks
-from cnnlab.reporting.styles import plots
+from cnnlab.reporting.styles import css
 
 TICKS = 8  # at most
 APART = 4  # times the next largest difference, at which a few that are larger are left beyond the axis
@@ -35,22 +35,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Forest:
-    """What the rows have in common.
-
-    Args:
-        rows: the variants, from the top.
-        label: of the axis.
-        other: what the second differences are, if there are any.
-        margin: half the width of the band of differences that do not matter.
-    """
+    """The rows, from the top, and what they have in common."""
 
     rows: Sequence[Row]
-    label: str
-    other: str = ""
-    margin: float | None = None
+    label: str  # of the axis
+    other: str = ""  # what the second differences are, if there are any
+    margin: float | None = None  # half the width of the band of differences that do not matter
 
     def html(self) -> str:
-        """The plot for a page, with its axis."""
+        """Draw the plot for a page, with its axis."""
         low, high = self._range()
         columns = " others" if self.other else ""
         lines = [f'<div class="forest{columns}">']
@@ -67,7 +60,7 @@ class Forest:
         return "\n".join(lines)
 
     def picture(self) -> str:
-        """The plot as an SVG file of its own, which is light or dark as its reader wishes."""
+        """Draw the plot as an SVG file, light or dark as its reader's system is."""
         low, high = self._range()
         left = 16 + NAMES * max((len(row.name) for row in self.rows), default=0)
         height = HEIGHT * len(self.rows) + 44
@@ -85,13 +78,13 @@ class Forest:
         label = f'<text x="{left + PLOT / 2:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(self.label)}</text>'
         return (
             f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + PLOT + NUMBERS:.0f} {height}" '
-            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{plots()}</style>\n'
+            f'width="{left + PLOT + NUMBERS:.0f}" height="{height}">\n<style>{css("colours", "plots")}</style>\n'
             + "\n".join([*parts, axis, label])
             + "\n</svg>\n"
         )
 
     def _range(self) -> tuple[float, float]:
-        """The ends of the axis, without what is so far off that it would flatten the rest."""
+        """Return the ends of the axis, without what is so far off that it would flatten the rest."""
         reaches = sorted(max([abs(r.mean), *map(abs, _ends(r))]) for r in self.rows)
         most = range(-(-2 * len(reaches) // 3), len(reaches))  # at most a third is left out
         limit = next((reaches[i - 1] for i in most if reaches[i] > APART * reaches[i - 1] > 0), inf)
@@ -138,7 +131,7 @@ class Forest:
         )
 
     def legend(self) -> str:
-        """What the marks mean."""
+        """Say what the marks mean."""
         parts = ["● mean over seeds; ○ too few seeds; line: 95 % interval for all together"]
         if self.other:
             parts.append(f"◇ {self.other}")
@@ -159,5 +152,5 @@ def _polygon(kind: str, place: float, points: str) -> str:
 
 
 def css_class(verdict: str) -> str:
-    """The class that gives a verdict its colour."""
+    """Return the CSS class that gives a verdict its colour."""
     return verdict.replace(" ", "-")  # one class, whatever words it is made of

@@ -1,4 +1,4 @@
-"""Which images each run of a study got right, from the answers that runs keep."""
+"""Read which examples each run of a study got right, from the answers that runs keep."""
 
 import contextlib
 from dataclasses import dataclass
@@ -12,23 +12,17 @@ from cnnlab.runs.answers import read_answers, read_classes
 
 @dataclass(frozen=True)
 class Hits:
-    """Of the runs of a variant that have kept their answers, on the same N images in the same order.
+    """Of the runs of a variant that have kept their answers, on the same N examples in the same order."""
 
-    Args:
-        seeds: of each run.
-        right: (runs, N), whether its answer is.
-        labels: (N,), the class of each image.
-    """
-
-    seeds: list[int]
-    right: NDArray[np.bool_]
-    labels: NDArray[np.int16]
+    seeds: list[int]  # of each run
+    right: NDArray[np.bool_]  # (runs, N), whether its answer is
+    labels: NDArray[np.int16]  # (N,), the class of each example
 
 
 def hits(study: Study, variant: str) -> Hits | None:
-    """Read what a variant's completed runs answered to test images, or to validation images where there are no others.
+    """Read what a variant's completed runs answered to test examples, or to validation examples without any.
 
-    Returns None where fewer than two runs have answers, or their images differ, as validation splits do.
+    Returns None where fewer than two runs have answers, or their examples differ, as validation splits do.
     """
     stage = study.metric.partition("/")[0]
     seeds, right, labels = list[int](), [], None

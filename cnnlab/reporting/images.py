@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.reporting.hits import class_names, hits
-from cnnlab.reporting.measure import written
 from cnnlab.reporting.section import Data, Section
 from cnnlab.reporting.study import Study
 from cnnlab.reporting.tables import Table
@@ -15,7 +14,7 @@ WIDE = 12  # classes up to which each has a column
 
 def images(study: Study) -> Section:
     """Name the images that a variant gets wrong and the baseline right on most seeds, and each class's difference."""
-    section, base = Section("Which images"), hits(study, study.baseline)
+    section, base = Section("Which images"), hits(study, study.plan.baseline)
     if base is None:
         return section
     names = class_names(study) or [str(label) for label in range(int(base.labels.max()) + 1)]
@@ -28,8 +27,10 @@ def images(study: Study) -> Section:
         change = own.right.mean(0) - base.right.mean(0)
         classes = {name: change[base.labels == label].mean() for label, name in enumerate(names)}
         accuracy = {name: own.right[:, base.labels == label].mean() for label, name in enumerate(names)}
-        if comparison.variant.name == study.baseline:
-            by_class.append({"variant": f"{study.baseline}, %"} | {k: f"{100 * v:.1f}" for k, v in accuracy.items()})
+        if comparison.variant.name == study.plan.baseline:
+            by_class.append(
+                {"variant": f"{study.plan.baseline}, %"} | {k: f"{100 * v:.1f}" for k, v in accuracy.items()}
+            )
             continue
         gone, won = mostly & (own.right.mean(0) < 0.5), rarely & (own.right.mean(0) > 0.5)
         lost.append(
@@ -47,12 +48,12 @@ def images(study: Study) -> Section:
     if len(shown) > WIDE:
         size = {n: max(abs(float(row[n])) for row in by_class[1:]) for n in shown}
         shown = sorted(sorted(shown, key=lambda n: -size[n])[:WIDE], key=shown.index)
-    kind = written(study.measure).name.split()[0]
+    kind = study.unit.name.split()[0]
     section.blocks += [
-        f"Lost: {kind} images that {study.baseline} gets right on more than half of its seeds and the variant on fewer "
-        "than half; won: the other way round. An image is named by its place in the data, from 0, and its class.",
+        f"Lost: {kind} images that {study.plan.baseline} gets right on more than half of its seeds and the variant on "
+        "fewer than half; won: the other way round. An image is named by its place in the data, from 0, and its class.",
         Data("images", lost, "Images lost and won"),
-        f"Accuracy of {study.baseline} in each class, and the differences of the others in points"
+        f"Accuracy of {study.plan.baseline} in each class, and the differences of the others in points"
         + (f"; the {WIDE} classes of {len(names)} that change most." if len(shown) < len(names) else "."),
         Data("classes", Table({k: v for k, v in row.items() if k in ("variant", *shown)} for row in by_class),
              "Differences by class"),
@@ -61,7 +62,7 @@ def images(study: Study) -> Section:
 
 
 def _named(gone: NDArray[np.bool_], change: NDArray[np.float64], labels: NDArray[np.int16], names: list[str]) -> str:
-    """The lost images whose share of right answers falls most."""
+    """Name the lost examples whose share of right answers falls most."""
     places = np.flatnonzero(gone)
     places = places[np.argsort(change[places], kind="stable")][:SHOWN]
     return ", ".join(f"{place} ({names[labels[place]]})" for place in places)

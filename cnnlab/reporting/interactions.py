@@ -13,7 +13,7 @@ from math import factorial
 
 import numpy as np
 
-from cnnlab.reporting.measure import Written, written
+from cnnlab.reporting.measure import Written
 from cnnlab.reporting.section import Bullets, Data, Section
 from cnnlab.reporting.statistics import LEVEL, Judgement, judge
 from cnnlab.reporting.study import Study
@@ -35,10 +35,10 @@ class Effect:
 def interactions(study: Study) -> Section:
     """Show main effects, interactions and Shapley values; nothing where there are no groups, or runs are missing."""
     section, cells = Section("Interactions"), _cells(study)
-    names = ["+".join(group) for group in study.factors]
+    names = ["+".join(group) for group in study.plan.factors]
     if not cells:
         return section
-    unit, seeds = written(study.measure), len(next(iter(cells.values())))
+    unit, seeds = study.unit, len(next(iter(cells.values())))
     full = len(cells) == 2 ** len(names)
     sizes = range(1, len(names) + 1) if full else (2,)
     found = effects(cells, [frozenset(s) for size in sizes for s in combinations(range(len(names)), size)], full)
@@ -62,21 +62,21 @@ def interactions(study: Study) -> Section:
 
 
 def _cells(study: Study) -> dict[Subset, np.ndarray]:
-    """The accuracies without each subset, on the seeds that all of them have; nothing where there is no such seed."""
-    baseline = next(c.variant for c in study.comparisons if c.variant.name == study.baseline)
+    """Return the accuracies without each subset, on the seeds that all have; nothing where there is no such seed."""
+    baseline = study.reference.variant
     by_seed: dict[Subset, dict[int, float]] = {}
     for comparison in study.comparisons:
         variant = comparison.variant
         removed = set(variant.removed) - set(baseline.removed)
-        groups = frozenset(i for i, group in enumerate(study.factors) if removed.issuperset(group))
-        of_groups = removed == {layer for i in groups for layer in study.factors[i]}
+        groups = frozenset(i for i, group in enumerate(study.plan.factors) if removed.issuperset(group))
+        of_groups = removed == {layer for i in groups for layer in study.plan.factors[i]}
         same = variant.overrides[: len(baseline.overrides)] == baseline.overrides
         if of_groups and same and len(variant.overrides) <= len(baseline.overrides) + 1:
             by_seed[groups] = {row["seed"]: row[study.metric] for row in comparison.runs}
-    if not study.factors:
+    if not study.plan.factors:
         return {}
     seeds = sorted(set.intersection(*(set(runs) for runs in by_seed.values())))
-    wanted = [frozenset({i}) for i in range(len(study.factors))]
+    wanted = [frozenset({i}) for i in range(len(study.plan.factors))]
     if not seeds or any(group not in by_seed for group in wanted):
         return {}
     return {groups: np.array([runs[seed] for seed in seeds]) for groups, runs in by_seed.items()}
@@ -126,11 +126,10 @@ def _subsets(groups: Subset) -> Iterator[Subset]:
 
 
 def _row(effect: Effect, names: Sequence[str], unit: Written) -> dict[str, object]:
-    low, high = effect.judgement.low, effect.judgement.high
     return {
         "groups": " x ".join(names[i] for i in sorted(effect.groups)),
         "effect": unit.signed(effect.mean),
-        "interval for all": None if low is None or high is None else unit.between(low, high),
+        "interval for all": unit.between(effect.judgement.low, effect.judgement.high),
         "p (max-T)": effect.judgement.p,
     }
 
@@ -138,21 +137,19 @@ def _row(effect: Effect, names: Sequence[str], unit: Written) -> dict[str, objec
 def _sentence(effect: Effect, names: Sequence[str], unit: Written) -> str:
     """Say of two groups whether removing both costs more or less than the sum."""
     first, second = (names[i] for i in sorted(effect.groups))
-    p, low, high = effect.judgement.p, effect.judgement.low, effect.judgement.high
+    p, interval = effect.judgement.p, unit.between(effect.judgement.low, effect.judgement.high)
     assert p is not None
-    assert low is not None
-    assert high is not None
     if p >= LEVEL:
-        return f"{first} and {second}: no interaction can be told ({unit.between(low, high)})."
+        return f"{first} and {second}: no interaction can be told ({interval})."
     less = "worse" if effect.mean < 0 else "better"
     return (
         f"{first} and {second}: without both it is {unit.amount(effect.mean)} {less} than the sum of the two "
-        f"changes ({unit.between(low, high)})."
+        f"changes ({interval})."
     )
 
 
 def _matrix(cells: Cells, found: Sequence[Effect], names: Sequence[str], unit: Written) -> Table:
-    """A row and a column for each layer."""
+    """Make a row and a column for each layer."""
     pairs = {effect.groups: effect for effect in found}
 
     def cell(i: int, j: int) -> str:

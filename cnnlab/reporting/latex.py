@@ -24,13 +24,7 @@ SPECIAL = {
 
 
 def latex(title: str, label: str, sections: Sequence[Section]) -> str:
-    r"""`report.tex`: a `table` with caption and label for each table that is for papers.
-
-    Args:
-        title: what a comment at the top says.
-        label: the labels are `tab:<label>-<name of the table>`.
-        sections: of which the tables with `tex` among their media are taken.
-    """
+    """Write `report.tex`: the tables with `tex` among their media, labelled `tab:<label>-<name of the table>`."""
     tables = [
         block for section in sections for block in section.blocks if isinstance(block, Data) and "tex" in block.media
     ]
@@ -39,7 +33,7 @@ def latex(title: str, label: str, sections: Sequence[Section]) -> str:
 
 
 def escape(text: str) -> str:
-    """A text with what LaTeX would take for commands escaped, and signs of numbers as minus signs."""
+    """Return a text with what LaTeX would take for commands escaped, and signs of numbers as minus signs."""
     escaped = "".join(SPECIAL.get(c, c) for c in text)
     return re.sub(r"(?<![\w-])([+-])(?=\d)", r"$\1$", escaped)
 

@@ -12,26 +12,15 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 
 @dataclass(frozen=True)
 class Written:
-    """How values of one metric are written.
+    """How values of one metric are written."""
 
-    Args:
-        metric: its key in `metrics.json`.
-        name: in sentences and on axes.
-        column: the head of a table's column.
-        factor: what a value is multiplied by.
-        unit: of a value, as it follows the number.
-        points: of a difference, with a word between.
-        digits: of a difference.
-        higher_is_better: whether a higher value is the better one.
-    """
-
-    metric: str
-    name: str
-    column: str
-    factor: float
-    unit: str
-    points: str
-    digits: int
+    metric: str  # its key in `metrics.json`
+    name: str  # in sentences and on axes
+    column: str  # the head of a table's column
+    factor: float  # what a value is multiplied by
+    unit: str  # of a value, as it follows the number
+    points: str  # of a difference, with a word between
+    digits: int  # of a difference
     higher_is_better: bool = True
 
     @property
@@ -45,24 +34,24 @@ class Written:
         return f"difference, {self.points}" if self.unit else "difference"
 
     def value(self, value: float) -> str:
-        """A value with its unit."""
+        """Write a value with its unit."""
         return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
-        """A value or the size of a difference without unit."""
+        """Write a value or the size of a difference, without unit."""
         return f"{self._rounded(value):.{self.digits}f}"
 
     def signed(self, difference: float) -> str:
-        """A difference with its sign, without unit."""
+        """Write a difference with its sign, without unit."""
         return f"{self._rounded(difference):+.{self.digits}f}"
 
     def amount(self, difference: float) -> str:
-        """The size of a difference with its unit."""
+        """Write the size of a difference with its unit."""
         return f"{self.number(abs(difference))} {self.points}"
 
-    def between(self, low: float, high: float) -> str:
-        """An interval of differences, without unit."""
-        return f"{self.signed(low)} to {self.signed(high)}"
+    def between(self, low: float | None, high: float | None) -> str | None:
+        """Write an interval of differences, without unit; None for none."""
+        return None if low is None or high is None else f"{self.signed(low)} to {self.signed(high)}"
 
     def _rounded(self, value: float) -> float:
         return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnlab.reporting.forest import css_class
 from cnnlab.reporting.section import Section
-from cnnlab.reporting.styles import report as styles
+from cnnlab.reporting.styles import css
 from cnnlab.reporting.tables import numeric, show, sort_key
 
 
@@ -26,7 +26,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
         key=sort_key,
         css_class=css_class,
         numeric=numeric,
-        style=styles(),
+        style=css("colours", "base", "plots", "page"),
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
@@ -19,14 +20,9 @@ Curve = tuple[list[float], list[float], list[float]]  # places, values there, de
 
 
 def function_plot(curves: Mapping[str, Curve]) -> str:
-    """Functions of one number, a panel for each, with their derivatives dashed."""
-    from matplotlib.figure import Figure
-
-    columns = min(7, len(curves))
-    lines = -(-len(curves) // columns)
-    figure = Figure((1.8 * columns, 1.8 * lines + 0.4), layout="constrained")
-    for place, (name, (x, y, slope)) in enumerate(curves.items()):
-        axes = figure.add_subplot(lines, columns, place + 1)
+    """Plot functions of one number, a panel for each, with their derivatives dashed."""
+    figure, panels = _panels(len(curves), 7, 1.8, 1.8, 0.4)
+    for axes, (name, (x, y, slope)) in zip(panels, curves.items(), strict=True):
         _plain(axes)
         axes.axhline(0, color="grey", linewidth=0.6)
         axes.axvline(0, color="grey", linewidth=0.6)
@@ -35,21 +31,15 @@ def function_plot(curves: Mapping[str, Curve]) -> str:
         axes.set_ylim(-2.2, 4.2)
         axes.set_title(name, fontsize=10)
         axes.tick_params(labelsize=7)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    _legend_below(figure, 2)
     return _svg(figure, "functions")
 
 
 def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against the amount of each distortion, a line for each run."""
-    from matplotlib.figure import Figure
-
+    """Plot accuracy against the amount of each distortion, a line for each run."""
     names, runs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("distortion", "run"))
-    columns = min(4, len(names))
-    lines = -(-len(names) // columns)
-    figure = Figure((3.1 * columns, 2.6 * lines + 0.4), layout="constrained")
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(lines, columns, place + 1)
+    figure, panels = _panels(len(names), 4, 3.1, 2.6, 0.4)
+    for place, (axes, name) in enumerate(zip(panels, names, strict=True)):
         for run in runs:
             points = [
                 (row["amount"], 100 * row["accuracy"]) for row in rows if (row["distortion"], row["run"]) == (name, run)
@@ -57,12 +47,10 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
             axes.plot(*zip(*points, strict=True), marker=".", label=run)
         axes.set_title(_title(name), fontsize=10)
         axes.set_ylim(0, 102)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if place % columns == 0:
+        _plain(axes)
+        if place % 4 == 0:
             axes.set_ylabel("accuracy, %")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
+    _legend_below(figure, len(runs))
     return _svg(figure, "robustness")
 
 
@@ -77,15 +65,11 @@ class Strip(NamedTuple):
 def distortions_plot(strips: Sequence[Strip]) -> str:
     """Show an image under each distortion, a row for each, by amount."""
     import numpy as np
-    from matplotlib.figure import Figure
 
-    columns = min(2, len(strips))
-    lines = -(-len(strips) // columns)
     most = max(len(strip.amounts) for strip in strips)
     height, width = strips[0].images[0].shape[:2]
-    figure = Figure((0.6 * most * columns * width / height, 0.95 * lines), layout="constrained")
-    for place, strip in enumerate(strips):
-        axes = figure.add_subplot(lines, columns, place + 1)
+    figure, panels = _panels(len(strips), 2, 0.6 * most * width / height, 0.95)
+    for axes, strip in zip(panels, strips, strict=True):
         framed = [np.pad(image, ((0, 0), (1, 1), (0, 0)), constant_values=1) for image in strip.images]
         row = np.concatenate(framed, 1).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
         wide = width + 2
@@ -102,7 +86,7 @@ def distortions_plot(strips: Sequence[Strip]) -> str:
 
 
 def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Accuracy against the number of blocks that are deleted from trained networks, a line for each; bars are an sd.
+    """Plot accuracy against the number of deleted blocks of trained networks, a line for each; bars are an sd.
 
     Args:
         tables: by name of the network, rows of `blocks`, `test/acc` (a mean over draws) and `sd`, as
@@ -110,7 +94,7 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(5.4, 3.4)
+    figure, axes = _figure(5.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for (name, rows), colour in zip(tables.items(), cycle(PALETTE), strict=False):
         points = [(r["blocks"], 100 * r["test/acc"], 100 * (r["sd"] or 0)) for r in rows if r["test/acc"] is not None]
@@ -124,13 +108,13 @@ def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Accuracy without each block of trained networks, in order of depth; dotted: the whole network.
+    """Plot accuracy without each block of trained networks, in order of depth; dotted: the whole network.
 
     Args:
         tables: by name of the network, rows of `test/acc`, the intact network first, as
             `Run.evaluate(lesion="each_block")` returns them; blocks that cannot be deleted are left out.
     """
-    figure, axes = _figure(6.4, 3.4)
+    figure, axes = _figure(6.4)
     for (name, (intact, *rows)), colour in zip(tables.items(), cycle(PALETTE), strict=False):
         points = [
             (100 * i / len(rows), 100 * r["test/acc"]) for i, r in enumerate(rows, 1) if r["test/acc"] is not None
@@ -148,13 +132,29 @@ def _title(distortion: str) -> str:
     return distortion.replace("mnist_c/", "MNIST-C: ").replace("_", " ")
 
 
-def _figure(width: float, height: float) -> "tuple[object, Axes]":
+def _figure(width: float) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure((width, height))
+    figure = Figure((width, 3.4))
     axes = figure.add_subplot()
     _plain(axes)
     return figure, axes
+
+
+def _panels(count: int, most: int, width: float, height: float, below: float = 0) -> "tuple[Figure, list[Axes]]":
+    """Axes side by side, so many in a row at most, of a width and height in inches, with room below all of them."""
+    from matplotlib.figure import Figure
+
+    columns = min(most, count)
+    lines = -(-count // columns)
+    figure = Figure((width * columns, height * lines + below), layout="constrained")
+    return figure, [figure.add_subplot(lines, columns, place + 1) for place in range(count)]
+
+
+def _legend_below(figure: "Figure", columns: int) -> None:
+    """Put the legend that all panels share below them."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _plain(axes: "Axes") -> None:
@@ -163,12 +163,12 @@ def _plain(axes: "Axes") -> None:
     axes.grid(alpha=0.25)
 
 
-def _svg(figure: object, name: str) -> str:
-    """The figure's svg element, with real text, and ids that no other figure of the page has."""
+def _svg(figure: "Figure", name: str) -> str:
+    """Return the figure's svg element, with real text, and ids that no other figure of the page has."""
     from matplotlib import rc_context
 
     out = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": name}):
-        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})  # type: ignore[attr-defined]
+        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]

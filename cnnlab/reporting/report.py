@@ -9,7 +9,6 @@ from cnnlab.reporting.comparison import notes, table
 from cnnlab.reporting.events import write_events
 from cnnlab.reporting.latex import latex
 from cnnlab.reporting.markdown import markdown
-from cnnlab.reporting.measure import written
 from cnnlab.reporting.page import page
 from cnnlab.reporting.search import report_search
 from cnnlab.reporting.section import Figure
@@ -17,7 +16,7 @@ from cnnlab.reporting.sections import sections
 from cnnlab.reporting.study import Study, assemble, read_study
 from cnnlab.reporting.tables import Table
 from cnnlab.reporting.verdicts import missing, seeds_to_decide
-from cnnlab.runs.plan import Variant, is_search
+from cnnlab.runs.plan import Job, Plan, Variant, is_search
 from cnnlab.runs.record import Record
 
 
@@ -33,7 +32,7 @@ def report(directory: Path) -> str:
 
 
 def report_runs(runs: Sequence[Record], output: Path) -> str:
-    """The same for runs that no study made: what differs only in the seed is one variant, the first is the baseline.
+    """Write that of runs that no study made: what differs only in the seed is one variant, the first is the baseline.
 
     Raises:
         ValueError: two runs are the same config.
@@ -41,7 +40,7 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
     flats = [flatten({k: v for k, v in run.config.items() if k not in ("study", "seed")}) for run in runs]
     varied = differing(flats)
     variants: dict[str, Variant] = {}
-    rows = []
+    jobs: list[tuple[Job, Record | None]] = []
     for run, flat in zip(runs, flats, strict=True):
         identity = config_hash({**run.config, "seed": None})
         if identity not in variants:
@@ -51,28 +50,28 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
             overrides = [f"{k}={flat.get(k)}" for k in varied]
             params, macs = (int(run.metrics[k]) if k in run.metrics else None for k in ("params", "macs"))
             variants[identity] = Variant(name, overrides, run.info["removed"], params, macs)
-        seed = run.info["seed"]
         place = os.path.relpath(run.directory, output)
-        rows.append((variants[identity].name, seed, place, run))
-    if len({row[:2] for row in rows}) < len(rows):
+        jobs.append((Job(variants[identity].name, run.info["seed"], place, identity), run))
+    if len({job.run for job, _ in jobs}) < len(jobs):
         raise ValueError("runs: two of them have the same config and seed")
     arms = list(variants.values())
     made = ["python", "-m", "cnnlab.report", f"runs=[{','.join(str(r.directory) for r in runs)}]"]
-    return write(assemble("of runs", output, made, arms[0].name, arms, rows), output)
+    plan = Plan("of runs", arms[0].name, "", made, [], arms, [job for job, _ in jobs])
+    return write(assemble(plan, output, jobs), output)
 
 
 def write(study: Study, directory: Path) -> str:
     """Write the four files, the figures of `report.md`, and the curves for TensorBoard; returns what to print."""
     directory.mkdir(parents=True, exist_ok=True)
     write_events(study, directory)
-    title, parts = f"Study {study.name}", sections(study)
+    title, parts = f"Study {study.plan.name}", sections(study)
     (directory / "results.csv").write_text(study.rows.csv(), encoding="utf-8")
     (directory / "report.html").write_text(page(title, parts), encoding="utf-8")
     (directory / "report.md").write_text(markdown(title, parts), encoding="utf-8")
-    (directory / "report.tex").write_text(latex(title, study.name, parts), encoding="utf-8")
+    (directory / "report.tex").write_text(latex(title, study.plan.name, parts), encoding="utf-8")
     for figure in (block for part in parts for block in part.blocks if isinstance(block, Figure) and block.file):
         (directory / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
-    column = written(study.measure).column
+    column = study.unit.column
     shown = [{k: v for k, v in row.items() if k in TERMINAL or k == column} for row in table(study)]
     decide, command = seeds_to_decide(study) or ("", None)
     lines = [*notes(study), *filter(None, [f"{decide} This adds them: {command}" if command else decide])]

@@ -36,7 +36,7 @@ def report_search(directory: Path) -> str:
 
 
 def table(search: Search) -> Table:
-    """A row for each trial, as in `results.csv`: the completed ones, the best first, then the others."""
+    """Make a row for each trial, as in `results.csv`: the completed ones, the best first, then the others."""
     others = sorted(search.trials, key=lambda trial: (trial.state, trial.number))
     return Table(
         {
@@ -52,12 +52,12 @@ def table(search: Search) -> Table:
 
 
 def values(trial: Trial) -> list[str]:
-    """The overrides that a trial stands for."""
+    """Return the overrides that a trial stands for."""
     return [f"{key}={value}" for key, value in trial.params.items()]
 
 
 def sections(search: Search) -> list[Section]:
-    """The sections of the report; one that has nothing to show is left out."""
+    """Make the sections of the report; one that has nothing to show is left out."""
     found = chance(search)
     parts = [best(search, found), history(search), parameters(search), trials(search), made(search)]
     return [section for section in parts if section.blocks]
@@ -172,6 +172,4 @@ def trials(search: Search) -> Section:
 
 def made(search: Search) -> Section:
     """Say how the search was made; the same command extends it."""
-    if search.plan is None:
-        return Section("How this was made")
-    return Section("How this was made", [Code(shlex.join(search.plan.command))])
+    return Section("How this was made", [Code(shlex.join(search.plan.command))] if search.plan else [])

@@ -10,15 +10,10 @@ from cnnlab.reporting.tables import Table
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences, one below the other.
-
-    Args:
-        lines: the sentences.
-        kinds: of each the verdict, whose colour its bullet has in the page.
-    """
+    """Sentences, one below the other."""
 
     lines: list[str]
-    kinds: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)  # of each the verdict, whose colour its bullet has in the page
 
 
 @dataclass(frozen=True)
@@ -30,36 +25,22 @@ class Code:
 
 @dataclass(frozen=True)
 class Data:
-    """A table.
+    """A table."""
 
-    Args:
-        name: its id in the page, and the end of its label in LaTeX; letters, digits and `-`.
-        rows: its rows; a page sorts them by number where a cell is one or begins with a sign.
-        caption: what LaTeX writes above it, and the page for those who cannot see.
-        media: the files in which it stands; `tex` has no other blocks.
-    """
-
-    name: str
-    rows: Table
-    caption: str
-    media: tuple[str, ...] = ("html", "md")
+    name: str  # its id in the page, and the end of its label in LaTeX; letters, digits and `-`
+    rows: Table  # a page sorts them by number where a cell is one or begins with a sign
+    caption: str  # what LaTeX writes above it, and the page for those who cannot see
+    media: tuple[str, ...] = ("html", "md")  # the files in which it stands; `tex` has no other blocks
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot or pictures.
+    """A plot or pictures."""
 
-    Args:
-        name: its id in the page.
-        html: markup that loads nothing: an svg element, or img elements whose sources are `data:` addresses.
-        caption: what it shows, below it; its first sentence stands for it where it cannot be seen.
-        file: an SVG file of the same, `<name>.svg`, which `report.md` shows; without it the figure is in the page only.
-    """
-
-    name: str
-    html: str
-    caption: str = ""
-    file: str = ""
+    name: str  # its id in the page
+    html: str  # markup that loads nothing: an svg element, or img elements whose sources are `data:` addresses
+    caption: str = ""  # what it shows, below it; its first sentence stands for it where it cannot be seen
+    file: str = ""  # an SVG file of the same, `<name>.svg`, for `report.md`; without it the figure is in the page only
 
 
 Block = str | Bullets | Code | Data | Figure  # a str is a paragraph

@@ -1,4 +1,4 @@
-"""What the report of a study consists of: one function for each section."""
+"""Make the sections of a study's report, a function each."""
 
 import shlex
 from dataclasses import replace
@@ -18,7 +18,7 @@ from cnnlab.reporting.verdicts import missing, seeds_to_decide, sentences
 
 
 def sections(study: Study) -> list[Section]:
-    """The sections in order; one that has nothing to show is left out."""
+    """Make the sections in order; one that has nothing to show is left out."""
     parts = [
         verdict(study), comparison(study), interactions(study), costs(study), curves(study), spread(study),
         images(study), tuning(study), runs(study), made(study),
@@ -32,7 +32,7 @@ def verdict(study: Study) -> Section:
     kinds, lines = zip(*sentences(study), strict=True)
     section.blocks.append(Bullets(list(lines), list(kinds)))
     if forest := _forest(study):
-        caption = f"Differences from {study.baseline}. {forest.legend()}."
+        caption = f"Differences from {study.plan.baseline}. {forest.legend()}."
         section.blocks.append(Figure("differences", forest.html(), caption, forest.picture()))
     if decide := seeds_to_decide(study):
         line, command = decide
@@ -41,7 +41,7 @@ def verdict(study: Study) -> Section:
 
 
 def _forest(study: Study) -> Forest | None:
-    unit = written(study.measure)
+    unit = study.unit
     lesions = unit.unit != "" and any(c.lesion is not None for c in study.comparisons)
     rows = []
     for comparison in study.comparisons:
@@ -49,7 +49,7 @@ def _forest(study: Study) -> Forest | None:
         if difference is None or judgement is None:
             continue
         low, high = judgement.low, judgement.high
-        ends = f" ({unit.between(low, high)})" if low is not None and high is not None else ""
+        ends = f" ({interval})" if (interval := unit.between(low, high)) else ""
         lesion = comparison.lesion if lesions else None
         rows.append(
             Row(
@@ -63,8 +63,8 @@ def _forest(study: Study) -> Forest | None:
                 "" if lesion is None else f"lesion {unit.signed(lesion)}",
             )
         )
-    label = f"{unit.name} less that of {study.baseline}" + (f", {unit.points}" if unit.unit else "")
-    margin = None if study.margin is None else unit.factor * study.margin
+    label = f"{unit.name} less that of {study.plan.baseline}" + (f", {unit.points}" if unit.unit else "")
+    margin = None if study.plan.margin is None else unit.factor * study.plan.margin
     other = "lesion: the same layers silenced in the trained baseline" if lesions else ""
     return Forest(rows, label, other, margin) if rows else None
 
@@ -72,14 +72,14 @@ def _forest(study: Study) -> Forest | None:
 def comparison(study: Study) -> Section:
     """Compare all variants with the baseline, in numbers."""
     rows = Table({k: v for k, v in row.items() if k not in COSTS} for row in table(study))
-    full = Data("comparison", rows, f"Variants compared with {study.baseline}")
+    full = Data("comparison", rows, f"Variants compared with {study.plan.baseline}")
     short = Data("comparison", *paper_table(study), media=("tex",))
     return Section("Comparison", [full, short, *notes(study), *method(study)])
 
 
 def costs(study: Study) -> Section:
     """Set accuracy against what variants cost."""
-    unit = written(study.measure)
+    unit = study.unit
     rows = Table({k: v for k, v in row.items() if k in ("variant", unit.column, *COSTS)} for row in table(study))
     figures = []
     for size, label in (("params", "parameters"), ("macs", "multiply-adds per image")):
@@ -99,14 +99,14 @@ def costs(study: Study) -> Section:
 
 def curves(study: Study) -> Section:
     """Plot what variants are compared by on validation images, and both losses, by epoch."""
-    caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.baseline}."
+    caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.plan.baseline}."
     name = study.metric.partition("/")[2]
     unit = written(replace(study.measure, name=f"val/{name}"))
-    compared = charts.curves(study.curves, f"val/{name}", study.baseline, unit.axis, unit.factor)
+    compared = charts.curves(study.curves, f"val/{name}", study.plan.baseline, unit.axis, unit.factor)
     figures = [Figure("curves", compared, caption)]
     for scalar, label in {"train/loss": "training loss", "val/loss": "validation loss"}.items():
         if scalar != f"val/{name}":
-            html = charts.curves(study.curves, scalar, study.baseline, label, warp=log)
+            html = charts.curves(study.curves, scalar, study.plan.baseline, label, warp=log)
             figures.append(Figure(label.replace(" ", "-"), html, f"{label.capitalize()}, on a logarithmic axis."))
     return Section("Learning curves", [figure for figure in figures if figure.html])
 
@@ -119,9 +119,9 @@ def runs(study: Study) -> Section:
 def tuning(study: Study) -> Section:
     """Say how many trials each variant had, and what was chosen."""
     section = Section("Tuning")
-    if not study.tuned:
+    if not study.plan.tuned:
         return section
-    budget = len([row for row in study.tuned if row["variant"] == study.tuned[0]["variant"]])
+    budget = len([row for row in study.plan.tuned if row["variant"] == study.plan.tuned[0]["variant"]])
     rows = Table(
         {
             "variant": row["variant"],
@@ -129,7 +129,7 @@ def tuning(study: Study) -> Section:
             "val acc %": None if row["val/acc"] is None else round(100 * row["val/acc"], 2),
             "chosen": "chosen" if row["chosen"] else "failed" if row["val/acc"] is None else "",
         }
-        for row in study.tuned
+        for row in study.plan.tuned
     )
     text = (
         f"Each variant, the baseline too, had {budget} trials with one seed of their own. The best by validation "
@@ -147,4 +147,4 @@ def made(study: Study) -> Section:
     span = f", {study.began} to {study.ended} UTC" if study.began else ""
     what = f"{len(study.rows)} runs of {len(study.comparisons)} variants, seeds {names}{span}. This runs it again:"
     versions = ", ".join(f"{k} {v}" for k, v in study.versions.items())
-    return Section("How this was made", [what, Code(shlex.join(study.command)), *([versions] if versions else [])])
+    return Section("How this was made", [what, Code(shlex.join(study.plan.command)), *([versions] if versions else [])])

@@ -1,7 +1,7 @@
 """The section on where the spread comes from, and the intervals that take the test images as a sample, too."""
 
 from cnnlab.reporting.hits import Hits, hits
-from cnnlab.reporting.measure import Written, written
+from cnnlab.reporting.measure import Written
 from cnnlab.reporting.section import Data, Section
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
@@ -10,15 +10,15 @@ from cnnlab.reporting.variance import Sources, images_error, sources, with_image
 
 def spread(study: Study) -> Section:
     """Split the baseline's spread into its sources; nothing where its runs have not kept their answers."""
-    section, base = Section("Where the spread comes from"), hits(study, study.baseline)
+    section, base = Section("Where the spread comes from"), hits(study, study.plan.baseline)
     if base is None or study.metric.partition("/")[2] != "acc":
         return section
-    one_split = hits(study, study.one_split) if study.one_split else None
+    one_split = hits(study, study.plan.one_split) if study.plan.one_split else None
     found = sources(base.right, one_split.right if one_split else None)
-    unit, images = written(study.measure), base.right.shape[1]
+    unit, images = study.unit, base.right.shape[1]
     section.blocks += [
-        f"The accuracy of {study.baseline} over {len(base.seeds)} runs, and what moves it. The verdicts above count "
-        f"the first row only: they hold for these {images:,} images.",
+        f"The accuracy of {study.plan.baseline} over {len(base.seeds)} runs, and what moves it. The verdicts above "
+        f"count the first row only: they hold for these {images:,} images.",
         Data("sources", _sources(found, unit, images), "Sources of the spread, standard deviations"),
     ]
     rows = Table(filter(None, (_both(c, base, study, unit) for c in study.comparisons)))
@@ -33,7 +33,7 @@ def spread(study: Study) -> Section:
 
 
 def _sources(found: Sources, unit: Written, images: int) -> Table:
-    """A row for each source."""
+    """Make a row for each source."""
 
     def row(what: str, deviation: float | None, meaning: str) -> dict[str, object] | None:
         sd = None if deviation is None else unit.number(deviation)
@@ -55,7 +55,7 @@ def _sources(found: Sources, unit: Written, images: int) -> Table:
 
 
 def _both(comparison: Comparison, base: Hits, study: Study, unit: Written) -> dict[str, object] | None:
-    """The two intervals of a variant's difference; None where there is nothing to compare."""
+    """Compute the two intervals of a variant's difference; None where there is nothing to compare."""
     own, difference = hits(study, comparison.variant.name), comparison.difference
     if own is None or difference is None or own.right.shape[1] != base.right.shape[1]:
         return None
@@ -68,6 +68,6 @@ def _both(comparison: Comparison, base: Hits, study: Study, unit: Written) -> di
     return {
         "variant": comparison.variant.name,
         "difference": unit.signed(difference.mean),
-        "95 % over runs": None if wide is None else unit.between(difference.low or 0.0, difference.high or 0.0),
+        "95 % over runs": unit.between(difference.low, difference.high),
         "95 % over runs and images": None if wide is None else unit.between(*wide),
     }

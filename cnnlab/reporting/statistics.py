@@ -23,7 +23,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a variant from the baseline, over the seeds that both have."""
+    """The mean of a variant less that of the baseline, over the seeds that both have."""
 
     seeds: int
     mean: float
@@ -43,7 +43,7 @@ class Judgement:
 
 
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """The mean of the differences, seed by seed, with its exact interval and p.
+    """Compute the mean of the differences, seed by seed, with its exact interval and p.
 
     The ends of the interval are means of subsets of the differences: with S the differences whose signs are turned, the
     flip is as extreme as what was seen exactly where the mean of S, or of the others, lies beyond the tested value.
@@ -64,7 +64,7 @@ def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> Di
 
 
 def sign_flips(count: int) -> Array:
-    """Signs (flips, count) of 1 and -1, the first row all 1: each way but for a common sign, or drawn ones."""
+    """Return signs (flips, count) of 1 and -1, the first row all 1: each way but for a common sign, or drawn ones."""
     if count <= EXACT:
         return 1 - 2 * (np.arange(2 ** (count - 1))[:, None] >> np.arange(count) & 1)
     drawn = np.random.default_rng(0).choice([-1, 1], (2 ** (EXACT - 1), count))
@@ -73,13 +73,13 @@ def sign_flips(count: int) -> Array:
 
 
 def _rounded(values: Array, scale: Array) -> Array:
-    """Values without the noise of floating-point sums, so that ties are ties."""
+    """Round off the noise of floating-point sums, so that ties are ties."""
     largest = float(np.abs(scale).max())
     return np.round(values / largest, 12) * largest if largest else values
 
 
 def seeds_needed() -> int:
-    """The fewest seeds at which anything can be told: n differences of one sign have p = 2 / 2^n."""
+    """Return the fewest seeds at which a difference can be significant: n differences of one sign have p = 2 / 2^n."""
     seeds = 1
     while 2 / 2**seeds >= LEVEL:
         seeds += 1
@@ -87,21 +87,20 @@ def seeds_needed() -> int:
 
 
 def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
-    """Corrected p, simultaneous interval and verdict of each variant.
+    """Compute corrected p, simultaneous interval and verdict of each variant.
 
     Args:
         differences: (seeds, variants), NaN where a run is missing.
         margin: a difference that is too small to matter.
     """
     seeds, variants = differences.shape
-    if not variants:
-        return []
-    flips, present = sign_flips(seeds), ~np.isnan(differences)
+    present = ~np.isnan(differences)
     values = np.where(present, differences, 0.0)
     judgements = [Judgement(None, None, None, "too few seeds")] * variants
     enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # the others' few differences vary under few flips
     if not len(enough):
         return judgements
+    flips = sign_flips(seeds)
     statistics = np.stack([_t(flips, values[:, v], present[:, v].sum()) for v in enough], 1)
     for place, (variant, p) in enumerate(zip(enough, _step_down(statistics), strict=True)):
         others = np.delete(statistics, place, 1).max(1, initial=0.0)
@@ -115,7 +114,7 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
 
 
 def needed(difference: Difference, judgement: Judgement, margin: float | None = None) -> int:
-    """Seeds at which a difference would get a verdict, if its mean and deviation stay as they are."""
+    """Count the seeds at which a difference would get a verdict, if mean and standard deviation stay as they are."""
     assert judgement.low is not None
     assert judgement.high is not None
     reach, mean = (judgement.high - judgement.low) / 2, abs(difference.mean)
@@ -124,7 +123,7 @@ def needed(difference: Difference, judgement: Judgement, margin: float | None = 
 
 
 def _t(flips: Array, differences: Array, count: int) -> Array:
-    """Magnitudes of the t statistic under each flip; differences that are missing are 0."""
+    """Compute magnitudes of the t statistic under each flip; differences that are missing are 0."""
     sums, squares = flips @ differences, max(float(differences @ differences), 1e-300)
     share = np.minimum(sums**2 / (max(count, 2) * squares), 1 - NEAR)
     t: Array = np.sqrt((max(count, 2) - 1) * share / (1 - share))
@@ -132,7 +131,7 @@ def _t(flips: Array, differences: Array, count: int) -> Array:
 
 
 def _step_down(statistics: Array) -> list[float]:
-    """P of each variant: its statistic among the largest, under each flip, of its own and those with smaller ones."""
+    """Compute p of each variant: its statistic among the largest, under each flip, of its own and smaller ones."""
     seen = statistics[0]
     order, corrected, floor = np.argsort(-seen), [1.0] * len(seen), 0.0
     for rank, variant in enumerate(order):
@@ -143,7 +142,7 @@ def _step_down(statistics: Array) -> list[float]:
 
 
 def _interval(flips: Array, differences: Array, present: Array, others: Array) -> tuple[float, float]:
-    """The values that the test of all variants together does not reject for one of them.
+    """Find the ends of the values that the test of all variants together does not reject for one of them.
 
     Args:
         flips: (flips, seeds).
@@ -173,7 +172,7 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
 
 
 def _p_of(value: float, flips: Array, differences: Array, present: Array, others: Array) -> float:
-    """P of the hypothesis that a variant's difference is `value`, the others' as they are."""
+    """Compute p of the hypothesis that a variant's difference is `value`, the others' as they are."""
     own = _t(flips, np.where(present, differences - value, 0.0), int(present.sum()))
     largest = np.maximum(own, others)
     largest[0] = own[0]

@@ -19,10 +19,6 @@ def steps(work: str, total: int) -> Iterator[Announce]:
     ...     step("filters")
     ...     step("saliency")
 
-    Args:
-        work: what is done.
-        total: how many steps it has.
-
     Gives a function to be called with the name of each step as it begins. Where stderr is no terminal, work of a few
     seconds writes nothing.
     """

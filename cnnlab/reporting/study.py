@@ -1,4 +1,4 @@
-"""A study as it stands: its runs, read from their directories, and its variants compared with the baseline."""
+"""Read a study as it stands: its runs, from their directories, and its variants compared with the baseline."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.config.compose import load_config
 from cnnlab.reporting.curves import Curves, curves_over
-from cnnlab.reporting.folds import add_folds, compare_by_folds
-from cnnlab.reporting.measure import judged
+from cnnlab.reporting.folds import compare_by_folds
+from cnnlab.reporting.measure import Written, judged, written
 from cnnlab.reporting.statistics import Difference, Judgement, judge, paired_difference
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import Measure
-from cnnlab.runs.plan import Plan, Variant, runs_of
-from cnnlab.runs.record import Record, read_json, saved_config
+from cnnlab.runs.plan import Job, Plan, Variant, runs_of
+from cnnlab.runs.record import Record, read_json
 
 ResultRow = dict[str, Any]
 
@@ -32,29 +33,39 @@ class Comparison:
     judgement: Judgement | None = None  # of that difference among those of all variants
     lesion: float | None = None  # change of the baseline's accuracy when the same layers are silenced, not retrained
 
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric over seeds; None where no run has it."""
+        return self.metrics.get(metric, (None, None))[0]
+
 
 @dataclass
 class Study:
     """What a report shows."""
 
-    name: str
+    plan: Plan
     directory: Path
-    command: list[str]
-    baseline: str
-    metric: str  # what is compared: test/acc, or val/acc where there are no test images, unless the plan says it
+    measure: Measure  # what is compared: accuracy on test images, or on validation images without any, unless planned
     rows: Table  # a row for each run, as in results.csv
     comparisons: list[Comparison]
-    invalid: list[Variant]
     curves: dict[str, Curves]  # of each variant, over its completed runs; over those that have begun while it has none
     versions: dict[str, Any]
-    margin: float | None = None  # a difference that is too small to matter
-    one_split: str | None = None  # a variant that is no comparison: the baseline's runs on one validation split
     began: str = ""  # of the first completed run, minutes of UTC
     ended: str = ""  # of the last one
-    tuned: list[dict[str, Any]] = field(default_factory=list)  # the trials of each variant, as `Plan` has them
-    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
-    measure: Measure = field(default_factory=lambda: Measure("test/acc"))  # the metric, and which way is better
-    folds: int | None = None  # of a cross-validation
+
+    @property
+    def metric(self) -> str:
+        """The name of what is compared, in `metrics.json`."""
+        return self.measure.name
+
+    @property
+    def unit(self) -> Written:
+        """How it is written."""
+        return written(self.measure)
+
+    @property
+    def reference(self) -> Comparison:
+        """The baseline."""
+        return next(c for c in self.comparisons if c.variant.name == self.plan.baseline)
 
     @property
     def unfinished(self) -> Table:
@@ -63,75 +74,39 @@ class Study:
 
 
 def read_study(directory: Path) -> Study:
-    """A study's plan and whatever its runs have left so far.
+    """Read a study's plan and whatever its runs have left so far.
 
     Raises:
         ValueError: there is no plan, or it is damaged.
     """
     plan = Plan.load(directory)
-    pairs = [(job.variant, job.seed, job.run_dir, run) for job, run in runs_of(plan, directory)]
-    folds = {job.run_dir: job.fold for job in plan.jobs if job.fold is not None}
-    study = assemble(
-        plan.name, directory, plan.command, plan.baseline, plan.variants, pairs, plan.margin, plan.one_split,
-        plan.metric, folds, plan.folds,
-    )  # fmt: skip
-    study.factors, study.tuned = plan.factors, plan.tuned
-    return study
+    return assemble(plan, directory, list(runs_of(plan, directory)))
 
 
-def assemble(
-    name: str,
-    directory: Path,
-    command: list[str],
-    baseline: str,
-    variants: Sequence[Variant],
-    runs: Sequence[tuple[str, int, str, Record | None]],
-    margin: float | None = None,
-    one_split: str | None = None,
-    measure: Measure | None = None,
-    fold_of: Mapping[str, int] | None = None,
-    folds: int | None = None,
-) -> Study:
-    """A study from its variants and runs; of a run: variant, seed, where it lies, and what there is of it.
-
-    Args:
-        name, directory, command, baseline, variants, runs: of the study.
-        margin: a difference that is too small to matter.
-        measure: what is compared; None for accuracy, on test images if there are any.
-        fold_of: which fold each run holds out, by where it lies, in a cross-validation.
-        folds: how many folds that has.
-    """
-    valid = [v for v in variants if not v.reason]
-    by_name = {v.name: v for v in valid}
-    rows = Table(_row(by_name[v], seed, place, run) for v, seed, place, run in runs if v in by_name)
-    rows.sort(key=lambda row: (list(by_name).index(row["variant"]), row["seed"]))
-    if folds:
-        rows = add_folds(rows, fold_of or {})
+def assemble(plan: Plan, directory: Path, runs: Sequence[tuple[Job, Record | None]]) -> Study:
+    """Make a study of its plan, its directory, and each job with its run, if that has begun."""
+    valid = {v.name: v for v in plan.variants if not v.reason}
+    order = {name: place for place, name in enumerate(valid)}
+    known = sorted(
+        ((job, run) for job, run in runs if job.variant in valid),
+        key=lambda pair: (order[pair[0].variant], pair[0].seed, pair[0].fold or 0),
+    )
+    rows = Table(_row(valid[job.variant], job, run, plan.folds) for job, run in known)
     tested = any(row.get("test/acc") is not None for row in rows)
-    measure = measure or Measure("test/acc" if tested else "val/acc")
-    metric = measure.name
-    comparisons = [_compare(v, rows, metric) for v in valid if v.name != one_split]
-    reference = next(c for c in comparisons if c.variant.name == baseline)
-    others = [c for c in comparisons if c is not reference]
-    if folds:
-        found = compare_by_folds(reference.runs, [other.runs for other in others], metric, folds, margin)
-        for other, (difference, judgement) in zip(others, found, strict=True):
-            other.difference, other.judgement = difference, judgement
-    else:
-        _compare_with(reference, others, metric, margin)
-    for other in others:
-        other.judgement = judged(measure, other.judgement)
+    measure = plan.metric or Measure("test/acc" if tested else "val/acc")
+    comparisons = [_compare(v, rows, measure.name) for v in valid.values() if v.name != plan.one_split]
+    curves = {name: curves_over(_logged(name, rows, directory)) for name in valid}
     damaged = {row["run_dir"] for row in rows if row["status"] == "damaged"}
-    finished = [(v, run) for v, _, place, run in runs if run is not None and place not in damaged]
-    curves = {v.name: curves_over(_logged(v.name, rows, directory)) for v in valid}
-    _add_lesions(others, reference.variant.removed, [run for v, run in finished if v == baseline])
+    finished = [(job, run) for job, run in runs if run is not None and job.run_dir not in damaged]
     versions = _versions(finished[0][1]) if finished else {}
-    invalid = [v for v in variants if v.reason]
     began, ended = _times([run for _, run in finished])
-    return Study(
-        name, directory, command, baseline, metric, rows, comparisons, invalid, curves, versions, margin, one_split,
-        began, ended, measure=measure, folds=folds,
-    )  # fmt: skip
+    study = Study(plan, directory, measure, rows, comparisons, curves, versions, began, ended)
+    others = [c for c in comparisons if c is not study.reference]
+    _judge(study, others)
+    _add_lesions(
+        others, study.reference.variant.removed, [run for job, run in finished if job.variant == plan.baseline]
+    )
+    return study
 
 
 def _versions(run: Record) -> dict[str, Any]:
@@ -153,13 +128,13 @@ def _times(runs: Sequence[Record]) -> tuple[str, str]:
 def damage(run: Record) -> str | None:
     """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
     try:
-        run.info, run.metrics, saved_config(run.directory)
+        run.info, run.metrics, load_config(run.directory)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _row(variant: Variant, seed: int, place: str, run: Record | None) -> ResultRow:
+def _row(variant: Variant, job: Job, run: Record | None, folds: int | None) -> ResultRow:
     info: Mapping[str, Any] = {"status": "pending"}
     if run is not None:
         damaged = damage(run)
@@ -168,9 +143,10 @@ def _row(variant: Variant, seed: int, place: str, run: Record | None) -> ResultR
     return {
         "variant": variant.name,
         "removed": " ".join(variant.removed),
-        "seed": seed,
+        "seed": job.seed,
+        **({"fold": job.fold} if folds else {}),
         "status": info["status"],
-        "run_dir": place,
+        "run_dir": job.run_dir,
         "params": metrics.get("params", variant.params),
         "macs": metrics.get("macs", variant.macs),
         "fit_seconds": metrics.get("fit_seconds"),
@@ -192,19 +168,30 @@ def _compare(variant: Variant, rows: Sequence[ResultRow], metric: str) -> Compar
     return comparison
 
 
-def _compare_with(reference: Comparison, others: Sequence[Comparison], metric: str, margin: float | None) -> None:
-    """Add to each variant its difference from the baseline, over the seeds that both have, and a judgement of it."""
-    theirs = {row["seed"]: row[metric] for row in reference.runs}
-    values = [{row["seed"]: row[metric] for row in other.runs if row["seed"] in theirs} for other in others]
+def _judge(study: Study, others: Sequence[Comparison]) -> None:
+    """Add to each variant its difference from the baseline, over the runs that both have, and a judgement of it."""
+    plan, metric, runs = study.plan, study.metric, study.reference.runs
+    if plan.folds:
+        found = compare_by_folds(runs, [other.runs for other in others], metric, plan.folds, plan.margin)
+    else:
+        found = _compare_by_seeds(runs, [other.runs for other in others], metric, plan.margin)
+    for other, (difference, judgement) in zip(others, found, strict=True):
+        other.difference, other.judgement = difference, judged(study.measure, judgement)
+
+
+def _compare_by_seeds(
+    reference: Sequence[ResultRow], others: Sequence[Sequence[ResultRow]], metric: str, margin: float | None
+) -> list[tuple[Difference | None, Judgement | None]]:
+    """Compare variants with a baseline as `compare_by_folds` does, paired by seed."""
+    theirs = {row["seed"]: row[metric] for row in reference}
+    values = [{row["seed"]: row[metric] for row in rows if row["seed"] in theirs} for rows in others]
     seeds = sorted(set().union(*values))
-    for own, other in zip(values, others, strict=True):
-        if own:
-            other.difference = paired_difference(list(own.values()), [theirs[seed] for seed in own])
-    judged = [(own, other) for own, other in zip(values, others, strict=True) if own]
-    table = np.array([[own.get(seed, np.nan) - theirs[seed] for own, _ in judged] for seed in seeds])
-    judgements = judge(table.reshape(len(seeds), len(judged)), margin)
-    for (_, other), judgement in zip(judged, judgements, strict=True):
-        other.judgement = judgement
+    table = np.array([[own.get(seed, np.nan) - theirs[seed] for own in values] for seed in seeds])
+    judgements = judge(table.reshape(len(seeds), len(values)), margin)
+    return [
+        (paired_difference(list(own.values()), [theirs[seed] for seed in own]), judgement) if own else (None, None)
+        for own, judgement in zip(values, judgements, strict=True)
+    ]
 
 
 def _logged(variant: str, rows: Sequence[ResultRow], directory: Path) -> list[Path]:

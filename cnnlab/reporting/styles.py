@@ -7,18 +7,9 @@ HERE = Path(__file__).parent
 
 def base() -> str:
     """Return the colours, type and plain elements of every page."""
-    return _read("colours") + _read("base")
+    return css("colours", "base")
 
 
-def plots() -> str:
-    """Return the colours and the marks of plots, which a plot in a file of its own holds."""
-    return _read("colours") + _read("plots")
-
-
-def report() -> str:
-    """Return the styles of a report."""
-    return base() + _read("plots") + _read("page")
-
-
-def _read(name: str) -> str:
-    return (HERE / f"{name}.css").read_text(encoding="utf-8")
+def css(*names: str) -> str:
+    """Return files of styles one behind the other."""
+    return "".join((HERE / f"{name}.css").read_text(encoding="utf-8") for name in names)

@@ -23,7 +23,7 @@ class Table(list[dict[str, Any]]):
         return list(dict.fromkeys(name for row in self for name in row))
 
     def cells(self) -> list[list[str]]:
-        """All values as text, row by row."""
+        """Write all values as text, row by row."""
         return [[show(row.get(name)) for name in self.columns] for row in self]
 
     def __str__(self) -> str:
@@ -36,12 +36,12 @@ class Table(list[dict[str, Any]]):
         )
 
     def markdown(self) -> str:
-        """A table of Markdown."""
+        """Write the table in Markdown."""
         lines = [self.columns, ["---"] * len(self.columns), *self.cells()]
         return "\n".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |" for line in lines)
 
     def csv(self) -> str:
-        """Comma-separated values, numbers in full."""
+        """Write comma-separated values, numbers in full."""
         out = io.StringIO()
         writer = csv.DictWriter(out, self.columns, lineterminator="\n")
         writer.writeheader()
@@ -55,7 +55,7 @@ class Table(list[dict[str, Any]]):
 
 
 def show(value: Any) -> str:
-    """A value as people read it: numbers short, nothing for None."""
+    """Write a value as people read it: numbers short, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -74,7 +74,7 @@ def show(value: Any) -> str:
 
 
 def sort_key(value: Any) -> float | str:
-    """What a cell is sorted by: its number, where it has one, as `0.2`, `+0.3 to +0.4` and `99.1 ± 0.2` do."""
+    """Return what a cell is sorted by: its number, where it has one, as `0.2`, `+0.3 to +0.4` and `99.1 ± 0.2` do."""
     if isinstance(value, str):
         number = NUMBER.fullmatch(value)
         return float(number[1]) if number else value

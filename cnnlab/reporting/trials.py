@@ -1,4 +1,4 @@
-"""A search as it stands: its plan, and what its journal and its run directories say of the trials."""
+"""Read a search as it stands: its plan, and what its journal and its run directories say of the trials."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ class Search:
     importances: dict[str, float]  # share of the variance of accuracy; empty where too few trials are complete
 
     def of(self, *states: str) -> list[Trial]:
-        """The trials in one of these states, in order."""
+        """Return the trials in one of these states, in order."""
         return [trial for trial in self.trials if trial.state in states]
 
     @property
@@ -94,7 +94,7 @@ def _trial(trial: "FrozenTrial", directory: Path | None) -> Trial:
         try:
             info = Record.load(directory).info
             cause = info.get("cause")
-            if state == "running" and info["status"] != "running":  # killed: nobody has told the journal
+            if state == "running" and info["status"] != "running":  # killed, which the journal was not told
                 state = "interrupted"
         except ValueError as error:
             cause = str(error)

@@ -13,21 +13,13 @@ Z = 1.959964  # of a standard normal, two-sided 95 %
 
 @dataclass(frozen=True)
 class Sources:
-    """Standard deviations of the accuracy of one trained network, as fractions.
+    """Standard deviations of the accuracy of one trained network, as fractions."""
 
-    Args:
-        runs: over the runs of a variant, as seen.
-        finite: the part of `runs` that endless test images would not show.
-        seeds: over runs that share one validation split; None where all runs do.
-        split: what a split of its own for each run adds; None where there is one for all.
-        images: of the mean accuracy over runs, if other test images were drawn.
-    """
-
-    runs: float
-    finite: float
-    images: float
-    seeds: float | None = None
-    split: float | None = None
+    runs: float  # over the runs of a variant, as seen
+    finite: float  # the part of `runs` that endless test images would not show
+    images: float  # of the mean accuracy over runs, if other test images were drawn
+    seeds: float | None = None  # over runs that share one validation split; None where all runs do
+    split: float | None = None  # what a split of its own for each run adds; None where there is one for all
 
 
 def sources(hits: NDArray[np.bool_], one_split: NDArray[np.bool_] | None = None) -> Sources:

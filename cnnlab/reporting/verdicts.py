@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from cnnlab.reporting.measure import Written, written
+from cnnlab.reporting.measure import Written
 from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.runs.plan import Variant
@@ -22,8 +22,8 @@ def sentences(study: Study) -> list[tuple[str, str]]:
 
     Variants that have no completed runs share a sentence.
     """
-    unit = written(study.measure)
-    baseline = next(c for c in study.comparisons if c.variant.name == study.baseline)
+    unit = study.unit
+    baseline = study.reference
     judged = [(c.variant, c.difference, c.judgement) for c in study.comparisons if c.difference and c.judgement]
     judged.sort(key=lambda arm: (ORDER.index(arm[2].verdict), -abs(arm[1].mean)))
     gone = baseline.variant.removed
@@ -57,7 +57,10 @@ def _found(difference: Difference, judgement: Judgement, unit: Written, study: S
     down, up = ("lose", "gain") if unit.unit else ("fall by", "rise by")
     losses = f"{down} up to {unit.amount(low)}"
     gains = f"{up} up to {unit.amount(high)}"  # the most that may be
-    limit, runs = f"less than the margin of {unit.amount(study.margin or 0)}", _runs(difference.seeds, study.folds)
+    limit, runs = (
+        f"less than the margin of {unit.amount(study.plan.margin or 0)}",
+        _runs(difference.seeds, study.plan.folds),
+    )
     if max(abs(difference.mean), abs(low), abs(high)) < SAME and not verdict.startswith("too few"):
         return f"has the values of the baseline on all of {runs}: it may compute the same"
     changes = f"{_third(down if difference.mean < 0 else up)} {unit.amount(difference.mean)}"
@@ -98,24 +101,24 @@ def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
     wanted = {}
     for comparison in study.comparisons:
         difference, judgement = comparison.difference, comparison.judgement
-        if difference and judgement and not study.folds and judgement.verdict not in DECIDED:
-            wanted[comparison.variant.name] = needed(difference, judgement, study.margin)
+        if difference and judgement and not study.plan.folds and judgement.verdict not in DECIDED:
+            wanted[comparison.variant.name] = needed(difference, judgement, study.plan.margin)
     if not wanted:
         return None
     some = ", ".join(f"{name} {n if n <= MANY else f'over {MANY}'}" for name, n in wanted.items())
     line = f"Seeds that would decide, at the deviation seen: {some}."
     reachable = [n for n in wanted.values() if n <= MANY]
-    if not reachable or "cnnlab.train" not in study.command:
+    if not reachable or "cnnlab.train" not in study.plan.command:
         return line, None
     seeds = sorted({int(row["seed"]) for row in study.rows})
     every = seeds + [n for n in range(max(seeds) + max(reachable)) if n not in seeds][: max(reachable) - len(seeds)]
-    given = [part for part in study.command if not part.startswith(("seed=", "study.seeds="))]
+    given = [part for part in study.plan.command if not part.startswith(("seed=", "study.seeds="))]
     return line, shlex.join([*given, f"study.seeds=[{','.join(map(str, sorted(every)))}]"])
 
 
 def missing(study: Study) -> list[str]:
     """Say which variants cannot be, and which runs are not completed, those that failed first."""
-    lines = [f"Left out: {v.name} cannot be: {v.reason}" for v in study.invalid]
+    lines = [f"Left out: {v.name} cannot be: {v.reason}" for v in study.plan.variants if v.reason]
     if study.unfinished:
         seeds: dict[tuple[str, ...], list[str]] = {}
         for row in sorted(study.unfinished, key=lambda row: not row["cause"]):

@@ -1,4 +1,4 @@
-"""What a run answered to each validation and test image: `answers.npz` in its run directory."""
+"""Write and read what a run answered to each validation and test example: `answers.npz` in its run directory."""
 
 import os
 import zlib
@@ -18,23 +18,16 @@ FIELDS = {"label": np.int16, "guess": np.int16, "probability": np.float16}
 
 @dataclass(frozen=True)
 class Answers:
-    """To N images, in the order of the data.
+    """To N examples, in the order of the data."""
 
-    Args:
-        label: (N,) int16, the class that each image is of.
-        guess: (N,) int16, the class that is most probable to the network.
-        probability: (N,) float16, of that class.
-    """
-
-    label: NDArray[np.int16]
-    guess: NDArray[np.int16]
-    probability: NDArray[np.float16]
+    label: NDArray[np.int16]  # (N,), the class of each
+    guess: NDArray[np.int16]  # (N,), the class that is most probable to the network
+    probability: NDArray[np.float16]  # (N,), of that class
 
     @property
     def hits(self) -> NDArray[np.bool_]:
         """Tell which answers are right, (N,)."""
-        hits: NDArray[np.bool_] = self.label == self.guess
-        return hits
+        return np.equal(self.label, self.guess)
 
 
 def write_answers(directory: Path, answers: Mapping[str, Answers], classes: Sequence[str]) -> None:

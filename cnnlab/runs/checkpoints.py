@@ -1,4 +1,4 @@
-"""Checkpoint files appear whole or not at all, and are read as data."""
+"""Write checkpoint files whole or not at all, and read them as data."""
 
 import os
 import pickle
@@ -41,7 +41,7 @@ class WholeFiles(TorchCheckpointIO):
             raise OSError(f"{target} cannot be written: {cause}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """See `read`."""
+        """Read a checkpoint as `read` does."""
         return read(Path(path))
 
 
@@ -57,7 +57,7 @@ def save_classifier(path: Path, state_dict: Mapping[str, torch.Tensor], hyper_pa
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
+    """Return what a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
 
     Raises:
         ValueError: the file is missing, cut short, altered, or holds more than that.
@@ -83,10 +83,9 @@ READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile,
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """What a file with a state dict of torch holds, on the CPU, in its order; nothing in the file is executed.
+    """Return what a file with a state dict of torch holds, on the CPU, in its order; nothing in the file is executed.
 
-    Args:
-        path: of the file, in which the state dict may stand alone, or under "state_dict" or "model".
+    The state dict may stand alone, or under "state_dict" or "model".
 
     Raises:
         ValueError: the file is damaged, holds other things than tensors, or would take more memory than it is large.
@@ -125,12 +124,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -> None:
-    """Refuse the checkpoint of another run; one that does not say of which run it is, as older ones, is taken.
-
-    Args:
-        content: of the checkpoint.
-        config_hash: of the run in whose directory it lies.
-        path: of the checkpoint.
+    """Refuse the checkpoint of a run with another hash; one without, as older ones, is taken.
 
     Raises:
         ValueError: names the file and both hashes.
@@ -165,10 +159,6 @@ def clear_parts(folder: Path) -> None:
 
 def refuse_foreign_checkpoint(directory: Path, config_hash: str) -> None:
     """Look at the checkpoint from which a run would be resumed, before anything of the run is changed.
-
-    Args:
-        directory: of the run.
-        config_hash: of the config that the run began with.
 
     Raises:
         ValueError: it is damaged, or of another run.

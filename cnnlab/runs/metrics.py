@@ -1,4 +1,4 @@
-"""The metrics that are counted on validation and test images beside the loss, by name.
+"""The metrics that are counted on validation and test examples beside the loss, by name.
 
 Training, `evaluate` and the reports all read this one table. To add a metric, add an entry to METRICS. What computes a
 metric is imported when it is made, because reports are written without torch.
@@ -16,52 +16,30 @@ from cnnlab.registry import hint
 class Metric:
     """How to make one metric, and which way is better.
 
-    Args:
-        make: makes a torchmetrics metric for so many classes; its `update` takes logits (N, classes) and labels (N,),
-            its `compute` gives one number over the images of all processes.
-        higher_is_better: whether a higher value is the better one, which reports say in the column's name.
-        more_than: it is left out where there are no more classes than this.
-        on_request: it is counted only where `metrics` names it.
-        percent: it is a share of images or classes, which reports show in percent, and differences of it in points.
+    `make` makes a torchmetrics metric for so many classes; its `update` takes logits (N, classes) and labels (N,), its
+    `compute` gives one number over the examples of all processes.
     """
 
     make: Callable[[int], Any]
-    higher_is_better: bool = True
-    more_than: int = 0
-    on_request: bool = False
-    percent: bool = False
+    higher_is_better: bool = True  # which reports say in the column's name
+    more_than: int = 0  # classes, or it is left out
+    on_request: bool = False  # counted only where `metrics` names it
+    percent: bool = False  # a share of examples or classes: reports show it in percent, and its differences in points
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a study compares its variants by, as `plan.json` has it.
+    """What a study compares its variants by, as `plan.json` has it."""
 
-    Args:
-        name: in `metrics.json`, such as "test/acc".
-        higher_is_better, percent: as of a Metric.
-    """
-
-    name: str
+    name: str  # in `metrics.json`, such as "test/acc"
     higher_is_better: bool = True
     percent: bool = True
 
 
-def _accuracy(classes: int, top_k: int = 1) -> Any:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
-
-
-def _macro(classes: int, kind: str) -> Any:
+def _torchmetrics(classes: int, kind: str, **options: Any) -> Any:
     from torchmetrics import classification
 
-    return getattr(classification, kind)(classes, average="macro", validate_args=False)
-
-
-def _of_all(classes: int, kind: str) -> Any:
-    from torchmetrics import classification
-
-    return getattr(classification, kind)(classes, validate_args=False)
+    return getattr(classification, f"Multiclass{kind}")(classes, validate_args=False, **options)
 
 
 def _adapted(classes: int, kind: str) -> Any:
@@ -70,46 +48,40 @@ def _adapted(classes: int, kind: str) -> Any:
     return getattr(scores, kind)(classes)
 
 
+_accuracy = partial(_torchmetrics, kind="Accuracy", average="micro")
+_macro = partial(_torchmetrics, average="macro")
+
 METRICS: dict[str, Metric] = {
     "acc": Metric(_accuracy, percent=True),
     "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
-    # means over images, whichever loss trains: minus the logarithm of the probability of the label, and the squared
+    # means over examples, whichever loss trains: minus the logarithm of the probability of the label, and the squared
     # error of the probabilities, summed over the classes
     "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False, on_request=True),
     "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False, on_request=True),
-    # the mean over classes that have images of the share of theirs that is recognised
+    # the mean over classes that have examples of the share of theirs that is recognised
     "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes
-    "f1": Metric(partial(_macro, kind="MulticlassF1Score"), on_request=True),
-    "precision": Metric(partial(_macro, kind="MulticlassPrecision"), on_request=True),
-    "recall": Metric(partial(_macro, kind="MulticlassRecall"), on_request=True),
+    "f1": Metric(partial(_macro, kind="F1Score"), on_request=True),
+    "precision": Metric(partial(_macro, kind="Precision"), on_request=True),
+    "recall": Metric(partial(_macro, kind="Recall"), on_request=True),
     # unweighted means over classes, each against all others
     "auroc": Metric(partial(_adapted, kind="AUROC"), on_request=True),
     "average_precision": Metric(partial(_adapted, kind="AveragePrecision"), on_request=True),
-    "cohen_kappa": Metric(partial(_of_all, kind="MulticlassCohenKappa"), on_request=True),
-    "mcc": Metric(partial(_of_all, kind="MulticlassMatthewsCorrCoef"), on_request=True),
+    "cohen_kappa": Metric(partial(_torchmetrics, kind="CohenKappa"), on_request=True),
+    "mcc": Metric(partial(_torchmetrics, kind="MatthewsCorrCoef"), on_request=True),
     # how far the probability of an answer is from the share of such answers that are right; 15 bins
     "calibration_error": Metric(partial(_adapted, kind="CalibrationError"), higher_is_better=False, on_request=True),
 }
 
 
 def asked_metrics(config: Mapping[str, Any]) -> list[str]:
-    """Return the metrics that a run counts on request: of a loss other than cross-entropy also the two it is read by.
-
-    Args:
-        config: a train config.
-    """
+    """Return the metrics that a run counts on request; of a loss other than cross-entropy also two to read it by."""
     usual = (config["model"].get("loss") or "cross_entropy") == "cross_entropy"
     return list(dict.fromkeys([*config.get("metrics", []), *([] if usual else ["cross_entropy", "squared_error"])]))
 
 
 def counted(classes: int, asked: Sequence[str] = ()) -> list[str]:
-    """Return the names of the metrics that a run with so many classes counts.
-
-    Args:
-        classes: how many.
-        asked: what `metrics` names.
-    """
+    """Return the names of the metrics that a run with so many classes counts; `asked` is what `metrics` names."""
     return [n for n, m in METRICS.items() if classes > m.more_than and (n in asked or not m.on_request)]
 
 
@@ -134,11 +106,7 @@ def refuse_metrics(classes: int, asked: Sequence[str]) -> None:
 
 
 def measure(name: str, classes: int, asked: Sequence[str]) -> Measure:
-    """Return what a name in `study.metric` means, such as "test/f1".
-
-    Args:
-        name: of a stage, "val" or "test", and of the loss or a metric.
-        classes, asked: of the runs, as `counted` takes them.
+    """Return what a name in `study.metric` means, such as "test/f1"; classes and asked are as `counted` takes them.
 
     Raises:
         ValueError: the runs have no such metric.

@@ -63,7 +63,7 @@ class Plan:
 
     @classmethod
     def load(cls, directory: Path) -> "Plan":
-        """The plan of a study's directory.
+        """Read the plan of a study's directory.
 
         Raises:
             ValueError: there is none.
@@ -106,7 +106,7 @@ class Parameter:
 
     @classmethod
     def of(cls, distribution: Any) -> "Parameter":
-        """The same as one of Optuna's distributions."""
+        """Make the same of one of Optuna's distributions."""
         if hasattr(distribution, "choices"):
             return cls("choice", choices=list(distribution.choices))
         kind = "int" if isinstance(distribution.low, int) else "float"
@@ -132,7 +132,7 @@ class SearchPlan:
 
     @classmethod
     def load(cls, directory: Path) -> "SearchPlan | None":
-        """The plan of a search's directory; None where an earlier version made it.
+        """Read the plan of a search's directory; None where an earlier version made it.
 
         Raises:
             ValueError: it is damaged, or that of a study.
@@ -162,13 +162,13 @@ def is_search(directory: Path) -> bool:
 
 
 def runs_of(plan: Plan, directory: Path) -> Iterator[tuple[Job, Record | None]]:
-    """Every job of a plan with its run, if it has begun."""
+    """Yield every job of a plan with its run, if it has begun."""
     for job in plan.jobs:
         path = directory / job.run_dir
         yield job, Record.load(path) if (path / "run.json").is_file() else None
 
 
 def job_of(variant: str, config: Mapping[str, Any]) -> Job:
-    """The job of a variant whose config is resolved; its directory's name says variant, seed and what it computes."""
+    """Make the job of a variant whose config is resolved; its directory's name says variant, seed and config hash."""
     identity, seed = config_hash(config), config["seed"]
     return Job(variant, seed, f"{variant}-s{seed}-{identity}", identity, config["data"].get("fold"))

@@ -1,4 +1,4 @@
-"""The run directory: what a run leaves behind, and how to take it up again."""
+"""Read, write and lock run directories."""
 
 import contextlib
 import csv
@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from cnnlab.config.compose import load_config
 from cnnlab.config.identity import config_hash
 from cnnlab.registry import one_line
 
@@ -44,7 +45,7 @@ class Record:
 
     @classmethod
     def load(cls, directory: Any) -> Self:
-        """The run of a directory, named by a path; Hydra reads `run=7` as a number.
+        """Return the run of a directory, named by a path; Hydra reads `run=7` as a number.
 
         Raises:
             ValueError: there is no run in it.
@@ -85,8 +86,8 @@ class Record:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, as plain containers."""
-        return saved_config(self.directory)
+        """The resolved config, as plain containers; raises ValueError where there is none, or a damaged one."""
+        return load_config(self.directory)
 
     def reading(self, data_dir: Any) -> Self:
         """Return the run with its data in another folder, as on another machine; None leaves them where they were."""
@@ -94,17 +95,6 @@ class Record:
         if data_dir is not None:
             run.config["data"]["dir"] = str(data_dir)
         return run
-
-
-def saved_config(directory: Path) -> dict[str, Any]:
-    """The resolved config of a run directory, as plain containers.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    from cnnlab.config.compose import load_config  # which imports Hydra: looking at metrics does without
-
-    return load_config(directory)
 
 
 def completed(directory: Path) -> bool:
@@ -177,13 +167,13 @@ def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
 
 
 def identity(directory: Path, config: Mapping[str, Any]) -> str:
-    """The hash of the config that a run began with; a resume may have changed how long it trains."""
+    """Return the hash of the config that a run began with; a resume may have changed how long it trains."""
     begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
-    return config_hash(saved_config(directory) if begun else config)
+    return config_hash(load_config(directory) if begun else config)
 
 
 def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """What `run.json` says of a run before it starts."""
+    """Return what `run.json` says of a run before it starts."""
     return {
         "schema": SCHEMA,
         "status": "running",
@@ -201,7 +191,7 @@ def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601."""
+    """Return the time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -228,7 +218,7 @@ def _git() -> dict[str, Any] | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's mapping.
+    """Read a JSON file's mapping.
 
     Raises:
         ValueError: not JSON, or not a mapping.
@@ -250,7 +240,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """What `run.json` says of an error."""
+    """Write an error as `run.json` has it."""
     text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -268,7 +258,7 @@ class InUseError(ValueError):
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Hold a run directory while its run goes on; the kernel lets go when the process dies.
+    """Lock a run directory; the kernel releases it when the process dies.
 
     Raises:
         InUseError: another process holds it.
@@ -282,7 +272,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def locked(directory: Path) -> bool:
-    """Whether a run goes on in a directory."""
+    """Whether a run is under way in a directory."""
     try:
         with lock(directory):
             return False

@@ -23,7 +23,7 @@ VARY = {"seed", "data.split_seed", "data.fold", "data"}  # keys in which runs of
 
 
 class Configs:
-    """Composes the configs of a study; what it returns is not to be changed.
+    """Composes the configs of a study; what it returns must not be changed.
 
     Args:
         context: Hydra's.
@@ -50,14 +50,7 @@ class Configs:
     def run(
         self, overrides: Sequence[str], seed: int, split_seed: int | None = None, fold: int | None = None
     ) -> Config:
-        """Return the config of a run of a variant, as plain containers.
-
-        Args:
-            overrides: the variant's.
-            seed: the run's.
-            split_seed: of the run's validation split, if it has one of its own.
-            fold: that the run holds out, in a cross-validation.
-        """
+        """Return the config of a run of a variant, as plain containers."""
         own = {k: v for k, v in {"split_seed": split_seed, "fold": fold}.items() if v is not None}
         config, reads_seed = self._variant(overrides)
         if reads_seed:

@@ -13,6 +13,7 @@ from queue import Queue
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +24,8 @@ from cnnlab.packing.together import PackedRun, train_together
 from cnnlab.registry import one_line
 from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
 from cnnlab.studies.plan import shown_seconds
+from cnnlab.studies.progress import follow
+from cnnlab.studies.tally import Tally
 from cnnlab.training.run import train
 
 
@@ -33,7 +36,7 @@ class Task:
     overrides: list[str]
     directory: Path
     kin: str | None = None  # tasks of which it is the same can be trained together
-    number: str = ""  # which of how many it is, "3/20", for what is said of it
+    number: str = ""  # which of how many it is, "3/20"
 
 
 @dataclass
@@ -46,8 +49,6 @@ class Survivor:
 
     def __call__(self, composed: DictConfig) -> None:
         """Train the job of a composed config."""
-        from hydra.core.hydra_config import HydraConfig
-
         if os.getpid() != self.sweeper:
             os.environ["TTY_COMPATIBLE"] = "0"  # for rich: bars of several workers would be drawn over each other
             if os.getppid() == self.sweeper:
@@ -84,14 +85,14 @@ class Survivor:
 
 
 def _where(number: str, config: Mapping[str, Any]) -> str:
-    """Say which run it is that something is said of."""
+    """Name a run in a line of output."""
     held_out = config["data"].get("fold")
     fold = "" if held_out is None else f" fold {held_out}"
     return f"[{number}] {config['study']['variant']} s{config['seed']}{fold}"
 
 
 def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Say what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
+    """Write what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
     study = config["study"]
     if (name := study.get("metric")) is not None and name in metrics:
         return f"{name} {metrics[name]:.4f}"
@@ -118,43 +119,45 @@ def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], Non
 
 
 def _say(text: str) -> None:
-    """A whole line at once, because workers share the terminal."""
+    """Write a whole line at once, because workers share the terminal."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _end_with_parent() -> None:
-    """A worker without its sweep would go on alone."""
+    """End this worker once its sweep has ended."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
-def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> None:
-    """Run every job, whatever becomes of the others; what a job leaves is in its run directory.
+def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task], tally: Tally) -> None:
+    """Run every job, whatever becomes of the others, and show how far they are; a job leaves its run directory.
 
     Raises:
         ValueError: the launcher starts none.
     """
+    tally.expect(job.directory for job in jobs)
     waiting, idle = list(jobs), 0  # passes in which nothing began
-    while waiting:
-        started = time.time()
-        crash = _launch(context, config, waiting)
-        left = []
-        for job in waiting:
-            while locked(job.directory):  # another process is at work on the same study
-                time.sleep(0.5)
-            if not _begun(job.directory, started):
-                left.append(job)
-            elif crash and (run := Record.load(job.directory)).status == "interrupted":
-                reason = f"the process was killed: {_exit_code(crash)}"
-                write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": reason})
-                _say(f"{job.directory.name}  failed: {reason}")
-        idle = idle + 1 if len(left) == len(waiting) else 0
-        if idle == 2:
-            raise ValueError(f"the launcher starts no run: {cause(crash) if crash else 'it says nothing'}")
-        waiting = [job for job in left if not completed(job.directory)]
+    with follow(tally, announcer(config, jobs)):
+        while waiting:
+            started = time.time()
+            crash = _launch(context, config, waiting)
+            left = []
+            for job in waiting:
+                while locked(job.directory):  # another process is at work on the same study
+                    time.sleep(0.5)
+                if not _begun(job.directory, started):
+                    left.append(job)
+                elif crash and (run := Record.load(job.directory)).status == "interrupted":
+                    reason = f"the process was killed: {_exit_code(crash)}"
+                    write_json(job.directory / "run.json", run.info | {"status": "failed", "cause": reason})
+                    _say(f"{job.directory.name}  failed: {reason}")
+            idle = idle + 1 if len(left) == len(waiting) else 0
+            if idle == 2:
+                raise ValueError(f"the launcher starts no run: {cause(crash) if crash else 'it says nothing'}")
+            waiting = [job for job in left if not completed(job.directory)]
 
 
 def _begun(directory: Path, since: float) -> bool:
@@ -164,13 +167,13 @@ def _begun(directory: Path, since: float) -> bool:
 
 
 def _exit_code(crash: Exception) -> str:
-    """What became of a pool's workers, in its own words: {SIGKILL(-9)}."""
+    """Return what became of a pool's workers, in its own words, such as SIGKILL(-9)."""
     found = re.search(r"\{(.*?)\}", str(crash))
     return found[1] if found else cause(crash)
 
 
 def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
-    """Jobs in packs of at most a size that are trained together; what goes on from a checkpoint does so alone."""
+    """Group jobs in packs of at most a size that are trained together; what resumes from a checkpoint does so alone."""
     packs: list[list[Task]] = []
     filling: dict[str, list[Task]] = {}
     for job in jobs:
@@ -205,7 +208,7 @@ def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> 
 
 
 def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
-    """A process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    """Start a process for every GPU, each busy with one job after the other; submitit would start them all at once."""
     slots: Queue[int] = Queue()
     for slot in range(torch.cuda.device_count() or 1):
         slots.put(slot)
@@ -222,7 +225,6 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
             slots.put(slot)
 
     with ThreadPoolExecutor(slots.qsize()) as pool:
-        errors = [future.exception() for future in [pool.submit(run, i) for i in range(len(arguments))]]
-    for error in errors:
-        if error is not None:
-            raise error
+        futures = [pool.submit(run, i) for i in range(len(arguments))]
+    for future in futures:
+        future.result()  # raises what ended it

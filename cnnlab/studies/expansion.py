@@ -1,4 +1,4 @@
-"""What a study varies over what: its variants, and the configs of its runs."""
+"""Expand a study into its variants and the configs of their runs."""
 
 import re
 import sys
@@ -24,7 +24,6 @@ from cnnlab.runs.metrics import Measure, asked_metrics, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of
 from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task
-from cnnlab.studies.folds import folds_of, hold_out
 from cnnlab.studies.plan import MEASURES, Estimates, some, width_for
 from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tune import SEED as TUNING_SEED
@@ -36,7 +35,7 @@ Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they 
 
 
 class Expansion:
-    """What is varied over what, composed."""
+    """The variants and runs of a study, composed."""
 
     def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
         self.context, self.config = context, config
@@ -59,7 +58,7 @@ class Expansion:
         self.split_varies = _split_varies(config, self.varied)
         if self.split_varies:
             self.varied = sorted({*self.varied, "data.split_seed"})
-        self.folds = folds_of(config, self.varied, self.split_varies)
+        self.folds = _folds(config, self.varied, self.split_varies)
         self.warnings: dict[str, None] = {}  # of variants, each said once
         by_folds = {"folds": self.folds} if self.folds else {}
         self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied, **by_folds})
@@ -75,11 +74,11 @@ class Expansion:
                 raise ValueError(f"study.{key}={config.study[key]}: it is what a study tells its runs")
         self.directory = Path(str(config.hydra.sweep.dir))
         self.estimates = Estimates()
-        own = [*hold_out(0, self.folds), f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
+        own = [*_hold_out(0, self.folds), f"seed={self.seeds[0]}", f"study.name={config.study.name}"]
         self.configs = Configs(context, config, self.fixed, own)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
-        """All variants that can be, with their jobs, and those that cannot.
+        """Plan all variants that can be, with their jobs; return those that cannot, too.
 
         Args:
             tuned: what the trials of `tuned` gave.
@@ -122,7 +121,7 @@ class Expansion:
         return plan, invalid
 
     def _measure(self, config: Config) -> Measure | None:
-        """What variants are compared by, where it is not left at accuracy; in a cross-validation on images held out."""
+        """Return what variants are compared by, unless by accuracy; in a cross-validation on examples held out."""
         name = config["study"].get("metric") or ("val/acc" if self.folds else None)
         return None if name is None else measure(name, facts(config["data"])[1], asked_metrics(config))
 
@@ -139,7 +138,7 @@ class Expansion:
                 yield Variant(name, overrides + extra)
 
     def _removals(self, overrides: list[str]) -> Axis:
-        """Nothing, then what the study removes from the network of these overrides."""
+        """List nothing, then what the study removes from the network of these overrides."""
         if not any(self.config.study[key] for key in KEYS):
             return [("", [])]
         config = self.configs.variant(overrides)
@@ -148,7 +147,7 @@ class Expansion:
         return [("", []), *((n, [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in named.items())]
 
     def _examine(self, variant: Variant) -> Variant:
-        """The variant with its sizes and its time, or the reason why it cannot be."""
+        """Return the variant with its sizes and its time, or the reason why it cannot be."""
         if variant.reason:
             return variant
         try:
@@ -162,7 +161,7 @@ class Expansion:
         return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
 
     def _twin(self, variant: Variant, baseline: Variant) -> Variant:
-        """The variant at the width that gives it the baseline's capacity."""
+        """Return the variant at the width that gives it the baseline's capacity."""
         measure = self.config.study.match
         name = f"{variant.name}-same_{measure}"
         try:
@@ -183,28 +182,21 @@ class Expansion:
         return {name: kin(config) for name, config in configs.items()}
 
     def kin_of(self, plan: Plan, job: Job, kinship: Mapping[str, str | None]) -> str | None:
-        """What a job has in common with those that can be trained together with it: the same images, too."""
+        """Return what a job has in common with those that can be trained together with it: the same examples, too."""
         kin = kinship.get(job.variant)
         split = job.seed if self.split_varies and job.variant != plan.one_split else ""
         return kin and f"{kin} {split} {job.fold}"
 
     def arguments(self, plan: Plan, job: Job) -> list[str]:
-        """The overrides with which Hydra runs a job."""
+        """Return the overrides with which Hydra runs a job."""
         variant = next(v for v in plan.variants if v.name == job.variant)
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
-        own = [f"seed={job.seed}", f"study.name={plan.name}", f"study.variant={job.variant}"]
-        own += [f"study.varied=[{','.join(self.varied)}]"]
-        return [
-            *self.fixed,
-            *split,
-            *variant.overrides,
-            *choice(plan.tuned, job.variant),
-            *hold_out(job.fold, self.folds),
-            *own,
-        ]
+        own = [*_hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
+        own += [f"study.variant={job.variant}", f"study.varied=[{','.join(self.varied)}]"]
+        return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
 
     def trial(self, plan: Plan, variant: Variant, tried: Sequence[str]) -> Task:
-        """A trial of a variant before the study, with overrides that are tried.
+        """Make a trial of a variant before the study, with overrides that are tried.
 
         Raises:
             ValueError: its config asks for what cannot be.
@@ -214,6 +206,30 @@ class Expansion:
         composed = plain(self.context.config_loader.load_sweep_config(self.config, overrides))
         check(composed)
         return Task(overrides, self.directory / f"tune/{job_of(variant.name, composed).run_dir}")
+
+
+def _folds(config: DictConfig, varied: Sequence[str], split_varies: bool) -> int | None:
+    """Return how many folds a study has, if it is a cross-validation.
+
+    Raises:
+        ValueError: they are no number, or something else says which examples are held out.
+    """
+    folds = config.study.folds
+    if folds is None:
+        return None
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ValueError(f"study.folds must be a whole number of at least 2, or null, not {folds!r}")
+    if split_varies:
+        raise ValueError(f"study.folds={folds} and study.vary=[seed,split]: give one of the two")
+    for key in ("folds", "fold", "val_size"):
+        if f"data.{key}" in varied or (key != "val_size" and config.data.get(key) is not None):
+            raise ValueError(f"study.folds={folds} and data.{key}: the study says which images each run holds out")
+    return folds
+
+
+def _hold_out(fold: int | None, folds: int | None) -> list[str]:
+    """Return the overrides of a run that holds out a fold; the config of data of a user's own may lack the keys."""
+    return [] if folds is None else [f"++data.folds={folds}", f"++data.fold={fold}"]
 
 
 def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
@@ -235,7 +251,7 @@ def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
 
 
 def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
-    """What the command line sweeps, else what the study says, else the one seed there is."""
+    """Return the seeds that the command line sweeps, else those of the study, else the one seed there is."""
     given = list(swept.sweep_iterator()) if swept else [single] if of_study is None else of_study
     seeds = [s for s in given if isinstance(s, int) and s >= 0] if isinstance(given, Sequence) else []
     if not seeds or len(seeds) < len(given):
@@ -244,7 +260,7 @@ def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) 
 
 
 def _label(override: Override, value: str) -> str:
-    """How a swept value is called in names: the value where it speaks for itself, else with the key's last part."""
+    """Name a swept value: by the value where it speaks for itself, else with the key's last part."""
     key = override.get_key_element().lstrip("+")
     if key == "model.remove":
         names = value.strip("[]'\"")

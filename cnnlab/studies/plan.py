@@ -1,4 +1,4 @@
-"""A study on paper: its variants, what each would cost, whether each can be built, and which runs it is made of."""
+"""What a variant of a study would cost, and the width at which it costs as much as the baseline."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -23,7 +23,7 @@ TIMING = 2.0  # seconds after which only networks of another size are timed
 
 
 def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
-    """The `model.width` at which a network has as many `params`, or does as many `macs`, as wanted, within 2 %.
+    """Find the `model.width` at which a network has as many `params`, or does as many `macs`, as wanted, within 2 %.
 
     Raises:
         ValueError: no width does; the message says how near the nearest comes.
@@ -44,18 +44,20 @@ def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
 
 
 class Estimates:
-    """Estimates how long runs take, from a few timed steps of each network on random images.
+    """Estimates how long runs take, from a few timed steps of each network on random examples.
 
     A network is timed once. When that has taken TIMING seconds in all, the time of one whose multiply-adds are within
     a factor of two is scaled instead, so that a study of 200 networks is planned in seconds, too.
     """
 
     def __init__(self) -> None:
-        self._timed: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}  # by setting: macs, seconds for an image
+        self._timed: dict[
+            tuple[Any, ...], dict[str, tuple[int, float]]
+        ] = {}  # by setting: macs, seconds for an example
         self._spent = 0.0
 
     def seconds(self, config: Config, macs: int) -> float:
-        """Return the seconds that one run would take: those of an image, times the images that it would see."""
+        """Return the seconds that one run would take: those of an example, times the examples it would see."""
         train, val, test = (
             limited(count, config["trainer"].get(f"limit_{split}_batches"), config["data"][batch])
             for (split, batch), count in zip(BATCHES.items(), sizes(config["data"]), strict=True)
@@ -105,7 +107,7 @@ def step_seconds(network: Network, batch: int, device: torch.device, half: bool)
 
 
 def shown_seconds(seconds: float) -> str:
-    """A duration as people say it."""
+    """Write a duration with its unit."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

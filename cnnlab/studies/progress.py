@@ -71,13 +71,10 @@ class BottomLine:
     The terminal is told to scroll the lines above it only (DECSTBM), so that whatever other processes or progress bars
     write there stays above, and does not have to know of the line. Each change is one write, between saving and
     restoring the cursor, which no other process's write can come between.
-
-    Args:
-        terminal: its file descriptor.
     """
 
     def __init__(self, terminal: int) -> None:
-        self._terminal = terminal
+        self._terminal = terminal  # its file descriptor
         self._size: os.terminal_size | None = None
 
     def show(self, text: str) -> None:

@@ -15,10 +15,6 @@ KEYS = ("leave_out", "leave_out_blocks", "factorial", "pairs")  # of `study`, ea
 def removals(study: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, list[str]]:
     """Name what each variant of a network does without, beside what it does without anyway.
 
-    Args:
-        study: the config of the study.
-        model: the model config.
-
     Raises:
         ValueError: a pattern matches nothing, there are no blocks, or groups share layers.
     """
@@ -61,11 +57,6 @@ def factors(study: Mapping[str, Any], model: Mapping[str, Any]) -> list[list[str
 def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str], key: str) -> list[str]:
     """Find the layers whose names match a glob, pools too, but not the classifier and none that is removed anyway.
 
-    Args:
-        model: the model config.
-        patterns: names or globs.
-        key: of `study`, for the message.
-
     Raises:
         ValueError: nothing matches.
     """
@@ -98,7 +89,7 @@ def _patterns(given: str | Sequence[str]) -> list[str]:
 
 
 def _removable(model: Mapping[str, Any]) -> list[str]:
-    """The layers that are not removed anyway, but the classifier."""
+    """Return the layers that are not removed anyway, but the classifier."""
     layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
     return [name for name in layers if not _gives_classes(model, [name])]
 

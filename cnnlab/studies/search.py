@@ -1,15 +1,18 @@
-"""What `-m hydra/sweeper=search` does: Optuna asks for trials, the launcher runs them, validation accuracy decides."""
+"""Search, `-m hydra/sweeper=search`: Optuna proposes trials, which are scored by validation accuracy."""
 
 import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
+from optuna import Study, Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from cnnlab.config.compose import plain
 from cnnlab.config.identity import config_hash
@@ -18,35 +21,27 @@ from cnnlab.data.splits import sizes
 from cnnlab.reporting.search import report_search
 from cnnlab.runs.plan import Parameter, SearchPlan, job_of
 from cnnlab.runs.record import Record
-from cnnlab.studies.execute import Task, announcer, carry_out
-from cnnlab.studies.progress import follow
+from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.tally import Tally
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
-
-if TYPE_CHECKING:
-    from optuna import Study, Trial
 
 FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp")  # options with which Hydra finds configs
 
 
 def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], wanted: int, parallel: int) -> None:
-    """Run trials until as many as wanted are completed or pruned; the same command again goes on.
+    """Run trials until as many as wanted are completed or pruned; the same command again resumes.
 
     Args:
         context: Hydra's, for composing.
         config: the config composed without what is searched.
         arguments: overrides as on the command line; a choice, a range or an interval is searched.
-        wanted: trials.
-        parallel: trials under way at once.
+        wanted, parallel: trials in all, and under way at once.
 
     Raises:
         ValueError: nothing to search, or a config that cannot be.
         SystemExit: a trial failed.
     """
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import TrialState
-
     parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
     fixed = [p.input_line or "" for p in parsed if not p.is_sweep_override()]
     space: dict[str, BaseDistribution] = {p.get_key_element(): distribution(p) for p in parsed if p.is_sweep_override()}
@@ -89,9 +84,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
                 composed = plain(context.config_loader.load_sweep_config(config, [*fixed, *own]))
                 run_dir = directory / job_of(variant, composed).run_dir
                 tasks.append(Task([*fixed, *own], run_dir, number=f"{place}/{wanted}"))
-            tally.expect(task.directory for task in tasks)
-            with follow(tally, announcer(config, tasks)):
-                carry_out(context, config, tasks)
+            carry_out(context, config, tasks, tally)
             failed += sum(not tell(study, trial, task) for trial, task in zip(trials, tasks, strict=True))
     finally:
         print(f"\n{report_search(directory)}")
@@ -100,14 +93,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
 
 
 def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
-    """Return the command of one run with all that is not searched, which the values of a trial complete.
-
-    Args:
-        context: Hydra's.
-        config: the config composed without what is searched.
-        fixed: overrides that are not searched.
-        space: keys that are.
-    """
+    """Return the command of one run with all that is not searched, which the values of a trial complete."""
     given = sys.argv[1:]
     options = [
         a for i, a in enumerate(given) if (given[i - 1] if i else "") in FOLDERS or a.partition("=")[0] in FOLDERS
@@ -120,9 +106,7 @@ def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], spa
 
 
 def distribution(override: Override) -> Any:
-    """What Optuna draws from for a sweep of Hydra's grammar: interval(...), tag(log, interval(...)), range, choices."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
+    """Return what Optuna draws from for a sweep of Hydra's: interval(...), tag(log, interval(...)), range, choices."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -134,10 +118,8 @@ def distribution(override: Override) -> Any:
     return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
-def tell(study: "Study", trial: "Trial", task: Task) -> bool:
-    """Tell Optuna what became of a trial; whether anything did."""
-    from optuna.trial import TrialState
-
+def tell(study: Study, trial: Trial, task: Task) -> bool:
+    """Tell Optuna what became of a trial; return whether its run was completed."""
     run = Record.load(task.directory) if (task.directory / "run.json").is_file() else None
     if run is None or run.status != "completed":
         study.tell(trial, state=TrialState.FAIL)

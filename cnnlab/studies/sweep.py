@@ -1,4 +1,4 @@
-"""What `python -m cnnlab.train -m` does: expand a study, plan it, run what is not done yet, report."""
+"""Carry out a study, `python -m cnnlab.train -m`: plan it, run what is not done yet, report."""
 
 import os
 import sys
@@ -16,16 +16,12 @@ from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.plan import Plan, runs_of
 from cnnlab.runs.record import Record, completed, locked
-from cnnlab.studies.execute import Task, announcer, carry_out
+from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.expansion import Expansion
 from cnnlab.studies.plan import shown_seconds, some
-from cnnlab.studies.progress import follow
 from cnnlab.studies.tally import Tally
 from cnnlab.studies.tune import choices, choose
 from cnnlab.trained.lesions import lesion
-
-ONE_SPLIT = "data.split_seed=0"  # of the baseline's runs that show the spread of seeds without that of splits
-Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
 
 
 def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
@@ -61,17 +57,14 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     print(f"\nstudy        {os.path.relpath(study.directory)}", flush=True)
     if config.study.plan_only:
         return
-    left = [task for task in tasks if not completed(task.directory)]
-    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
+    todo = numbered(tasks)
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} runs are completed already")
     for line in begun(todo):
         print(line, flush=True)
     tally = Tally(len(tasks), len(tasks) - len(todo), {v.name: v.seconds for v in plan.variants if v.seconds})
-    tally.expect(task.directory for task in todo)
     try:
-        with follow(tally, announcer(study.config, todo)):
-            carry_out(context, study.config, todo)
+        carry_out(context, config, todo, tally)
         silence_baselines(plan, study.directory)
     finally:
         print(f"\n{report(study.directory)}")
@@ -93,23 +86,25 @@ def tuned(study: Expansion, plan: Plan) -> Plan:
             for tried in choices(tune, study.configs.variant(variant.overrides))
         ]
     tasks = [task for own in trials.values() for _, task in own]
-    left = [task for task in tasks if not completed(task.directory)]
-    print(f"\n{len(tasks)} trials before the study, {len(left)} of them to run", flush=True)
+    todo = numbered(tasks)
+    print(f"\n{len(tasks)} trials before the study, {len(todo)} of them to run", flush=True)
     if study.config.study.plan_only:
         return plan
-    todo = [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
-    tally = Tally(len(tasks), len(tasks) - len(left), unit="trials")
-    tally.expect(task.directory for task in todo)
-    with follow(tally, announcer(study.config, todo)):
-        carry_out(study.context, study.config, todo)
+    carry_out(study.context, study.config, todo, Tally(len(tasks), len(tasks) - len(todo), unit="trials"))
     rows = [row for name, own in trials.items() for row in choose(name, [(t, task.directory) for t, task in own])]
     if plan.one_split:
         rows += [{**row, "variant": plan.one_split} for row in rows if row["variant"] == plan.baseline]
     return study.plan(rows)[0]
 
 
+def numbered(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks that are not completed, each with its number among them."""
+    left = [task for task in tasks if not completed(task.directory)]
+    return [replace(task, number=f"{i}/{len(left)}") for i, task in enumerate(left, 1)]
+
+
 def plan_table(plan: Plan) -> str:
-    """What is about to run, and how long it will take."""
+    """Write what is about to run, and how long it will take."""
     runs = {v.name: [j for j in plan.jobs if j.variant == v.name] for v in plan.variants}
     rows = Table(
         {

@@ -5,9 +5,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config.identity import value_at
 from cnnlab.runs.record import Record, completed
 
 SEED = 900_001  # of all trials, which no study has by accident
+MISSING = object()  # what a config has at a key that it lacks
 
 
 def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> list[list[str]]:
@@ -25,7 +27,9 @@ def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> lis
     if not isinstance(tune, Mapping):
         raise ValueError(f"study.tune={tune}: a mapping of keys to values, {{optimizer.lr: [0.3,1,3]}}")
     for key, values in tune.items():
-        present = _value(config, key)
+        present = value_at(config, key, MISSING)
+        if present is MISSING:
+            raise ValueError(f"study.tune: there is no key {key}")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ValueError(f"study.tune: {key} needs a list of values, not {values!r}")
         axis = []
@@ -40,15 +44,6 @@ def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> lis
     return [list(chosen) for chosen in product(*axes)]
 
 
-def _value(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise ValueError(f"study.tune: there is no key {key}")
-        value = value[part]
-    return value
-
-
 def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
     """Return the overrides that were chosen for a variant; none where it was not tuned."""
     return next((list(row["overrides"]) for row in tuned if row["variant"] == variant and row["chosen"]), [])
@@ -56,10 +51,6 @@ def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
 
 def choose(variant: str, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
     """Tell what became of the trials of a variant, and which had the best validation accuracy, of equals the first.
-
-    Args:
-        variant: its name.
-        trials: overrides and run directory of each.
 
     Returns rows of `variant`, `overrides`, `val/acc` (None where a trial failed) and `chosen`.
 

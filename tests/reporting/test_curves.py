@@ -13,7 +13,7 @@ from cnnlab.reporting.curves import by_epoch, curves_over
 from cnnlab.reporting.events import write_events
 from cnnlab.reporting.sections import curves
 from cnnlab.reporting.study import Study, assemble
-from cnnlab.runs.plan import Variant
+from cnnlab.runs.plan import Job, Plan, Variant
 from cnnlab.runs.record import Record
 
 ACCURACY = {0: (0.5, 0.7), 1: (0.6, 0.9), 2: (0.1, 0.2)}  # after each epoch, by seed
@@ -45,8 +45,9 @@ def study_of(tmp_path, monkeypatch):
     def study(*seeds: int) -> Study:
         places = {seed: tmp_path / f"a-s{seed}-0" for seed in seeds}
         runs = [(s, Record(p) if p.is_dir() else run(tmp_path, "a", s)) for s, p in places.items()]
-        arms = [("a", seed, made.directory.name, made) for seed, made in runs]
-        return assemble("s", tmp_path, [], "a", [Variant("a", [])], arms)
+        jobs = [(Job("a", seed, made.directory.name, ""), made) for seed, made in runs]
+        plan = Plan("s", "a", "", [], [], [Variant("a", [])], [job for job, _ in jobs])
+        return assemble(plan, tmp_path, jobs)
 
     return study
 

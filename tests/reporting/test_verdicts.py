@@ -10,7 +10,7 @@ from cnnlab.reporting.study import Comparison, Study
 from cnnlab.reporting.tables import Table
 from cnnlab.reporting.verdicts import sentences
 from cnnlab.runs.metrics import Measure
-from cnnlab.runs.plan import Variant
+from cnnlab.runs.plan import Plan, Variant
 
 
 def said(verdict: str, mean: float, low=None, high=None, name="v", overrides=(), removed=(), metric="test/acc") -> str:
@@ -19,20 +19,9 @@ def said(verdict: str, mean: float, low=None, high=None, name="v", overrides=(),
     variant = Comparison(Variant(name, list(overrides), list(removed)), [{"seed": s} for s in range(8)])
     variant.difference = Difference(8, mean, low, high, 0.01)
     variant.judgement = Judgement(0.01, low, high, verdict)
-    study = Study(
-        "s",
-        Path(),
-        [],
-        "baseline",
-        metric,
-        Table(),
-        [baseline, variant],
-        [],
-        {},
-        {},
-        margin=0.002,
-        measure=Measure(metric, percent=metric.endswith("acc")),
-    )
+    plan = Plan("s", "baseline", "", [], [], [], [], margin=0.002)
+    measure = Measure(metric, percent=metric.endswith("acc"))
+    study = Study(plan, Path(), measure, Table(), [baseline, variant], {}, {})
     (_, first), (kind, sentence) = sentences(study)
     assert kind == verdict
     assert first.startswith("The baseline has 99.")
@@ -95,7 +84,8 @@ def test_what_is_decided_comes_first():
 
     arms = [arm("maybe", "inconclusive", 0.2), arm("up", "better", 0.1), arm("down", "worse", -0.1)]
     arms += [arm("far down", "worse", -0.2), Comparison(Variant("later", []), [])]
-    study = Study("s", Path(), [], "b", "test/acc", Table(), [Comparison(Variant("b", []), []), *arms], [], {}, {})
+    plan, baseline = Plan("s", "b", "", [], [], [], []), Comparison(Variant("b", []), [])
+    study = Study(plan, Path(), Measure("test/acc"), Table(), [baseline, *arms], {}, {})
     names = [sentence.split(" has ")[0].split(" loses")[0].split(" gains")[0] for _, sentence in sentences(study)]
     assert names[:4] == ["b, the baseline,", "far down", "down", "up"]
     assert names[4].startswith("maybe may lose")
