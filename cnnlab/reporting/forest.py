@@ -13,7 +13,7 @@ from cnnlab.reporting.axis import number, ticks
 from cnnlab.reporting.styles import css
 
 TICKS = 8  # at most
-APART = 4  # times the next largest difference, at which a few that are larger are left beyond the axis
+APART = 6  # times the next largest difference, at which a few that are larger are left beyond the axis
 DIAMOND, LEFT, RIGHT = "0,-6 6,0 0,6 -6,0", "9,-5 9,5 1,0", "-9,-5 -9,5 -1,0"
 ROOM = 0.04  # of the width, at both ends
 HEIGHT, NAMES, PLOT, NUMBERS = 26, 7.2, 400, 190  # of a picture, in pixels; of names, a character's
@@ -125,9 +125,11 @@ class Forest:
         return "".join(parts)
 
     def _axis(self, low: float, high: float) -> str:
+        places = {tick: 100 * (tick - low) / (high - low) for tick in ticks(low, high, TICKS)}
         return "".join(
-            f'<text x="{100 * (tick - low) / (high - low):.2f}%" y="13" text-anchor="middle">{number(tick)}</text>'
-            for tick in ticks(low, high, TICKS)
+            f'<text x="{x:.2f}%" y="13" text-anchor="{"start" if x < 3 else "end" if x > 97 else "middle"}">'
+            f"{number(tick)}</text>"
+            for tick, x in places.items()
         )
 
     def legend(self) -> str:

@@ -1,6 +1,7 @@
 """How a metric is written: the one place that knows its name, its unit and its digits."""
 
 from dataclasses import dataclass, replace
+from math import copysign
 
 from cnnlab.reporting.statistics import Judgement
 from cnnlab.runs.metrics import Measure
@@ -50,8 +51,16 @@ class Written:
         return f"{self.number(abs(difference))} {self.points}"
 
     def between(self, low: float | None, high: float | None) -> str | None:
-        """Write an interval of differences, without unit; None for none."""
-        return None if low is None or high is None else f"{self.signed(low)} to {self.signed(high)}"
+        """Write an interval of differences, without unit; None for none.
+
+        One that leaves 0 out by less than is written has the sign of its side: -0.19 to -0.00.
+        """
+        if low is None or high is None:
+            return None
+        if low <= 0 <= high:
+            return f"{self.signed(low)} to {self.signed(high)}"
+        low, high = (copysign(self._rounded(end), end) for end in (low, high))
+        return f"{low:+.{self.digits}f} to {high:+.{self.digits}f}"
 
     def _rounded(self, value: float) -> float:
         return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00

@@ -57,7 +57,9 @@ def test_each_verdict_in_a_sentence(verdict, numbers, sentence):
 def test_a_variant_that_changes_nothing_is_said_to():
     sentence = "Without conv2 it has the values of the baseline on all of 8 seeds: it may compute the same."
     assert said("equivalent", 0.0, -1e-21, 1e-21, **REMOVAL) == sentence
-    assert written(Measure("test/acc", percent=True)).between(-1e-21, 1e-21) == "+0.00 to +0.00"
+    unit = written(Measure("test/acc", percent=True))
+    assert unit.between(-1e-21, 1e-21) == "+0.00 to +0.00"
+    assert unit.between(-0.0019, -5e-324) == "-0.19 to -0.00"  # what leaves 0 out shows it
 
 
 def test_who_a_sentence_is_about():
