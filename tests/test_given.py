@@ -34,8 +34,8 @@ THEIRS = {
     "resnet18": "resnet18",
     "resnet50": "resnet50",
     "squeezenet": "squeezenet1_1",
-    "vgg16": "vgg16",
-    "vgg16 model.norm=batch": "vgg16_bn",
+    "vgg11": "vgg11",
+    "vgg11 model.norm=batch": "vgg11_bn",
 }
 
 
