@@ -263,10 +263,10 @@ def test_a_run_that_is_gone_counts_as_interrupted(digits_run, tmp_path):
 
 
 @pytest.mark.real_data
-def test_lenet5_learns_mnist(tmp_path, real_data_dir):
-    overrides = ["experiment=lenet5_mnist", "trainer.max_epochs=1", "trainer=cpu"]
+def test_lenet5_learns_mnist_from_half_an_epoch(tmp_path, real_data_dir):
+    overrides = ["experiment=lenet5_mnist", "trainer.max_epochs=1", "trainer=cpu", "+trainer.limit_train_batches=0.5"]
     run = cnnlab.fit([*overrides, f"data_dir={real_data_dir}", f"output_dir={tmp_path}"])
-    assert run.metrics["test/acc"] > 0.97
+    assert run.metrics["test/acc"] > 0.96
 
 
 @pytest.mark.real_data
@@ -287,7 +287,8 @@ def test_alexnet_learns_cifar10_from_a_tenth_of_an_epoch(tmp_path, real_data_dir
 )
 def test_a_compiled_network_learns_the_same_and_is_looked_at_uncompiled(tmp_path, model):
     common = ("trainer=cpu", "optimizer=sgd", "trainer.max_epochs=1", "data.val_size=0.7", "data.batch_size=64")
-    common = (*common, *model, "callbacks=inspect", "test_flip=true")
+    lookers = ("callbacks=inspect", *(f"~callbacks.{n}" for n in ("embeddings", "features", "probe", "shifts")))
+    common = (*common, *model, *lookers, "test_flip=true")
     plain, compiled = (cnnlab.fit([*common, f"compile={c}", f"output_dir={tmp_path}/{c}"]) for c in ("false", "true"))
     for name in ("train/loss", "val/loss", "test/loss"):
         assert compiled.metrics[name] == pytest.approx(plain.metrics[name], rel=1e-3), name

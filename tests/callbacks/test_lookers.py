@@ -385,15 +385,6 @@ def test_tensorboard_shows_scalars_images_and_hparams_in_a_browser(watched_run, 
         server.wait(20)
 
 
-def test_two_processes_look_once(tmp_path):
-    others = [f"~callbacks.{name}" for name in ("embeddings", "features", "saliency")]
-    options = ["trainer=ddp_cpu", "trainer.max_epochs=1", "callbacks=inspect", *others, f"output_dir={tmp_path}"]
-    run = cnnlab.fit(["model=mlp", *options])
-    events = EventAccumulator(str(run.directory)).Reload()
-    assert len(events.Images("filters/fc1/weights")) == 1
-    assert len({path.name.split(".")[-2] for path in run.directory.glob("events.out.tfevents.*")}) == 1  # process
-
-
 def test_inspect_makes_a_page_from_a_finished_run(watched_run, tmp_path, browser):
     from PIL import Image
 
