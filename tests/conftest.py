@@ -17,9 +17,10 @@ from cnnlab.config.compose import compose, plain
 composing.read_once()
 ROOT = Path(__file__).parents[1]
 # what takes longest is begun first, so that no worker waits at the end for the other
-LONGEST = ("test_sweep", "test_resume", "test_effects", "test_keys", "test_processes", "test_lookers", "test_leaks",
-           "test_commands", "test_train", "test_pack", "test_export", "test_surgery", "test_finite", "test_races",
-           "test_threads", "test_hostile", "test_deferred")  # fmt: skip
+LONGEST = ("test_sweep", "test_effects", "test_resume", "test_lookers", "test_surgery", "test_train", "test_processes",
+           "test_keys", "test_export", "test_pack", "test_given", "test_requests", "test_leaks", "test_hostile",
+           "test_shipped", "test_zoo", "test_engine", "test_commands", "test_finite", "test_races", "test_threads",
+           "test_deferred")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
