@@ -114,7 +114,7 @@ class Maps(Callback):
                 open(f"{os.environ['SPY']}/{trainer.global_rank}", "w").write(line.split()[-1])
 """
 # digits, because xo has few different images; a small share of them, because the test is about counting
-SOFTMAX = ["data.val_size=0.85", "model=softmax", "trainer.max_epochs=2"]
+SOFTMAX = ["data.val_size=0.85", "model=softmax", "trainer.max_epochs=2", "augment=none"]
 
 
 @pytest.fixture(scope="module")
