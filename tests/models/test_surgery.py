@@ -35,7 +35,7 @@ def surgery(rng: random.Random, models: dict[str, dict]) -> dict[str, Any]:
     """A case: a shipped network changed in one to four ways, the shape of an image, the number of classes."""
     name = rng.choice(MODELS)
     model = copy.deepcopy(models[name])
-    shape = (3, 113, 113) if name in LARGE else rng.choice(SHAPES)  # half as wide as they are meant for, to be quick
+    shape = (3, 227, 227) if name in LARGE else rng.choice(SHAPES)
     if name in LARGE:
         model["width"] = rng.choice([0.02, 0.05])
     for _ in range(rng.randint(1, 4)):
