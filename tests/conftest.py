@@ -1,21 +1,26 @@
 """Fixtures that several rooms share."""
 
+import functools
 import importlib
 import os
+import pickle
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import composing
 import pytest
 
 from cnnlab.config.compose import compose, plain
 
+composing.read_once()
 ROOT = Path(__file__).parents[1]
 # what takes longest is begun first, so that no worker waits at the end for the other
-LONGEST = ("test_sweep", "test_resume", "test_effects", "test_keys", "test_processes", "test_lookers", "test_leaks",
-           "test_commands", "test_train", "test_pack", "test_export", "test_surgery", "test_finite", "test_races",
-           "test_threads", "test_hostile", "test_deferred")  # fmt: skip
+LONGEST = ("test_sweep", "test_effects", "test_resume", "test_lookers", "test_surgery", "test_train", "test_processes",
+           "test_keys", "test_export", "test_pack", "test_given", "test_requests", "test_leaks", "test_hostile",
+           "test_shipped", "test_zoo", "test_engine", "test_commands", "test_finite", "test_races", "test_threads",
+           "test_deferred")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,12 +41,16 @@ def real_data_dir() -> str:
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def composed():
-    """A train config as plain containers, from overrides."""
+    """A train config as plain containers, from overrides; what was composed before is not composed again."""
+
+    @functools.cache
+    def pickled(data_dir: str | None, *overrides: str) -> bytes:
+        return pickle.dumps(plain(compose("train", overrides)[0]))
 
     def compose_train(*overrides: str) -> dict:
-        return plain(compose("train", overrides)[0])
+        return pickle.loads(pickled(os.environ.get("CNNLAB_DATA_DIR"), *overrides))
 
     return compose_train
 

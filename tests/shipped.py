@@ -21,6 +21,22 @@ INPUTS = {
 LARGE = ("alexnet", *_LARGE)  # for ILSVRC: many tests narrow them, to be quick
 # without those that are made of the blocks of another: for tests that take long for each layer
 DISTINCT = [m for m in MODELS if m not in ("plain20", "plain56", "resnet34", "resnet56", "vgg16", "vgg19")]
+# one network for each kind of layer, activation and way to join layers that ships, narrow and without repeated blocks:
+# for tests that take long for each network and tell networks apart by their layers alone
+VARIED = {
+    "airbench": ("model.width=0.25",),  # frozen whitening, GELU, a scale behind the classifier
+    "alexnet": ("model.width=0.125",),  # groups, local response norm, dropout, strides that leave a rest
+    "alexnet_cifar": ("model.width=0.125",),  # batch norm of vectors
+    "all_cnn": ("model.width=0.125",),  # a convolution gives the classes
+    "inception_cifar": ("model.width=0.25", "model.remove=['i1b*','i2*','i3*']"),  # branches are put side by side
+    "lenet5": (),  # a plain chain, tanh
+    "lenet5_1998": (),  # connections, trained pools, distances in place of logits
+    "local": (),  # weights that are not shared
+    "mlp_sigmoid": (),  # no maps
+    "resnet20": ("model.width=0.25", "model.remove=['s*b2_*','s*b3_*','s3*']"),  # sums, projections, batch norm
+    "torchvision": (),  # one layer holds a whole network
+    "xo_slides": (),  # given weights, two classes
+}
 
 
 def usual_input(model: str) -> tuple:

@@ -1,7 +1,10 @@
 """Every run keeps what it answered to each validation and test image."""
 
+import shutil
+
 import numpy as np
 import pytest
+from children import forked
 
 import cnnlab
 from cnnlab.data.splits import prepared
@@ -35,13 +38,20 @@ def test_those_of_two_processes_lie_in_the_order_of_the_data(tmp_path):
     assert own.hits.mean() == pytest.approx(run.metrics["test/acc"])
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A study of three runs."""
+    folder = tmp_path_factory.mktemp("study")
+    sweep = ["-m", "model=softmax", "seed=0,1,2", "trainer=cpu", *QUICK, "study.name=three"]
+    assert forked("train", *sweep, cwd=folder).returncode == 0
+    return folder / "outputs/studies/three"
+
+
 @pytest.mark.parametrize(
     "spoil", [lambda b: b[: len(b) // 2], lambda b: b[: (n := len(b) // 2)] + b"\xff" * 9 + b[n + 9 :], lambda b: b""]
 )
-def test_a_damaged_file_is_refused_and_stops_no_report(command, tmp_path, spoil):
-    sweep = ["-m", "model=softmax", "seed=0,1,2", "trainer=cpu", *QUICK, "study.name=three"]
-    assert command("train", *sweep).status == 0
-    study = tmp_path / "outputs/studies/three"
+def test_a_damaged_file_is_refused_and_stops_no_report(command, three, tmp_path, spoil):
+    study = shutil.copytree(three, tmp_path / "three")
     assert "over 3 runs" in (study / "report.md").read_text()
     path = next(study.glob(f"*-s1-*/{NAME}"))
     path.write_bytes(spoil(path.read_bytes()))

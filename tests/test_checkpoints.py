@@ -3,18 +3,16 @@
 import contextlib
 import hashlib
 import subprocess
-import sys
 
 import pytest
 import torch
+from children import forked
 
 import cnnlab
 from cnnlab.runs.checkpoints import WholeFiles, clear_parts
 from cnnlab.training.run import resume
 
 pytestmark = pytest.mark.slow
-
-COMMAND = [sys.executable, "-m", "cnnlab.train"]
 
 
 def test_a_save_that_fails_leaves_the_earlier_file_and_says_which(tmp_path, monkeypatch):
@@ -58,11 +56,11 @@ def disk(tmp_path):
 def test_an_output_directory_that_cannot_be_written_ends_the_run_in_one_line(disk, tmp_path):
     folder, mount = disk
     start = ["model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={folder}/run"]
-    subprocess.run([*COMMAND, *start], cwd=tmp_path, check=True, capture_output=True)  # no file stays open
+    assert forked("train", *start, cwd=tmp_path).returncode == 0  # in a process, so that no file stays open
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert mount("-o", "remount,ro").returncode == 0
     for arguments in ([f"output_dir={folder}"], [f"resume={folder}/run", "trainer.max_epochs=2"]):
-        done = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        done = forked("train", *arguments, cwd=tmp_path)
         assert done.returncode == 1
         assert "Read-only file system" in done.stderr
         assert str(folder) in done.stderr
@@ -81,7 +79,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_earlier_checkpoint(d
                 file.write(bytes(4096))
         file.truncate(file.tell() - 15 * 4096)  # room for what is small
     again = [f"resume={folder}/run", "trainer.max_epochs=5"]
-    second = subprocess.run([*COMMAND, *again], cwd=tmp_path, capture_output=True, text=True)
+    second = forked("train", *again, cwd=tmp_path)
     assert second.returncode == 1
     assert "No space left on device" in second.stderr
     assert "Traceback" not in second.stderr

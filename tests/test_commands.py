@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import forked
 from PIL import Image
 
 from cnnlab.trained.run import Run
@@ -35,7 +36,7 @@ def test_train_from_an_empty_directory_prints_table_run_and_tensorboard(tmp_path
 
 
 def test_a_plain_sweep_makes_a_run_for_each_choice(tmp_path):
-    done = cnnlab("train", "-m", "model=softmax,mlp", "trainer.max_epochs=1", "seed=1,2", cwd=tmp_path)
+    done = forked("train", "-m", "model=softmax,mlp", "trainer.max_epochs=1", "seed=1,2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     runs = [Run.load(p.parent) for p in tmp_path.glob("outputs/studies/*/*/run.json")]
     assert len(runs) == 4
@@ -47,19 +48,13 @@ def test_a_plain_sweep_makes_a_run_for_each_choice(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "model=lenet6"], 'model=lenet6: there is none; did you mean "lenet5"?'),
         (["train", "model.actvation=relu"], 'model.actvation: there is no such key; did you mean "activation"?'),
-        (["train", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
-        (["train", "data=xo", "model=lenet5"], "conv2: 5x5 window on 4x4"),
         (["train", "trainer=gpu"], "this machine has no GPU"),
-        (["train", "data=image_folder"], "needs data.path=FOLDER"),
-        (["train", "resume=nowhere"], "nowhere is no run directory"),
-        (["summary", "model.remove=[conv9]"], 'did you mean "conv2"?'),
         (["evaluate", "run=nowhere"], "nowhere is no run directory"),
-        (["evaluate"], "run"),
     ],
 )
 def test_bad_requests_get_one_line_and_leave_nothing(tmp_path, arguments, message):
+    """Before and after torch is imported; test_requests.py has hundreds, in a process that is there already."""
     done = cnnlab(*arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1
     assert message in done.stderr
@@ -90,7 +85,7 @@ def test_help_answers_without_importing_torch(tmp_path):
 
 
 def test_summary_as_json_is_only_json(tmp_path):
-    done = cnnlab("summary", "model=lenet5", "data=mnist", "format=json", cwd=tmp_path)
+    done = forked("summary", "model=lenet5", "data=mnist", "format=json", cwd=tmp_path)
     table = json.loads(done.stdout)
     assert set(table) >= {"model", "input_shape", "layers", "params", "macs"}
     first = {"name": "conv1", "kind": "conv", "from": ["input"], "output_shape": [6, 28, 28], "params": 156}
@@ -100,14 +95,14 @@ def test_summary_as_json_is_only_json(tmp_path):
 
 
 def test_summary_takes_a_shape_in_place_of_data(tmp_path):
-    done = cnnlab("summary", "model=alexnet_cifar", "input_shape=[3,227,227]", "num_classes=1000", cwd=tmp_path)
+    done = forked("summary", "model=alexnet_cifar", "input_shape=[3,227,227]", "num_classes=1000", cwd=tmp_path)
     assert "alexnet_cifar on 3x227x227, 1000 classes" in done.stdout
     assert "1000" in done.stdout.splitlines()[-2]
 
 
 def test_evaluate_writes_beside_the_run_and_leaves_its_metrics(tmp_path, digits_run):
     before = (digits_run.directory / "metrics.json").read_bytes()
-    done = cnnlab("evaluate", f"run={digits_run.directory}", cwd=tmp_path)
+    done = forked("evaluate", f"run={digits_run.directory}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     written = json.loads((digits_run.directory / "evaluate/digits.json").read_text())
     assert f"{written['test/acc']:.4f}" in done.stdout
@@ -126,7 +121,7 @@ def test_predict_takes_any_picture_and_names_the_unreadable(tmp_path, digits_run
         picture.save(pictures / f"{i}-{mode.replace(';', '')}.png")
     (pictures / "6-broken.png").write_bytes(b"\x89PNG nothing")
     output = tmp_path / "out.csv"
-    done = cnnlab("predict", f"run={digits_run.directory}", f"images={pictures}", f"output={output}", cwd=tmp_path)
+    done = forked("predict", f"run={digits_run.directory}", f"images={pictures}", f"output={output}", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 7 files could not be read" in done.stderr
     assert "6-broken.png" in done.stderr
@@ -139,8 +134,7 @@ def test_predict_takes_any_picture_and_names_the_unreadable(tmp_path, digits_run
     assert rows[6]["error"]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_with_its_status(tmp_path, number, status):
+def test_ctrl_c_ends_the_run_with_its_status(tmp_path):
     command = [sys.executable, "-m", "cnnlab.train", "trainer.max_epochs=10000", "trainer=cpu"]
     process = subprocess.Popen(
         command,
@@ -156,9 +150,9 @@ def test_a_signal_ends_the_run_with_its_status(tmp_path, number, status):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == status, stderr
+    assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     (directory,) = (tmp_path / "outputs/runs").iterdir()
     assert Run.load(directory).status == "interrupted"
@@ -169,7 +163,7 @@ def test_predict_answers_for_files_whose_names_are_no_text(tmp_path, digits_run)
     picture.parent.mkdir()
     Image.new("L", (8, 8), 200).save(picture)
     Image.new("L", (8, 8), 90).save(picture.with_name("plain.png"))
-    done = cnnlab("predict", f"run={digits_run.directory}", "images=pictures", "output=out.csv", cwd=tmp_path)
+    done = forked("predict", f"run={digits_run.directory}", "images=pictures", "output=out.csv", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert b"caf\xe9.png," in (tmp_path / "out.csv").read_bytes()
     assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 3

@@ -1,9 +1,9 @@
-"""Every shipped network leaves cnnlab as ONNX and torch.export and answers the same."""
+"""Every kind of network that ships leaves cnnlab as ONNX and torch.export and answers the same."""
 
 import numpy as np
 import pytest
 import torch
-from shipped import DISTINCT, LARGE, usual_input
+from shipped import VARIED, usual_input
 
 from cnnlab.trained.export import OnnxNetwork, export, write
 from cnnlab.training.classifier import Classifier
@@ -11,11 +11,10 @@ from cnnlab.training.classifier import Classifier
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("model", DISTINCT)
-def test_every_shipped_model_exports_with_any_batch_size(composed, model, tmp_path):
+@pytest.mark.parametrize("model", VARIED)
+def test_every_kind_of_model_exports_with_any_batch_size(composed, model, tmp_path):
     shape, classes = usual_input(model)
-    narrow = ["model.width=0.125"] if model in LARGE else []
-    config = composed(f"model={model}", *narrow)["model"]
+    config = composed(f"model={model}", *VARIED[model])["model"]
     names = [str(c) for c in range(classes)]
     network = Classifier(config, shape, names, [0.4] * shape[0], [0.3] * shape[0]).network.eval()
     images = torch.rand(7, *shape)

@@ -104,7 +104,9 @@ def test_two_processes_stop_together_where_one_meets_it(tmp_path, what, said):
     assert said in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     (directory,) = (tmp_path / "runs").iterdir()
-    assert Run.load(directory).status == "failed"
+    run = Run.load(directory)
+    assert run.status == "failed"
+    assert said in run.info["cause"]
     assert torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEP
     assert finite(Run.load(directory))
 

@@ -34,8 +34,8 @@ THEIRS = {
     "resnet18": "resnet18",
     "resnet50": "resnet50",
     "squeezenet": "squeezenet1_1",
-    "vgg16": "vgg16",
-    "vgg16 model.norm=batch": "vgg16_bn",
+    "vgg11": "vgg11",
+    "vgg11 model.norm=batch": "vgg11_bn",
 }
 
 
@@ -257,7 +257,8 @@ def test_it_is_a_run_directory_like_any_other(command, given, pictures):
 
 
 def test_export_without_data_is_checked_on_noise(command, weights, tmp_path):
-    done = command("export", "model=squeezenet", f"init_from={weights}", "output=there")
+    less = 'model.remove=["fire[4-9]_*"]'  # to be quick
+    done = command("export", "model=squeezenet", less, f"init_from={weights}", "output=there")
     assert done.status == 0, done.stderr
     assert {p.name for p in (tmp_path / "there").iterdir()} == {"squeezenet.onnx", "squeezenet.pt2"}
 

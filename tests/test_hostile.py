@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import forked
 
 import cnnlab
 from cnnlab.runs.checkpoints import read
@@ -36,6 +37,15 @@ def stopped(digits_run, tmp_path):
     shutil.copytree(digits_run.directory, copy)
     yield copy
     shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A study of two runs."""
+    folder = tmp_path_factory.mktemp("study")
+    sweep = ["-m", "model=softmax", "seed=0,1", "trainer=cpu", "trainer.max_epochs=1", "study.name=two"]
+    assert forked("train", *sweep, cwd=folder).returncode == 0
+    return folder / "outputs/studies/two"
 
 
 def refused(done, *parts: str) -> None:
@@ -167,10 +177,8 @@ def test_damaged_records_are_refused(command, stopped, name, content):
         ("run.json", "status", "fine"),
     ],
 )
-def test_a_run_with_a_damaged_record_is_named_in_a_report_and_stops_no_other(command, tmp_path, name, key, value):
-    sweep = ["-m", "model=softmax", "seed=0,1", "trainer=cpu", "trainer.max_epochs=1", "study.name=two"]
-    assert command("train", *sweep).status == 0
-    study = tmp_path / "outputs/studies/two"
+def test_a_run_with_a_damaged_record_is_named_in_a_report_and_stops_no_other(command, two, tmp_path, name, key, value):
+    study = shutil.copytree(two, tmp_path / "two")
     path = next(study.glob("*-s1-*")) / name
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     done = command("report", f"study={study}")

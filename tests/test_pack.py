@@ -102,11 +102,11 @@ def test_neighbours_with_one_recipe_are_stepped_as_one(both, optimizer):
     "model",
     [
         "model=lenet5",
-        "model=lenet5 +model.layers.conv1.dropout=0.2 +model.layers.conv2.dropout=0.2",
         "model=alexnet_cifar model.width=0.1 data.resize=32",
         "model=xo_cnn",
-        "model=resnet20 model.width=0.25 model.remove=['s*b3_*','s2*']",
-        "model=inception_cifar model.width=0.125 +model.layers.i1a_conv3.dropout=0.2 model.remove=['i2*','i3*']",
+        "model=resnet20 model.width=0.25 data.resize=14 model.remove=['s*b2_*','s*b3_*','s3*']",
+        "model=inception_cifar model.width=0.125 data.resize=14 +model.layers.i1a_conv3.dropout=0.2 "
+        "model.remove=['i1b*','i2*','i3*']",
     ],
 )
 def test_convolutions_computed_as_one(both, model):
@@ -125,15 +125,15 @@ def test_convolutions_stay_contiguous_which_batch_norm_on_a_gpu_asks_for(compose
         assert stacked(images).shape == (2, 4, 10)
 
 
-def test_channels_dropped_as_one(both):
-    dropout = "+model.layers.drop={kind: channel_dropout, p: 0.5, after: pool1}"
-    common = ("precision=64-true", "trainer.max_epochs=1", *CONVOLUTIONS, dropout)
+def test_values_and_channels_dropped_as_one(both):
+    dropout = ("+model.layers.drop={kind: channel_dropout, p: 0.5, after: pool1}", "+model.layers.conv2.dropout=0.2")
+    common = ("precision=64-true", "trainer.max_epochs=1", *CONVOLUTIONS, *dropout)
     for alone, together in both(common, ("seed=0",), ("seed=1",)):
         assert_alike(alone, together, rtol=1e-6, atol=1e-8)
 
 
 def test_who_diverges_fails_and_leaves_the_others_alone(composed, tmp_path):
-    sgd = (*SHORT, "precision=64-true", "optimizer=sgd", "model.activation=relu")
+    sgd = (*SHORT, "model=mlp", "precision=64-true", "optimizer=sgd")
     configs = [composed(*sgd, f"optimizer.lr={lr}") for lr in (0.01, 1e30, 0.02)]
     outcomes = train_together([PackedRun(c, tmp_path / str(m), []) for m, c in enumerate(configs)])
     assert [type(o) for o in outcomes] == [dict, FloatingPointError, dict]

@@ -142,13 +142,17 @@ def test_a_stopped_run_ends_bit_identical(tmp_path):
     same(what_counts(never), what_counts(stopped))
 
 
-def test_two_processes_agree_with_one(tmp_path):
+def test_two_processes_agree_with_one_and_look_once(tmp_path):
     common = [*SMALL[:-1], "precision=64-true", "trainer.max_epochs=2", "optimizer=sgd"]
+    common += ["callbacks=inspect", "~callbacks.embeddings", "~callbacks.probe"]
     one, two = (cnnlab.fit([*common, f"trainer={t}", f"output_dir={tmp_path}/{t}"]) for t in ("cpu", "ddp_cpu"))
     assert two.info["world_size"] == 2
     for name, weight in one.network("last").state_dict().items():
         assert torch.allclose(weight, two.network("last").state_dict()[name], rtol=0, atol=1e-10), name
     assert one.metrics["test/loss"] == pytest.approx(two.metrics["test/loss"], abs=1e-6)
+    events = EventAccumulator(str(two.directory)).Reload()
+    assert len(events.Images("filters/fc1/weights")) == 1
+    assert len({path.name.split(".")[-2] for path in two.directory.glob("events.out.tfevents.*")}) == 1  # process
 
 
 def test_other_shapes_are_no_points():

@@ -181,9 +181,12 @@ def wait_until(happened, process) -> None:
         time.sleep(0.0005)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
-def test_a_signal_leaves_a_checkpoint_and_no_process(tmp_path, number, status, trainer):
+# what SIGTERM does to several processes the test below shows
+@pytest.mark.parametrize(
+    ("trainer", "number", "status"),
+    [("cpu", signal.SIGTERM, 143), ("cpu", signal.SIGINT, 130), ("ddp_cpu", signal.SIGINT, 130)],
+)
+def test_a_signal_leaves_a_checkpoint_and_no_process(tmp_path, trainer, number, status):
     recipe = [
         f"trainer={trainer}",
         "trainer.max_epochs=300",
@@ -226,6 +229,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
     assert len(members) == 3  # the first starts the others
     os.kill(max(members), signal.SIGTERM)
     assert started.wait().returncode == 143
-    assert Run.load(tmp_path / "run").status == "interrupted"
+    run = Run.load(tmp_path / "run")
+    assert (run.status, run.info["cause"]) == ("interrupted", "SIGTERM")
     time.sleep(0.5)
     assert not workers_in(tmp_path)  # by their folder: what nobody has waited for yet is no process any more

@@ -100,6 +100,14 @@ def test_a_bomb_is_refused(pixels, tmp_path, monkeypatch):
         read_sized(tmp_path / "bomb.png", 1, (8, 8))
 
 
+def test_so_is_a_picture_that_scaling_its_short_side_would_make_one(tmp_path, monkeypatch):
+    Image.new("L", (50, 1)).save(tmp_path / "long.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert read_image(tmp_path / "long.png", 1, short=4).shape == (1, 4, 200)
+    with pytest.raises(ValueError, match="too long to be scaled to a short side of 5: 50x1"):
+        read_image(tmp_path / "long.png", 1, short=5)
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "ppm", "webp"])
 def test_a_file_cut_short_anywhere_raises_what_predict_expects(suffix, tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 import torch
-from shipped import CIFAR, LARGE, MNIST, MODELS, usual_input
+from shipped import CIFAR, DISTINCT, LARGE, MNIST, MODELS, usual_input
 from torch import nn
 
 from cnnlab.models.conv_modules import SparseConv2d
@@ -172,17 +172,15 @@ def test_resnet18_for_small_images_is_the_one_everybody_means(composed):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_table_agrees_with_the_built_module(composed, model):
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """But for multiply-adds, which test_cost.py holds to what torch counts."""
     shape, classes = usual_input(model)
     device = "meta" if model in LARGE else "cpu"
     network = built(composed, shape, classes, f"model={model}", device=device).eval()
     image = torch.rand(1, *shape, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad():
         for row, (name, _, value) in zip(network.table, network.walk(image), strict=True):
             assert (name, tuple(value.shape[1:])) == (row.name, row.output_shape)
             assert sum(p.numel() for p in getattr(network, name).parameters() if p.requires_grad) == row.params
-    assert counter.get_total_flops() // 2 == network.macs
 
 
 def sees(network: Network, image: torch.Tensor) -> list[int]:
@@ -207,7 +205,8 @@ def sees(network: Network, image: torch.Tensor) -> list[int]:
         return [extent(i) for i in range(len(network))]
 
 
-@pytest.mark.parametrize("model", MODELS)
+# the deepest are left out, whose windows and ways to join layers are those of others: resnet20's, and test_graph.py's
+@pytest.mark.parametrize("model", [m for m in DISTINCT if m not in ("densenet40", "resnet18", "resnet50")])
 def test_the_receptive_field_is_what_a_value_really_depends_on(composed, model, monkeypatch):
     (channels, size, _), classes = usual_input(model)
     fixed = model in (*LARGE, "xo_slides")  # also where given weights fit one size alone
