@@ -165,6 +165,7 @@ def test_class_names_are_different():
 
 
 def test_without_network_one_line_names_the_file_and_the_remedy(command, monkeypatch, tmp_path):
+    monkeypatch.setattr("urllib.request._opener", None)  # which keeps the proxies that it once found
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path.parent / f"{tmp_path.name}-hub"))

@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from cnnlab.config.compose import load_config
 from cnnlab.config.identity import config_hash
 from cnnlab.registry import one_line
 
@@ -87,7 +86,7 @@ class Record:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config, as plain containers; raises ValueError where there is none, or a damaged one."""
-        return load_config(self.directory)
+        return saved_config(self.directory)
 
     def reading(self, data_dir: Any) -> Self:
         """Return the run with its data in another folder, as on another machine; None leaves them where they were."""
@@ -95,6 +94,17 @@ class Record:
         if data_dir is not None:
             run.config["data"]["dir"] = str(data_dir)
         return run
+
+
+def saved_config(directory: Path) -> dict[str, Any]:
+    """Return the resolved config of a run directory, as plain containers.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    from cnnlab.config.compose import load_config  # which imports Hydra: looking at metrics does without
+
+    return load_config(directory)
 
 
 def completed(directory: Path) -> bool:
@@ -169,7 +179,7 @@ def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
 def identity(directory: Path, config: Mapping[str, Any]) -> str:
     """Return the hash of the config that a run began with; a resume may have changed how long it trains."""
     begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
-    return config_hash(load_config(directory) if begun else config)
+    return config_hash(saved_config(directory) if begun else config)
 
 
 def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

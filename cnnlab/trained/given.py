@@ -3,11 +3,12 @@
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnlab.config.compose import compose, plain, safe, write_config
+from cnnlab.config.errors import value_errors
 from cnnlab.config.identity import Config, config_hash, digest
 from cnnlab.data.load import class_names_of, facts
 from cnnlab.models.published import class_names, images_for
@@ -50,6 +51,16 @@ def given(asked: Mapping[str, Any]) -> Record:
     run = Record(directory)
     print(f"{described(source, run.info['given']['afresh'])}\nrun          {os.path.relpath(directory)}\n")
     return run
+
+
+def request(overrides: Sequence[str]) -> Config:
+    """Compose what a command would do with these overrides for a network with given weights.
+
+    Raises:
+        ValueError: there is no such network, dataset or key.
+    """
+    with value_errors():
+        return plain(compose("export", overrides)[0], "export")
 
 
 def _prepared_as(weights: Weights, data: Mapping[str, Any]) -> Config:

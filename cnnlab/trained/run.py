@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cnnlab.config.compose import compose, plain
-from cnnlab.config.errors import value_errors
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.record import Record, read_history
 
@@ -65,9 +63,9 @@ class Run(Record):
         Raises:
             ValueError: in one line, what the command would say.
         """
-        with value_errors():
-            asked = plain(compose("export", overrides)[0], "export")
-        return cls.chosen(asked)
+        from cnnlab.trained.given import request
+
+        return cls.chosen(request(overrides))
 
     def classifier(self, checkpoint: str = "best") -> "Classifier":
         """The trained classifier, on the CPU, in evaluation mode.
