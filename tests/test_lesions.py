@@ -151,6 +151,7 @@ def test_kept_answers_that_cannot_be_trusted_are_computed_again(digits_run, tmp_
     assert lesion(run, [["conv2"]], "zero") == truth
 
 
+@pytest.mark.slow
 def test_a_block_that_is_passed_by_leaves_its_shortcut_and_the_trained_weights(residual_run):
     classifier, images, labels = load_test(residual_run, residual_run.config["data"])
     network, x = classifier.network, images[:16]
@@ -188,6 +189,7 @@ def test_a_block_that_is_passed_by_leaves_its_shortcut_and_the_trained_weights(r
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_silenced_branch_keeps_its_shortcut_and_a_silenced_sum_does_not(residual_run):
     classifier, images, _ = load_test(residual_run, residual_run.config["data"])
     network, means = classifier.network, validation_means(residual_run, classifier)
@@ -207,6 +209,7 @@ def test_a_silenced_branch_keeps_its_shortcut_and_a_silenced_sum_does_not(residu
             assert torch.allclose(found["value"], expected, atol=1e-5), asked
 
 
+@pytest.mark.slow
 def test_every_block_has_a_row_and_sets_of_blocks_are_drawn(residual_run):
     passed, silent = (answer(residual_run, "each_block", by) for by in ("pass", "mean"))
     assert [row["lesion"] for row in silent] == ["none", *(f"s{s}b{b}_*" for s in (1, 2, 3) for b in (1, 2))]
@@ -226,6 +229,7 @@ def test_every_block_has_a_row_and_sets_of_blocks_are_drawn(residual_run):
     assert len(draws(names, 7)) == 8
 
 
+@pytest.mark.slow
 def test_blocks_of_a_chain_that_change_its_shape_have_no_accuracy_by_pass(composed, tmp_path):
     fit = ["model=plain20", "model.width=0.125", "trainer=cpu", "trainer.max_epochs=1", "data.val_size=0.75"]
     run = cnnlab.fit([*fit, f"output_dir={tmp_path}"])
@@ -267,6 +271,7 @@ def test_branches_can_be_silenced_and_a_network_trained_without_layers_too(compo
     assert torch.equal(less.s3b3_conv1.conv.weight, repaired.network.s3b3_conv1.conv.weight)
 
 
+@pytest.mark.slow
 def test_a_study_of_blocks_has_the_lesions_of_its_baseline_beside_them(command, tmp_path):
     fixed = ["model=resnet20", "model.width=0.125", "trainer=cpu", "trainer.max_epochs=1", "data.val_size=0.75"]
     remove = "model.remove=['s1b1_*','s1b2_*'],['s1b*'],['s1b1_*','s1b2_*','s3b2_*']"

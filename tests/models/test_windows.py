@@ -153,6 +153,7 @@ VOLUME = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_three_axes_in_table_packs_and_exports(tmp_path):
     shape = (1, 13, 14, 15)
     networks = [Network({"layers": VOLUME}, shape, 3, mean=[0.4], std=[0.2], seed=seed) for seed in (0, 1)]

@@ -17,6 +17,7 @@ def ablated(tmp_path_factory):
     return cnnlab.fit([*recipe, f"output_dir={output}"])
 
 
+@pytest.mark.slow
 def test_each_answers_as_its_run_does(digits_run, ablated, browser):
     written = play(digits_run, 30, ablated)
     assert written.name == f"with-{ablated.directory.name}.html"

@@ -18,6 +18,7 @@ def watched(tmp_path_factory):
     return cnnlab.fit([*recipe, "data.batch_size=32", f"output_dir={output}"])
 
 
+@pytest.mark.slow
 def test_the_answer_is_that_of_the_moment(watched, browser):
     files = sorted((watched.directory / "snapshots").iterdir())
     assert len(files) == 5
@@ -53,6 +54,7 @@ def test_the_answer_is_that_of_the_moment(watched, browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_where_not_all_have_room_some_are_left_out_in_between(watched, monkeypatch):
     monkeypatch.setattr("cnnlab.playground.snapshots.ROOM", 2 * 61_706 * 3)
     assert play(watched, 0).read_text().count('"tensors":') == 1 + 3
