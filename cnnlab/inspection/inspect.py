@@ -19,7 +19,7 @@ from cnnlab.inspection.plates import percent
 from cnnlab.inspection.saliency import saliency
 from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
-from cnnlab.trained.load import labels_of_run, refuse_other_words
+from cnnlab.trained.load import labels_of_run, load_data
 from cnnlab.trained.predict import files_of
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
@@ -41,9 +41,7 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     from torch.utils.tensorboard import SummaryWriter
 
     classifier = load_trained(run).to(best_device())
-    data = DataModule(run.config["data"])
-    refuse_other_words(classifier, data)
-    data.setup()
+    data = load_data(run, classifier)
     if data.classes != classifier.classes:  # the network was not trained on these data
         for part in (data.train, data.val):
             part.labels = labels_of_run(part.labels, data.classes, classifier.classes, run.config["data"]["name"])

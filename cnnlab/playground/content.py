@@ -17,10 +17,9 @@ from cnnlab.reporting.axis import placed_ticks
 from cnnlab.reporting.steps import Announce
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
-from cnnlab.trained.load import labels_of_run
+from cnnlab.trained.load import labels_of_run, load_data
 from cnnlab.trained.silence import validation_means
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 ROOM = 2**20  # bytes of all pictures together, at most; twelve are taken in any case
@@ -97,8 +96,7 @@ def size_and_accuracy(run: Record, classifier: Classifier) -> str:
 
 def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Examples, list[str]]:
     """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
-    data = DataModule(run.config["data"])
-    data.setup()
+    data = load_data(run, classifier)
     labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
     size = data.val.inputs[0].numel()
     count = min(count, len(labels), max(FEWEST, ROOM // size))

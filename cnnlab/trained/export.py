@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.data.examples import Examples
+from cnnlab.data.examples import in_memory
 from cnnlab.data.forms import Config, Facts, as_floats
 from cnnlab.data.load import form, load
 from cnnlab.data.sound import SOUNDS, to_spectrograms
@@ -15,9 +15,8 @@ from cnnlab.models.network import Network
 from cnnlab.reporting.steps import Announce, steps
 from cnnlab.runs.record import Record
 from cnnlab.trained.given import without_images
-from cnnlab.trained.load import refuse_other_words
+from cnnlab.trained.load import load_data
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.datamodule import DataModule
 from cnnlab.training.load import load_trained
 
 TOLERANCE = 1e-5  # of the largest logit
@@ -100,13 +99,9 @@ def real_examples(run: Record, classifier: Classifier) -> Tensor:
         return torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     if form(data) is SOUNDS:
         train = load(data).train
-        some = train.part(torch.arange(0, len(train), max(1, len(train) // CHECKED))[:CHECKED])
-        return as_floats(some.inputs if isinstance(some, Examples) else some.load())
-    module = DataModule(data)
-    refuse_other_words(classifier, module)
-    module.setup()
-    assert module.val is not None
-    return as_floats(module.val.inputs[:CHECKED])
+        some = torch.arange(0, len(train), max(1, len(train) // CHECKED))[:CHECKED]
+        return as_floats(in_memory(train.part(some)).inputs)
+    return as_floats(load_data(run, classifier).val.inputs[:CHECKED])
 
 
 class OnnxNetwork:

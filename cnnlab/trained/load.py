@@ -58,17 +58,20 @@ def load_test(
     return classifier.to(best_device()), inputs, labels
 
 
-def refuse_other_words(classifier: Classifier, data: DataModule) -> None:
-    """Refuse ids of words by another vocabulary than a classifier's.
+def load_data(run: Record, classifier: Classifier) -> DataModule:
+    """Return a run's data, loaded and split.
 
     Raises:
-        ValueError: the training sentences were changed since it was trained.
+        ValueError: the training sentences were changed since the classifier was trained, so that ids are other words'.
     """
+    data = DataModule(run.config["data"])
     if data.facts.vocabulary != classifier.facts.vocabulary:
         raise ValueError(
             f"data={data.config['name']}: the training sentences have another vocabulary than the network was trained "
             "with; were they changed?"
         )
+    data.setup()
+    return data
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:

@@ -14,9 +14,8 @@ from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import pick
 from cnnlab.runs.record import Record
-from cnnlab.trained.load import refuse_other_words
+from cnnlab.trained.load import load_data
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.datamodule import DataModule
 
 BY = ("mean", "zero", "pass")
 
@@ -138,9 +137,7 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
 
 def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
     """Return of every layer the mean output of each channel over the run's validation images, to be broadcast."""
-    data = DataModule(run.config["data"])
-    refuse_other_words(classifier, data)
-    data.setup()
+    data = load_data(run, classifier)
     return channel_means(classifier, data.val.inputs, run.config["data"]["eval_batch_size"])
 
 
