@@ -15,6 +15,7 @@ from cnnlab.registry import hint, one_line
 
 # what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
+ROOT_KEYS = ("seed", "data_dir", "output_dir", "run_name")  # those that a slip of the keyboard may mean
 SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -67,9 +68,11 @@ def explain(error: BaseException) -> str:
     found = re.match(r"Could not override '([\w@./]+)'\. No match in the defaults list", text)
     if found:
         group = found[1].partition("@")[0]
-        return f"{group}: there is no such group or key{hint(group, _root_names())}"
+        if group in _groups():
+            return f"{group}: this command takes none; cnnlab.train does"
+        return f"{group}: there is no such group or key{hint(group, [*_groups(), *ROOT_KEYS])}"
     return text.replace("To append to your config use", "; a new key is added with")
 
 
-def _root_names() -> list[str]:
-    return sorted({p.name for p in conf_dir().iterdir() if p.is_dir()} | {"seed", "data_dir", "output_dir", "run_name"})
+def _groups() -> list[str]:
+    return sorted({path.name for path in conf_dir().iterdir() if path.is_dir()} - {"common", "hydra"})
