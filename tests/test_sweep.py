@@ -174,6 +174,12 @@ def test_a_sweep_that_was_killed_says_from_where_it_resumes(tmp_path):
     assert f"resumes: {directory.name} (interrupted) from epoch 3, step {steps}\n" in again.stdout
 
 
+def children(pid, name):
+    """Processes that a process has started, with this in their command line."""
+    found = subprocess.run(["pgrep", "-P", str(pid), "-f", name], capture_output=True, text=True)
+    return [int(child) for child in found.stdout.split()]
+
+
 def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp_path):
     command = [sys.executable, "-m", "cnnlab.train", "-m", "model=mlp", "trainer.max_epochs=25,5", "seed=0,1"]
     command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -183,8 +189,9 @@ def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp
         while not (running := list(tmp_path.glob("outputs/studies/*/*/checkpoints/last.ckpt"))):
             assert time.time() < deadline
             time.sleep(0.2)
-        found = subprocess.run(["pgrep", "-P", str(sweep.pid), "-f", "popen_loky"], capture_output=True, text=True)
-        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        (server,) = children(sweep.pid, "forkserver")
+        workers = children(server, "forkserver")
+        os.kill(workers[0], signal.SIGKILL)
         assert sweep.wait(180) == 1
     output = (tmp_path / "log").read_text()
     assert running
@@ -196,6 +203,23 @@ def test_a_killed_worker_is_announced_recorded_and_costs_only_its_neighbours(tmp
     assert states.count("completed") == 4 - states.count("failed")
     assert all("killed" in run.info["cause"] for run in runs if run.status == "failed")
     assert "killed" in next(tmp_path.glob("outputs/studies/*/report.md")).read_text()
+    assert len(workers) == 2
+
+
+def test_workers_end_with_a_sweep_that_is_killed():
+    code = """
+import multiprocessing, os, signal
+from cnnlab.studies.execute import _end_with_parent
+worker = multiprocessing.get_context("forkserver").Process(target=_end_with_parent)
+worker.start()
+print(worker.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    deadline = time.time() + 60
+    while Path(f"/proc/{int(done.stdout)}").exists():
+        assert time.time() < deadline
+        time.sleep(0.1)
 
 
 def test_two_identical_sweeps_at_once_run_every_job_once(tmp_path):

@@ -1,5 +1,6 @@
 """Jobs of a sweep: each in its run directory, by whatever launcher, none stopping another."""
 
+import multiprocessing
 import os
 import re
 import sys
@@ -51,7 +52,7 @@ class Survivor:
         """Train the job of a composed config."""
         if os.getpid() != self.sweeper:
             os.environ["TTY_COMPATIBLE"] = "0"  # for rich: bars of several workers would be drawn over each other
-            if os.getppid() == self.sweeper:
+            if multiprocessing.parent_process() or os.getppid() == self.sweeper:
                 threading.Thread(target=_end_with_parent, daemon=True).start()
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
@@ -126,9 +127,12 @@ def _say(text: str) -> None:
 
 def _end_with_parent() -> None:
     """End this worker once its sweep has ended."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1)
+    if sweep := multiprocessing.parent_process():  # of a forked worker, whose parent is what it was forked from
+        sweep.join()
+    else:
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(1)
     os._exit(1)
 
 

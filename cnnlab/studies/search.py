@@ -23,6 +23,7 @@ from cnnlab.runs.plan import Parameter, SearchPlan, job_of
 from cnnlab.runs.record import Record
 from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.tally import Tally
+from cnnlab.studies.workers import start_forkserver
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
 
@@ -49,6 +50,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         raise ValueError("nothing to search: give a range, such as 'optimizer.lr=tag(log, interval(0.001, 0.1))'")
     if not isinstance(wanted, int) or wanted < 1 or not isinstance(parallel, int) or parallel < 1:
         raise ValueError(f"hydra.sweeper.trials={wanted} and parallel={parallel} must be whole numbers of at least 1")
+    start_forkserver(config)
     base = plain(config)
     refuse_study_keys(base["study"], "a search varies what hydra.sweeper.params says, at one seed", taken=["name"])
     check(base)

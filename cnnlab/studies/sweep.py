@@ -21,6 +21,7 @@ from cnnlab.studies.expansion import Expansion
 from cnnlab.studies.plan import shown_seconds, some
 from cnnlab.studies.tally import Tally
 from cnnlab.studies.tune import choices, choose
+from cnnlab.studies.workers import start_forkserver
 from cnnlab.trained.lesions import lesion
 
 
@@ -38,6 +39,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
     """
     if joined():
         raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
+    if not config.study.plan_only:
+        start_forkserver(config)
     study = Expansion(context, config, arguments)
     plan, invalid = study.plan()
     print("\n".join([plan_table(plan), *study.warnings]), flush=True)
