@@ -1,4 +1,4 @@
-"""The layer table of a network, or its graph, without training it."""
+"""Print the layer table of a network, or its graph, without training it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ FORMATS = ("table", "json", "dot", "svg")
 def _task(config: dict[str, Any]) -> None:
     if config["format"] not in FORMATS:
         raise ValueError(f"format={config['format']}: known are {', '.join(FORMATS)}")
-    from cnnlab.inspection.summary import summary, written  # with torch, which a wrong format need not wait for
+    from cnnlab.inspection.summary import summary, written  # late, because it imports torch
 
     print(written(summary(config), config))
 
