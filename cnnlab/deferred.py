@@ -18,7 +18,7 @@ from typing import Any
 COMPILER, BACKEND, SYMBOLS = "torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"
 PLOT = "torchmetrics.utilities.plot"
 # submodules of deferred packages that do not need the package to be executed before them, as all others do
-ALONE = (
+WITHOUT_PACKAGE = (
     "torch._inductor.config",
     "torch._inductor.custom_graph_pass",
     "torchmetrics.image.",
@@ -117,7 +117,7 @@ def instances(module: str, name: str) -> type:
 
 
 # torch's functions of sizes and bools that may be symbolic, computed where none is
-OF_PLAIN_VALUES: dict[str, Callable[[Sequence[Any]], Any]] = {
+NON_SYMBOLIC: dict[str, Callable[[Sequence[Any]], Any]] = {
     **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true", "guard_size_oblivious"), all),
     **dict.fromkeys(("statically_known_true", "sym_and"), all),
     "sym_or": any,
@@ -135,7 +135,7 @@ STAND_INS: dict[str, dict[str, Any]] = {
         "OptimizedModule": instances(COMPILER, "OptimizedModule"),
     },
     BACKEND: {},  # imported by torch.use_deterministic_algorithms, to set an option of its config
-    SYMBOLS: {name: unless_symbolic(name, formula) for name, formula in OF_PLAIN_VALUES.items()},
+    SYMBOLS: {name: unless_symbolic(name, formula) for name, formula in NON_SYMBOLIC.items()},
     "sympy": {"Basic": instances("sympy", "Basic")},
     "scipy.signal": {"hamming": None},  # torchmetrics adds it if it is missing
     "torchmetrics.functional.image": {},
@@ -175,7 +175,7 @@ class DeferringFinder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a deferred module, and None of others."""
         package = name.rpartition(".")[0]
-        if package in STAND_INS and not name.startswith(ALONE):
+        if package in STAND_INS and not name.startswith(WITHOUT_PACKAGE):
             run(package)
         if name not in STAND_INS:
             return None

@@ -10,7 +10,7 @@ FORMATS = ("table", "json", "dot", "svg")
 def _task(config: dict[str, Any]) -> None:
     if config["format"] not in FORMATS:
         raise ValueError(f"format={config['format']}: known are {', '.join(FORMATS)}")
-    from cnnlab.inspection.summary import summary, written  # late, because it imports torch
+    from cnnlab.inspection.summary import summary, written  # with torch, which a wrong format need not wait for
 
     print(written(summary(config), config))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.forms import Config, Form, find_files
-from cnnlab.data.images import middle, read_image, resize
+from cnnlab.data.images import centre_crop, read_image, resize
 
 SPLITS = ("train", "val", "test")
 EXAMPLES = {"image_folder": "*.png", "sound_folder": "*.wav"}  # a pattern of files for each source, for messages
@@ -105,6 +105,6 @@ def read(path: Path, channels: int, size: int, whole: bool = True) -> Tensor:
     try:
         if whole:
             return resize(read_image(path, channels)[None], size)
-        return middle(read_image(path, channels, size)[None], (size, size))
+        return centre_crop(read_image(path, channels, size)[None], (size, size))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.absolute()}: {error}") from error

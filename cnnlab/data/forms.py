@@ -45,16 +45,16 @@ class Form:
 
 
 # keys of `data` that apply to images only, with the values at which they change nothing
-OF_PICTURES = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
+IMAGE_KEYS = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
 
 
-def no_pictures(facts: Facts, config: Config) -> Facts:
+def refuse_image_keys(facts: Facts, config: Config) -> Facts:
     """Return the facts of examples that are not images unchanged.
 
     Raises:
         ValueError: a key of the data config is set that applies to images only.
     """
-    for key, nothing in OF_PICTURES.items():
+    for key, nothing in IMAGE_KEYS.items():
         if (value := config.get(key, nothing)) != nothing:
             raise ValueError(f"data.{key}={value} is for pictures, and data={config['name']} holds none")
     return facts
@@ -65,7 +65,7 @@ def as_loaded(inputs: Tensor, facts: Facts, config: Config) -> Tensor:
     return inputs
 
 
-def no_files(path: Path, facts: Facts, config: Config) -> Tensor:
+def refuse_files(path: Path, facts: Facts, config: Config) -> Tensor:
     """Refuse to read files.
 
     Raises:
@@ -75,7 +75,7 @@ def no_files(path: Path, facts: Facts, config: Config) -> Tensor:
 
 
 # series, volumes and other arrays of a user's own source: channels and any number of axes
-ARRAYS = Form("array", (), frozenset(), no_pictures, as_loaded, no_files)
+ARRAYS = Form("array", (), frozenset(), refuse_image_keys, as_loaded, refuse_files)
 
 
 def as_floats(inputs: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def as_floats(inputs: Tensor) -> Tensor:
     return inputs if largest is None else inputs.float() / largest
 
 
-def in_parts(step: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
+def in_chunks(step: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
     """Apply a step to `size` examples at a time, so that the floats of a large set never fill memory."""
     if torch.compiler.is_exporting():  # an exported graph has no loop
         return step(inputs)

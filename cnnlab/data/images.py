@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form, in_parts
+from cnnlab.data.forms import Config, Facts, Form, in_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,10 +79,10 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
         floats = F.interpolate(part.float(), size, mode="bilinear", antialias=True)
         return floats.round().clamp(0, 255).to(torch.uint8)
 
-    return in_parts(scale, images, 4096)
+    return in_chunks(scale, images, 4096)
 
 
-def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Crop images (N, C, H, W) at their centre; an odd margin is rounded as in torchvision.
 
     Raises:
@@ -111,7 +111,7 @@ def to_input(images: Tensor, facts: Facts, config: Config) -> Tensor:
     _, height, width = facts.shape
     uncut = (height + 2 * trim, width + 2 * trim)
     if config.get("crop"):
-        images = middle(_resize_short(images, config.get("resize")), uncut)
+        images = centre_crop(_resize_short(images, config.get("resize")), uncut)
     else:
         images = resize(images, uncut)
     images = images[:, :, trim : trim + height, trim : trim + width]

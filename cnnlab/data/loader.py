@@ -10,7 +10,7 @@ from torch import Tensor
 from cnnlab.data.examples import Examples
 from cnnlab.data.stream import Files
 
-TURNS = -2  # in place of an epoch, the key of the random numbers in `_turns`
+TURN_KEY = -2  # in place of an epoch, the key of the random numbers in `_turns`
 Augment = Callable[..., Tensor]  # of inputs, a generator, and each input's turn
 
 
@@ -96,7 +96,7 @@ class Batches:
         """Return a random 0 or 1 for each example."""
         assert self.seed is not None
         if self._turn is None:
-            generator = keyed(self.seed, TURNS)
+            generator = keyed(self.seed, TURN_KEY)
             self._turn = torch.randint(2, (len(self.data),), generator=generator, device="cpu").to(self.device)
         return self._turn
 

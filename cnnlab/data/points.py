@@ -6,7 +6,7 @@ from math import inf, pi
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Form, as_loaded, no_files, no_pictures
+from cnnlab.data.forms import Config, Form, as_loaded, refuse_files, refuse_image_keys
 from cnnlab.registry import pick
 
 CLASSES = ["A", "B"]
@@ -79,4 +79,4 @@ def facts(config: Config) -> tuple[tuple[int, ...], int]:
     return (2,), len(CLASSES)
 
 
-POINTS = Form("point", ("coordinate",), frozenset(), no_pictures, as_loaded, no_files)
+POINTS = Form("point", ("coordinate",), frozenset(), refuse_image_keys, as_loaded, refuse_files)

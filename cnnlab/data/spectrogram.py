@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnlab.data.forms import as_floats, in_parts
+from cnnlab.data.forms import as_floats, in_chunks
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def spectrogram(
         audible = (power > LEAST).any(2).any(1).view(-1, 1, 1)  # a silent sound has no loudest value
         return ((1 + below / decibels).clamp(0, 1) * audible * 255).round().to(torch.uint8).flip(1)
 
-    return in_parts(transform, waveforms[:, 0], CHUNK).unsqueeze(1)
+    return in_chunks(transform, waveforms[:, 0], CHUNK).unsqueeze(1)
 
 
 def mel_bands(rate: int, n_fft: int, mels: int, low: float, high: float | None) -> Floats:

@@ -56,7 +56,7 @@ def counts(labels: Tensor, classes: int) -> list[int]:
     return found
 
 
-def lottery(images: int, classes: int) -> str | None:
+def few_validation_warning(images: int, classes: int) -> str | None:
     """Return a warning if there are so few validation examples that chance chooses the checkpoint, else None.
 
     An accuracy over N of them has a standard error of up to 50 / sqrt(N) points, by which epochs differ by chance.

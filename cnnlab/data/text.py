@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form, no_pictures
+from cnnlab.data.forms import Config, Facts, Form, refuse_image_keys
 
 RESERVED = ("<pad>", "<unk>")  # ids 0 and 1: padding behind the end of a sentence, and words not in the vocabulary
 
@@ -136,4 +136,4 @@ def read_file(path: Path, facts: Facts, config: Config) -> Tensor:
     return to_ids(as_bytes([text for _, text in read_sentences(path)]), facts, config)
 
 
-SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), no_pictures, to_ids, read_file)
+SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), refuse_image_keys, to_ids, read_file)
