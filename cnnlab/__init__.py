@@ -4,7 +4,7 @@
 >>> run = cnnlab.fit(["data=mnist", "model=lenet5"])    # doctest: +SKIP
 >>> run.metrics["test/acc"]                             # doctest: +SKIP
 
-`fit`, `Run` and `compare` are the notebook interface; they are imported when first used, because torch takes seconds.
+`fit`, `Run` and `compare` are the notebook interface; imported when first used, because torch takes seconds.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
-"""Modules that run when something of them is used, and not when they are imported.
+"""Defer the execution of slow modules from their import until an attribute is used.
 
-Lightning imports all of torchmetrics, whose metrics of images import torchvision, whose plots import matplotlib, and
-which looks once into scipy.signal; torch's optimizers import its compiler at every step, to do nothing. None of that is
-needed to train, and it takes longer than torch itself. Whoever uses it gets it, a moment later.
+Lightning imports all of torchmetrics, whose image metrics import torchvision, whose plots import matplotlib, and which
+imports one function of scipy.signal; torch's optimizers import its compiler at every step, without using it. Training
+needs none of these modules, and importing them takes longer than importing torch.
 """
 
 import functools
@@ -17,25 +17,25 @@ from typing import Any
 
 COMPILER, BACKEND, SYMBOLS = "torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"
 PLOT = "torchmetrics.utilities.plot"
-# what can be imported of a deferred package without the package: all else waits for what it imports first
-ALONE = (
+# submodules of deferred packages that do not need the package to be executed before them, as all others do
+WITHOUT_PACKAGE = (
     "torch._inductor.config",
     "torch._inductor.custom_graph_pass",
     "torchmetrics.image.",
     "torchmetrics.functional.image.",
 )
 
-_choosing = threading.Lock()  # which thread runs a module
+_lock = threading.Lock()  # held to decide which thread executes a module
 
 
 class Deferred(ModuleType):
-    """A module that has not run yet; asked for an attribute that has no stand-in, it runs."""
+    """A module that is not executed before an attribute without a stand-in is read."""
 
     def __getattr__(self, name: str) -> Any:
         stand_ins = STAND_INS[self.__name__]
         if name in stand_ins:
             return stand_ins[name]
-        if name.startswith("__"):  # what the import system looks for in every module
+        if name.startswith("__"):  # the import system looks these up in every module
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return getattr(run(self.__name__), name)
 
@@ -44,29 +44,29 @@ class Deferred(ModuleType):
 
 
 def run(name: str) -> ModuleType:
-    """Return a module, run if that was deferred so far."""
+    """Return a module, executing it first if that was deferred."""
     module = sys.modules[name]
-    with _choosing:  # not while it runs: a module that it imports may wait for another thread's
+    with _lock:  # released before the execution, which may wait for a module that another thread imports
         if not isinstance(module, Deferred):
             return module
-        module.__class__ = ModuleType  # type: ignore[assignment]  # mypy takes it for a module of its own
+        module.__class__ = ModuleType  # type: ignore[assignment]  # mypy forbids it
     loader = module.__loader__
     assert isinstance(loader, DeferringLoader)
     try:
         loader.actual.exec_module(module)
     except BaseException:
-        module.__class__ = Deferred  # the next use says again what is wrong
+        module.__class__ = Deferred  # the next use raises the error again
         raise
     return module
 
 
 def calls(module: str, name: str) -> Callable[..., Any]:
-    """Make a function that runs its module when it is called."""
+    """Make a stand-in for a function that executes its module when it is called."""
     return lambda *args, **kwargs: getattr(run(module), name)(*args, **kwargs)
 
 
 def unless_symbolic(name: str, formula: Callable[[Sequence[Any]], Any]) -> Callable[..., Any]:
-    """Make a function of truths or sizes, any of which may be symbolic; where none is, a formula computes it."""
+    """Make a stand-in for a function of bools or sizes: if none of them is symbolic, `formula` computes it."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if all(map(_concrete, args)):
@@ -85,14 +85,14 @@ def _concrete(value: Any) -> bool:
 
 
 def disable(fn: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """torch._dynamo.disable: a function that is not compiled, which none is before the compiler has run."""
+    """Stand in for torch._dynamo.disable: return a function that is not compiled; none is before the compiler runs."""
     if fn is None:
         return functools.partial(disable, *args, **kwargs)
 
     @functools.cache
     def disabled() -> Callable[..., Any]:
-        answer: Callable[..., Any] = run(COMPILER).disable(fn, *args, **kwargs)
-        return answer
+        wrapped: Callable[..., Any] = run(COMPILER).disable(fn, *args, **kwargs)
+        return wrapped
 
     @functools.wraps(fn)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -101,8 +101,8 @@ def disable(fn: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> 
     return call
 
 
-class _KindOf(type):
-    """The type of a stand-in for a class: its instances are those of the class, of which there are none so far."""
+class _StandInType(type):
+    """Metaclass of a stand-in for a class: its instances are the class's, none while the module is deferred."""
 
     home: str
 
@@ -112,12 +112,12 @@ class _KindOf(type):
 
 
 def instances(module: str, name: str) -> type:
-    """Make a class that stands in for one of a module in isinstance checks."""
-    return _KindOf(name, (), {"home": module})
+    """Make a stand-in for a class of a module, for isinstance checks."""
+    return _StandInType(name, (), {"home": module})
 
 
-# how sizes of tensors without values are checked, where no size is symbolic
-OF_PLAIN_VALUES: dict[str, Callable[[Sequence[Any]], Any]] = {
+# torch's functions of sizes and bools that may be symbolic, computed where none is
+NON_SYMBOLIC: dict[str, Callable[[Sequence[Any]], Any]] = {
     **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true", "guard_size_oblivious"), all),
     **dict.fromkeys(("statically_known_true", "sym_and"), all),
     "sym_or": any,
@@ -127,17 +127,17 @@ OF_PLAIN_VALUES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "guarding_hint_or_throw": operator.itemgetter(0),
 }
 
-# modules that are deferred, and what is asked of them where nobody uses them
+# deferred modules, with stand-ins for the attributes that are read although the module is not used
 STAND_INS: dict[str, dict[str, Any]] = {
     COMPILER: {
         "disable": disable,
         "graph_break": lambda *args, **kwargs: None,
         "OptimizedModule": instances(COMPILER, "OptimizedModule"),
     },
-    BACKEND: {},  # has a setting noted, whether to be deterministic
-    SYMBOLS: {name: unless_symbolic(name, formula) for name, formula in OF_PLAIN_VALUES.items()},
+    BACKEND: {},  # imported by torch.use_deterministic_algorithms, to set an option of its config
+    SYMBOLS: {name: unless_symbolic(name, formula) for name, formula in NON_SYMBOLIC.items()},
     "sympy": {"Basic": instances("sympy", "Basic")},
-    "scipy.signal": {"hamming": None},  # torchmetrics would add it, if it were missing
+    "scipy.signal": {"hamming": None},  # torchmetrics adds it if it is missing
     "torchmetrics.functional.image": {},
     "torchmetrics.image": {},
     PLOT: {
@@ -148,10 +148,10 @@ STAND_INS: dict[str, dict[str, Any]] = {
 
 
 class DeferringLoader(Loader):
-    """Loads a module without running it.
+    """Loads a module without executing it.
 
     Args:
-        actual: the loader that runs it.
+        actual: the loader that executes it later.
     """
 
     def __init__(self, actual: Loader) -> None:
@@ -162,7 +162,7 @@ class DeferringLoader(Loader):
         return self.actual.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave it at that."""
+        """Mark the module as deferred instead of executing it."""
         module.__class__ = Deferred
 
     def __getattr__(self, name: str) -> Any:  # its source, its data files
@@ -170,12 +170,12 @@ class DeferringLoader(Loader):
 
 
 class DeferringFinder(MetaPathFinder):
-    """Finds the modules that are deferred; those that are imported already stay as they are."""
+    """Finds the modules to be deferred; modules that are already imported are not."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a deferred module, and None of others."""
         package = name.rpartition(".")[0]
-        if package in STAND_INS and not name.startswith(ALONE):
+        if package in STAND_INS and not name.startswith(WITHOUT_PACKAGE):
             run(package)
         if name not in STAND_INS:
             return None
@@ -186,5 +186,5 @@ class DeferringFinder(MetaPathFinder):
 
 
 def defer() -> None:
-    """Defer the modules of `STAND_INS` from here on."""
+    """Defer the modules of `STAND_INS` from now on."""
     sys.meta_path.insert(0, DeferringFinder())

@@ -1,8 +1,8 @@
-"""What a process computes on: its device, precision, threads and memory.
+"""Choose the device, precision, number of threads and memory handling of a process.
 
-Threads: as many as cores are free when a run starts. The threads of an operation wait for each other at its end; one
-whose core is taken lets all of them wait, and two runs with a thread for every core take many times as long as with
-half of them. What the user has set in OMP_NUM_THREADS, OMP_WAIT_POLICY and GOMP_SPINCOUNT stands.
+A run takes as many threads as cores are free when it starts. The threads of an operation wait for each other at its
+end, so that one without a core delays all: two runs with a thread per core each take many times as long as with half
+as many. A user's OMP_NUM_THREADS, OMP_WAIT_POLICY and GOMP_SPINCOUNT take precedence.
 """
 
 import ctypes
@@ -13,39 +13,39 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc has them
-LARGE = (2**30, 2**25)  # bytes of a block that is given back all the same; older glibc takes no more than the latter
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h of glibc
+LARGE = (2**30, 2**25)  # bytes from which a freed block is returned all the same; older glibc takes only the second
 
 
 def keep_freed() -> None:
-    """Let this process keep what it frees, in blocks below 1 GiB, until it ends.
+    """Let this process keep freed blocks below 1 GiB for its next allocations.
 
-    glibc's malloc gives large blocks back to the kernel, which clears every page before it gives one anew. A network's
-    step asks for the same tens or hundreds of megabytes each time, and can spend a third of its time on that. Elsewhere
-    than on glibc nothing is done, nor for what is on a GPU.
+    glibc's malloc returns large blocks to the kernel, which clears every page before it hands it out again. A training
+    step allocates the same tens or hundreds of megabytes each time, and can spend a third of its time on that. Without
+    glibc, and for GPU memory, nothing is done.
     """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt") and any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in LARGE):
-        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never; by itself it would make things worse
+        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never trim; alone, this would be slower
 
 
-SPINS = "10000"  # a thread that waits for work gives its core away after some 30 microseconds; by itself after 1000
-QUIET = 0.75  # of the cores: where as many are free, all are taken, so that a run alone always computes the same
+SPINS = "10000"  # an idle thread yields its core after about 30 microseconds, instead of 1000
+QUIET = 0.75  # share of free cores above which a run takes all, so that a run alone always computes the same
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Seconds of core time that have been used so far, on the cores of this process."""
+    """Seconds of core time that have been used so far on the cores of this process."""
 
     clock: float
     by_all: float
-    by_this: float  # process, and those it has waited for
+    by_this: float  # by this process, and children that it has waited for
 
     @classmethod
     def now(cls) -> "Moment":
-        """Read what the kernel counts; where it does not tell, as if no other process used any."""
+        """Read the kernel's counters; without them, assume that no other process uses the cores."""
         own = sum(os.times()[:4])
         try:
             lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
@@ -53,15 +53,15 @@ class Moment:
             used = [ticks[f"cpu{core}"][:3] + ticks[f"cpu{core}"][5:] for core in os.sched_getaffinity(0)]
         except (OSError, AttributeError, KeyError, ValueError, IndexError):
             return cls(time.monotonic(), own, own)
-        # what is left out are the fourth and fifth: idle, and idle until a disk answers
+        # without the fourth and fifth counter: idle, and waiting for a disk
         return cls(time.monotonic(), sum(map(sum, used)) / os.sysconf("SC_CLK_TCK"), own)
 
 
-_last = Moment.now()  # when cnnlab was imported, or a run started
+_last = Moment.now()  # when cnnlab was imported, or the latest run started
 
 
 def wait_briefly() -> None:
-    """Let threads that wait give their cores away early; for the OpenMP that is loaded from here on."""
+    """Let idle threads yield their cores early; takes effect only before OpenMP is loaded."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
@@ -73,7 +73,7 @@ def cores() -> int:
 
 @cache
 def most() -> int:
-    """Count the threads that torch would take, no more than affinity and the cgroup's quota leave to this process."""
+    """Return torch's number of threads, limited to the cores that affinity and the cgroup's quota allow."""
     import torch
     from joblib import cpu_count  # type: ignore[import-untyped]
 
@@ -81,19 +81,19 @@ def most() -> int:
     return min(torch.get_num_threads(), allowed)
 
 
-def free(wanted: int, cores: int, before: Moment, now: Moment) -> int:
-    """Count the wanted threads that find a core that no other process used in between: at least 1, all by QUIET."""
+def free_threads(wanted: int, cores: int, before: Moment, now: Moment) -> int:
+    """Return for how many of the wanted threads a core was free between two moments: at least 1; all by QUIET."""
     others = (now.by_all - before.by_all) - (now.by_this - before.by_this)
     left = cores - others / max(now.clock - before.clock, 0.01)
     return wanted if left > QUIET * wanted else max(1, int(left))
 
 
 def for_run(kept: int | None = None, processes: int = 1) -> int:
-    """Count the threads with which each process of a run that starts computes.
+    """Return the number of threads for each process of a run that starts.
 
     Args:
-        kept: of the same run, before it was stopped; it resumes with as many, so that it computes the same.
-        processes: of the run, on this machine.
+        kept: number of threads of the same run before it was stopped; kept so that the resumed run computes the same.
+        processes: number of the run's processes on this machine.
     """
     import torch
 
@@ -103,11 +103,11 @@ def for_run(kept: int | None = None, processes: int = 1) -> int:
         return torch.get_num_threads()
     if kept is not None and kept <= most():
         return kept
-    return max(1, free(most(), cores(), before, _last) // processes)
+    return max(1, free_threads(most(), cores(), before, _last) // processes)
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """Return what "auto" stands for: bf16-mixed where the hardware computes in bfloat16, else 32-true."""
+    """Resolve the precision "auto": bf16-mixed where the hardware computes in bfloat16, else 32-true."""
     import torch
 
     if precision != "auto":
@@ -120,7 +120,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def best_device() -> str:
-    """Return where torch computes fastest on this machine."""
+    """Return the device on which torch computes fastest on this machine."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

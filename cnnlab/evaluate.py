@@ -1,4 +1,4 @@
-"""Test metrics of a finished run, on its own or on other data."""
+"""Compute the test metrics of a finished run, on its own or on other data."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The network of a finished run seen from inside: TensorBoard events and one HTML page, without training."""
+"""Inspect the network of a finished run: write TensorBoard events and one HTML page, without training."""
 
 import os
 from typing import Any

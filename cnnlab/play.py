@@ -1,4 +1,4 @@
-"""The trained network alive on one page, `play/index.html` in the run directory, or a lesson's: both work offline."""
+"""Write an offline page in which a trained network runs live, `play/index.html` in its run directory, or a lesson."""
 
 import os
 from pathlib import Path
@@ -17,13 +17,13 @@ def _task(config: dict[str, Any]) -> None:
     pictures = config["pictures"]
     if not isinstance(pictures, int) or pictures < 0:
         raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
-    asked = config["run"]
-    if isinstance(asked, list) and len(asked) != 2:
-        raise ValueError(f"run=[{','.join(map(str, asked))}]: give one run directory, or two, [BASE,ABLATED]")
+    given = config["run"]
+    if isinstance(given, list) and len(given) != 2:
+        raise ValueError(f"run=[{','.join(map(str, given))}]: give one run directory, or two, [BASE,ABLATED]")
     from cnnlab.playground.write import play
 
-    each = asked if isinstance(asked, list) else [asked]
-    runs = [Run.chosen(config | {"run": one}).reading(config["data_dir"]) for one in each]
+    directories = given if isinstance(given, list) else [given]
+    runs = [Run.chosen(config | {"run": directory}).reading(config["data_dir"]) for directory in directories]
     page = play(runs[0], pictures, *runs[1:])
     print(f"page         {os.path.relpath(page)} ({page.stat().st_size / 1e6:.1f} MB), to be opened in a browser")
 

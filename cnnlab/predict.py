@@ -1,4 +1,4 @@
-"""Class and probability for image files, or for sentences."""
+"""Predict class and probability of image files, sound files or sentences."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def _task(config: dict[str, Any]) -> None:
 
 
 def rows_in_short(rows: Table) -> Table:
-    """Rows of `predict` as a terminal has room for them: all guesses but the first in one column."""
+    """Shorten the rows of `predict` for a terminal: all guesses but the first in one column."""
     short = Table()
     for row in rows:
         guesses = [f"label{rank}" for rank in range(2, len(row)) if f"label{rank}" in row]

@@ -1,4 +1,4 @@
-"""Look names up in tables, and say what was probably meant when one is not there."""
+"""Look up names in tables and check options; errors suggest the nearest known name."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,17 +8,17 @@ Value = TypeVar("Value")
 
 
 def hint(name: object, known: Iterable[object]) -> str:
-    """'; did you mean "relu"?', or the known names where none is near."""
+    """Return '; did you mean "relu"?', or the known names if none is near."""
     names = [str(k) for k in known]
     near = get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(names) or 'none'}"
 
 
 def check_options(what: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse an option that is not known, and a value of another kind than a number or flag that is the default.
+    """Refuse an unknown option, and a value of another type where the default is a number or a flag.
 
     Args:
-        what: has the options; begins the message.
+        what: the owner of the options; begins the message.
         given: options with their values.
         known: options with their defaults.
 
@@ -39,7 +39,7 @@ def check_options(what: str, given: Mapping[str, Any], known: Mapping[str, Any])
 
 
 def pick(table: Mapping[str, Value], name: Any, what: str) -> Value:
-    """table[name], or a ValueError that names the nearest entry."""
+    """Return table[name]; raise a ValueError that names the nearest entry if there is none."""
     if not isinstance(name, str) or name not in table:
         raise ValueError(f'unknown {what} "{name}"{hint(name, table)}')
     return table[name]
@@ -58,5 +58,5 @@ def kind_and_options(choice: Any, what: str) -> tuple[Any, dict[str, Any]]:
 
 
 def one_line(error: object) -> str:
-    """Return the text of an error, or whatever else, in one line."""
+    """Return the text of an error, or of anything else, in one line."""
     return " ".join(str(error).split())

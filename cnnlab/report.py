@@ -1,4 +1,4 @@
-"""The report of a study or a search, or of any runs side by side; from a half-finished one too."""
+"""Write the report of a study or a search, even of an unfinished one, or compare any runs side by side."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Accuracy of finished runs against distortions of their test images, for one run or several side by side."""
+"""Measure the accuracy of one or several finished runs on distorted test examples."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The layer table of a network, or its graph, without training it."""
+"""Print the layer table of a network, or its graph, without training it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Train a network, test the best checkpoint, leave a run directory."""
+"""Train a network, test the best checkpoint, write a run directory."""
 
 import json
 import sys
@@ -25,15 +25,15 @@ NO_STUDY = "this is a single run; -m or ablation=NAME makes a study"
 
 
 class CheckBeforeRun(Callback):
-    """Hydra callback: refuses a train config that cannot work before its run directory is made."""
+    """Hydra callback that refuses an invalid train config before its run directory is made."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leave by SystemExit, because Hydra turns a callback's exceptions into warnings."""
+        """Check the config; exit by SystemExit, because Hydra turns a callback's exceptions into warnings."""
         try:
             with one_line_errors():
                 checked = plain(config)
                 refuse_study_keys(checked["study"], NO_STUDY)
-                check_values(checked)  # before what takes seconds to import
+                check_values(checked)  # before an import that takes seconds
                 _training().check_start(checked, Path(config.hydra.run.dir), config_hash(checked))
         except Exception:
             traceback.print_exc()
@@ -45,10 +45,10 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
 
     Args:
         overrides: as on the command line, such as ["data=mnist", "model.remove=[conv2]"], or ["resume=RUN_DIR"].
-        config_dir: a folder with configs of one's own.
+        config_dir: a folder with your own configs.
 
     Raises:
-        ValueError: the request cannot be carried out; in one line, as the command says it. No directory is left.
+        ValueError: an invalid request, in one line as the command prints it; no directory is left.
         FloatingPointError: the training diverged.
     """
     overrides = _override_list(overrides)
@@ -69,17 +69,17 @@ def fit(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
 
 
 def _training() -> ModuleType:
-    """Import what trains, with torch and Lightning, which takes seconds."""
+    """Import the training code, with torch and Lightning, which takes seconds."""
     from cnnlab.training import run
 
     return run
 
 
 def _override_list(overrides: Any) -> list[str]:
-    """Return what `fit` was given as a list.
+    """Return the overrides of `fit` as a list.
 
     Raises:
-        ValueError: it is no list of overrides; the message shows how it is written.
+        ValueError: not a list of overrides; the message shows how to write one.
     """
     if isinstance(overrides, str):
         raise ValueError(f"overrides are a list: fit({json.dumps(overrides.split())})")
@@ -96,8 +96,8 @@ def _override_list(overrides: Any) -> list[str]:
 
 def _split_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the run directory that `resume=` names, if one is named, and the other arguments."""
-    asked = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
-    return (Path(asked[-1]) if asked else None), [a for a in arguments if not a.startswith("resume=")]
+    directories = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
+    return (Path(directories[-1]) if directories else None), [a for a in arguments if not a.startswith("resume=")]
 
 
 def _task(config: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def main() -> None:
     with one_line_errors():
         if resumed is not None:
             _training().resume(resumed, others)
-        else:  # another process of a run that torchrun or SLURM has started; Hydra would make it a directory of its own
+        else:  # a further process of torchrun or SLURM, for which Hydra would make a directory of its own
             composed, directory = compose("train", sys.argv[1:])
             _training().train(plain(composed), directory)
 

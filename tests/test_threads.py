@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.device import Moment, cores, free
+from cnnlab.device import Moment, cores, free_threads
 from cnnlab.trained.run import Run
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,8 @@ QUICK = ["trainer=cpu", "trainer.max_epochs=1", "model=softmax"]
     ],
 )
 def test_threads_are_what_others_leave(wanted, cores, used, expected):
-    assert free(wanted, cores, Moment(10.0, 100.0, 50.0), Moment(12.0, 100.0 + 2 * used + 3.0, 53.0)) == expected
+    now = Moment(12.0, 100.0 + 2 * used + 3.0, 53.0)
+    assert free_threads(wanted, cores, Moment(10.0, 100.0, 50.0), now) == expected
 
 
 @pytest.fixture

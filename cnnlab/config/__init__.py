@@ -1,1 +1,1 @@
-"""Compose, check and identify configs; the only room, with the sweeps and commands, that knows Hydra."""
+"""Compose, check and identify configs; only this package, the studies and the commands use Hydra."""

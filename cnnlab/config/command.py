@@ -1,4 +1,4 @@
-"""Declare a command."""
+"""Make the entry point of a command."""
 
 import io
 import os
@@ -15,19 +15,19 @@ from cnnlab.config.keys import conf_dir
 
 
 def command(name: str, task: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-    """Return what runs a command: gives `conf/<name>.yaml` with the overrides of the command line to `task`."""
+    """Return a function that calls `task` with `conf/<name>.yaml` and the overrides of the command line."""
 
     def main() -> None:
-        def caught(config: DictConfig) -> None:
-            with one_line_errors():  # within, because Hydra has a word of its own for what leaves a task
+        def checked_task(config: DictConfig) -> None:
+            with one_line_errors():  # inside, because Hydra rewrites exceptions that leave a task
                 task(plain(config, name))
 
         run_id.cache_clear()
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors its own way and exits
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints errors in its own way and exits
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
         sys.argv[1:] = [quote(a) if "=" in a and not a.startswith("-") else a for a in sys.argv[1:]]
         with one_line_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(caught)()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(checked_task)()
 
     return main

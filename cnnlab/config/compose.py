@@ -1,4 +1,4 @@
-"""Compose configs with Hydra, make plain containers of them, write and read those of run directories."""
+"""Compose configs with Hydra, convert them to plain containers, write and read those of run directories."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ from cnnlab.config.keys import conf_dir, refuse_missing_keys, refuse_unknown_key
 from cnnlab.config.saved import read_yaml, resolve, to_plain
 from cnnlab.registry import hint, one_line
 
-PATHS = (
+PATHS = (  # keys whose values are paths or sentences, which may need quotes
     "run",
     "images",
     "study",
@@ -40,24 +40,23 @@ PATHS = (
     "hydra.run.dir",
 )
 
-
-PLUGINS = str(Path(__file__).parents[1] / "_plugins")  # cnnlab's sweepers, for Hydra, which looks in its namespace only
+PLUGINS = str(Path(__file__).parents[1] / "_plugins")  # cnnlab's sweepers; Hydra finds plugins in its namespace only
 
 
 @functools.cache
 def run_id() -> str:
-    """Return what tells runs apart that start in the same second."""
+    """Return a random id, to distinguish runs that start in the same second."""
     return secrets.token_hex(3)
 
 
 def safe(*parts: Any) -> str:
-    """Join by dashes, with only characters that Hydra's grammar and every file system take."""
+    """Join parts by dashes; replace characters that Hydra's grammar or a file system may refuse."""
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(p)) for p in parts if p not in (None, ""))
 
 
-def data_dir(told: Any) -> Any:
-    """Return where data lie: what a command was told, else the environment's folder, else `data`."""
-    return told or os.environ.get("CNNLAB_DATA_DIR", "data")
+def data_dir(given: Any) -> Any:
+    """Return the folder of the datasets: the given one, else CNNLAB_DATA_DIR of the environment, else `data`."""
+    return given or os.environ.get("CNNLAB_DATA_DIR", "data")
 
 
 if PLUGINS not in sys.path:
@@ -69,13 +68,12 @@ OmegaConf.register_new_resolver("cnnlab.id", run_id, replace=True)
 
 
 def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
-    """Return a composed config as plain containers, everything resolved, without Hydra's own part.
+    """Return a composed config as plain containers, everything resolved, without the node `hydra`.
 
-    Its `trusted_modules` are imported, before anything looks at what the config names.
+    Its `trusted_modules` are imported first, so that the names that they register are known.
 
     Raises:
-        ValueError: a key that nothing reads, one that is missing, a module that cannot be imported, or an unknown
-            `augment`; that group is optional, so that Hydra does not mind.
+        ValueError: an unknown or missing key, a module that cannot be imported, or an unknown choice of `augment`.
     """
     if "hydra" in config:
         refuse_unknown_augment(config)
@@ -87,14 +85,14 @@ def plain(config: DictConfig, command: str = "train") -> dict[str, Any]:
 
 
 def import_trusted(modules: Any) -> None:
-    """Import modules, so that what they register is there when a config names it.
+    """Import modules that register names for configs, such as layer kinds or data sources.
 
     Args:
         modules: the value of `trusted_modules`, from the command line or from config files of the user's own, never
             from a run directory.
 
     Raises:
-        ValueError: it is no list of names, or a module cannot be imported.
+        ValueError: not a list of names, or a module that cannot be imported.
     """
     if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
         raise ValueError("trusted_modules is a list, such as [my_package]")
@@ -107,10 +105,10 @@ def import_trusted(modules: Any) -> None:
 
 
 def refuse_unknown_augment(config: DictConfig) -> None:
-    """Refuse a choice of `augment` that there is not, which Hydra does not mind where a group is optional.
+    """Refuse an unknown choice of `augment`, which Hydra accepts because the group is optional.
 
     Raises:
-        ValueError: names the nearest one there is.
+        ValueError: names the nearest choice.
     """
     chosen = config.hydra.runtime.choices.get("augment")
     if not config.get("augment") and chosen not in (None, "none", config.hydra.runtime.choices.get("data")):
@@ -119,15 +117,15 @@ def refuse_unknown_augment(config: DictConfig) -> None:
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    """Return a config without Hydra's own part."""
+    """Return a config without the node `hydra`."""
     return OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]) if "hydra" in config else config
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
-    """Compose what a command would run, and the directory it would run in; `config_dir` is as --config-dir."""
+    """Return the composed config of a command and its run directory; `config_dir` is as --config-dir."""
     run_id.cache_clear()
     instance = GlobalHydra.instance()
-    running, instance.hydra = instance.hydra, None  # of a command that composes the config of another
+    running, instance.hydra = instance.hydra, None  # set where one command composes the config of another
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
@@ -138,7 +136,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | Path | Non
 
 
 def refuse_several_runs(composed: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse overrides that describe a sweep or a study, where one run is trained; composed, with Hydra's own part.
+    """Refuse a config, with its node `hydra`, of a sweep or a study, where one run is trained.
 
     Raises:
         ValueError: names the override and the command that trains several runs.
@@ -156,7 +154,7 @@ def refuse_sweep(overrides: Sequence[str]) -> None:
     """Refuse overrides with several values, where one run is trained.
 
     Raises:
-        ValueError: names the override and what is to be done instead.
+        ValueError: names the override and the remedy.
     """
     for override in OverridesParser.create().parse_overrides([quote(o) for o in overrides]):
         if override.is_sweep_override():
@@ -173,7 +171,7 @@ def _shell(arguments: Sequence[str]) -> str:
 
 
 def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]) -> None:
-    """Leave in a directory what Hydra leaves there when it runs a command itself."""
+    """Write a config and its overrides to a directory's `.hydra`, as Hydra does when it runs a command itself."""
     folder = directory / ".hydra"
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(_without_hydra(config), folder / "config.yaml")
@@ -181,12 +179,12 @@ def write_composed(config: DictConfig, directory: Path, overrides: Sequence[str]
 
 
 def write_config(config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
-    """Leave in a directory what `write_composed` leaves there, of a config as plain containers."""
+    """Write what `write_composed` does, for a config as plain containers."""
     write_composed(OmegaConf.create(_escaped(config)), directory, [_escaped(o) for o in overrides])
 
 
 def _escaped(value: Any) -> Any:
-    """Return plain containers whose text OmegaConf reads as it is, "${" too, which a path may hold."""
+    """Escape "${" in plain containers, which a path may contain, so that OmegaConf does not interpolate it."""
     if isinstance(value, Mapping):
         return {k: _escaped(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -204,13 +202,13 @@ def load_config(directory: Path) -> dict[str, Any]:
 
 
 def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config of a run that is resumed, with a few keys given anew; what it trusted is forgotten.
+    """Return the config of a run to be resumed, with overrides; its `trusted_modules` are ignored.
 
     Raises:
-        ValueError: as `load_config` and `plain`, or an override names a key it does not have or a whole group.
+        ValueError: as `load_config` and `plain`, or an override of an unknown key or a whole group.
     """
     config: DictConfig = OmegaConf.create(_read_config(directory))
-    for override in ["trusted_modules=[]", *overrides]:  # the directory may be somebody else's
+    for override in ["trusted_modules=[]", *overrides]:  # the directory may come from someone else
         key, _, value = override.partition("=")
         if isinstance(OmegaConf.select(config, key), DictConfig):
             raise ValueError(f"{override}: {key} is a whole group, which a run keeps")
@@ -223,10 +221,9 @@ def resumed_config(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def as_shipped(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model config with the layers of the file that ships it, whatever was changed, removed or inserted.
+    """Return a model config with the layers of its shipped file: changes, removals and insertions are undone.
 
-    Choices for all units, such as `norm`, stay. Of a network that no file ships, only what was removed and inserted is
-    undone.
+    Model-wide choices, such as `norm`, stay. Without a shipped file only removals and insertions are undone.
     """
     file = conf_dir() / f"model/{safe(model['name'])}.yaml"
     layers = {k: v for k, v in model["layers"].items() if not (isinstance(v, Mapping) and "after" in v)}
@@ -252,10 +249,10 @@ def quote(override: str) -> str:
     """Quote the value of an override that is a path or a sentence, where Hydra's grammar needs it."""
     key, equals, value = override.partition("=")
     plain_value = re.fullmatch(r"[\w./~:\-+@%]*", value) or value[:1] in "'\"[{" or value.startswith("${")
-    if key == "text":  # a sentence may begin with any of these; a list of sentences is written as one
+    if key == "text":  # a sentence may begin with any of these characters; only [...] is a list
         plain_value = value[:1] + value[-1:] == "[]"
     if key.lstrip("+") not in PATHS or not equals or plain_value:
         return override
-    # in quotes only a backslash before a quote means anything to Hydra, and "${" to OmegaConf
+    # in quotes, only a backslash before a quote is special to Hydra, and "${" to OmegaConf
     escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value).replace("${", "\\${")
     return f"{key}='{escaped}'"

@@ -1,4 +1,4 @@
-"""Say what a user did wrong in one line."""
+"""Report a user's mistakes in one line, without a traceback."""
 
 import contextlib
 import os
@@ -13,17 +13,17 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from cnnlab.config.keys import conf_dir, dotted
 from cnnlab.registry import hint, one_line
 
-# what a person did wrong, or a machine lacks: said in one line; anything else is a defect and keeps its traceback
+# a user's mistake or a missing dependency, reported in one line; any other error is a defect and keeps its traceback
 EXPECTED = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
-ROOT_KEYS = ("seed", "data_dir", "output_dir", "run_name")  # those that a slip of the keyboard may mean
+ROOT_KEYS = ("seed", "data_dir", "output_dir", "run_name")  # suggested for a misspelt key
 SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with one line on stderr where something went wrong that was expected to; 130 after Ctrl-C.
+    """Exit with one line on stderr and status 1 after an EXPECTED error, with 130 after Ctrl-C.
 
-    With HYDRA_FULL_ERROR=1 the traceback shows.
+    HYDRA_FULL_ERROR=1 shows the traceback.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def value_errors() -> Iterator[None]:
-    """Raise ValueError with the line that a command would print."""
+    """Turn EXPECTED errors into ValueErrors with the line that a command would print."""
     try:
         yield
     except EXPECTED as error:
@@ -50,11 +50,11 @@ def value_errors() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """Write an error in one line, with the remedy where Hydra or OmegaConf know what there is instead."""
+    """Describe an error in one line, with the nearest known key or choice where one is missing."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group or 'config'}={choice}: there is none{hint(choice, error.options or [])}"
-    # Hydra's errors have one of OmegaConf as their cause; those of OmegaConf do too under a debugger, without its key
+    # errors of Hydra have one of OmegaConf as cause; so have OmegaConf's own under a debugger, but without a key
     wrapped = not isinstance(error, OmegaConfBaseException) and isinstance(error.__cause__, OmegaConfBaseException)
     cause = error.__cause__ if wrapped else error
     key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)

@@ -1,4 +1,4 @@
-"""Tell configs apart: hash, flatten, difference."""
+"""Identify and compare configs: hashes, flattened keys, differences."""
 
 import hashlib
 import json
@@ -7,17 +7,17 @@ from typing import Any
 
 Config = dict[str, Any]  # as plain containers, everything resolved
 
-# where and how a run was carried out, not what it computed
+# keys that change where and how a run computes, but not its results
 NOT_IDENTITY = ("data_dir", "output_dir", "run_name", "resume", "checkpoint_every", "trusted_modules", "study")
 PLACES = {"run_name", "output_dir", "data_dir", "data.dir", "resume"}
-# where the classes that a `_target_` names have been before, and are now; hashes are of the former names
+# former and present beginnings of `_target_`s; hashes use the former, so that they stay the same
 MOVED = {
     "cnnlab.optim.Muon": "cnnlab.training.muon.Muon",
     "cnnlab.optim.": "cnnlab.training.optim.",
     "cnnlab.callbacks.lookahead.": "cnnlab.training.callbacks.lookahead.",
     "cnnlab.callbacks.": "cnnlab.inspection.",
 }
-# keys that earlier versions did not have; at these values they change nothing, and no hash
+# keys that earlier versions lack; at these values they change nothing and are left out of hashes
 LATER: dict[str, dict[str, Any]] = {
     "": {"metrics": [], "class_weights": None},
     "model": {"repair": False, "freeze": [], "loss": None},
@@ -38,13 +38,13 @@ PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm"
 
 
 def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys, sorted, in which flattened configs differ; where a run lies is no difference."""
+    """Return the sorted keys in which flattened configs differ, other than the PLACES of a run and its data."""
     keys = sorted({k for flat in flats for k in flat} - PLACES)
     return [k for k in keys if len({json.dumps(flat.get(k)) for flat in flats}) > 1]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Make one mapping of nested ones, with dotted keys."""
+    """Flatten nested mappings into one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -55,7 +55,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Hash what a config computes, wherever and however it is carried out, to eight hexadecimal digits."""
+    """Hash the keys of a config that determine its results to eight hexadecimal digits."""
     identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY and (k not in LATER[""] or v != LATER[""][k])}
     identity["trainer"] = {k: v for k, v in config["trainer"].items() if k not in PLACEMENT}
     identity["data"] = {k: v for k, v in config["data"].items() if k != "dir"}
@@ -65,11 +65,11 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def rename_targets(config: Any, names: Mapping[str, str]) -> Any:
-    """Return a config whose `_target_`s begin with other names.
+    """Replace the beginnings of the `_target_`s in a config.
 
     Args:
         config: nested plain containers.
-        names: for each beginning the one that replaces it; the first that fits counts.
+        names: from each beginning to its replacement; the first that fits is used.
     """
     if isinstance(config, list):
         return [rename_targets(value, names) for value in config]
@@ -89,7 +89,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def value_at(config: Mapping[str, Any], key: str, missing: Any = None) -> Any:
-    """Return what a config has at a dotted key, or `missing`."""
+    """Return the value of a config at a dotted key, or `missing`."""
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -99,7 +99,7 @@ def value_at(config: Mapping[str, Any], key: str, missing: Any = None) -> Any:
 
 
 def varied_value(config: Mapping[str, Any], key: str) -> Any:
-    """Return what a job's config has at a key: a value, the name of a group's choice, or JSON."""
+    """Return the value of a job's config at a key: a scalar, the name of a group's choice, or JSON."""
     value = value_at(config, key)
     if isinstance(value, Mapping):
         value = value.get("name") or str(value.get("_target_", "")).rpartition(".")[2] or value

@@ -1,7 +1,7 @@
-"""Refuse keys that nothing reads, and configs that lack a key.
+"""Refuse configs with unknown or missing keys.
 
-What the shipped files hold, `conf/<command>.yaml` and `conf/common/`, is what a config may and must have. A key of
-one's own is taken where another key reads it by interpolation, as `conf/model/alexnet.yaml` does with `groups`.
+The shipped files, `conf/<command>.yaml` and `conf/common/`, have the keys that a config may and must have. A user's
+own key is accepted if another key reads it by interpolation, as with `groups` in `conf/model/alexnet.yaml`.
 """
 
 import re
@@ -14,13 +14,12 @@ import yaml
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import Container
 
-from cnnlab.config.identity import LATER  # which the run of an earlier version lacks
+from cnnlab.config.identity import LATER  # keys that a run of an earlier version lacks
 from cnnlab.registry import hint
 
-# what a model has to have; it may have what conf/common/model.yaml holds
-MODEL = {"name", "layers"}
-TOLD = ("variant", "varied")  # of `study`: what a study tells its runs, and a single run may have
-PLACEMENT = {"accelerator", "devices", "strategy"}  # of a trainer, beside what conf/common/trainer.yaml holds
+MODEL = {"name", "layers"}  # required keys of a model; those of conf/common/model.yaml are optional
+SET_BY_STUDY = ("variant", "varied")  # keys of `study` that a study sets in its runs; a single run may have them
+PLACEMENT = {"accelerator", "devices", "strategy"}  # keys of a trainer in addition to conf/common/trainer.yaml
 
 
 def conf_dir() -> Path:
@@ -30,10 +29,10 @@ def conf_dir() -> Path:
 
 
 def refuse_unknown_keys(config: DictConfig, command: str) -> None:
-    """Refuse a key that nothing would read, in a command's composed config with its interpolations.
+    """Refuse a key that nothing reads, in a command's composed config with unresolved interpolations.
 
     Raises:
-        ValueError: names the key and the nearest one there is.
+        ValueError: names the key and the nearest known one.
     """
     read = set(references(config))
     for path, required, optional in _expected(config, command):
@@ -62,24 +61,24 @@ def refuse_study_keys(study: Mapping[str, Any], reason: str, taken: Sequence[str
 
     Args:
         reason: why they are not read, and what to do.
-        taken: those that are read.
+        taken: the keys that are read.
 
     Raises:
-        ValueError: names a key that has another value than the shipped one.
+        ValueError: names a key whose value is not the shipped one.
     """
     for key, default in _shipped("train")["study"].items():
-        if key not in (*taken, *TOLD) and study.get(key, default) != default:
+        if key not in (*taken, *SET_BY_STUDY) and study.get(key, default) != default:
             raise ValueError(f"study.{key}={study[key]}: {reason}")
 
 
 def shipped_data(name: str, *keys: str) -> dict[str, Any]:
-    """Return the values that a dataset's keys have in the shipped files."""
+    """Return the shipped values of a dataset's keys."""
     own = _shipped(f"data/{name}") if (conf_dir() / f"data/{name}.yaml").is_file() else {}
     return {key: own.get(key, _shipped("common/data")[key]) for key in keys}
 
 
 def dotted(config: DictConfig) -> list[str]:
-    """Return all keys of a config, from its root, but Hydra's own."""
+    """Return all dotted keys of a config, without those of the node `hydra`."""
     found = []
     for key in map(str, config):
         node = config._get_node(key)
@@ -90,7 +89,7 @@ def dotted(config: DictConfig) -> list[str]:
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:
-    """Return the mapping at a root key; empty where there is none, or something else, which is refused elsewhere."""
+    """Return the mapping at a root key, or an empty one; values that are no mappings are refused elsewhere."""
     if not key or not isinstance(config, DictConfig):
         node = config.get(key) if key else config
         return node if isinstance(node, Mapping) else {}
@@ -99,17 +98,17 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _expected(config: Mapping[str, Any], command: str) -> Iterator[tuple[str, set[str], set[str]]]:
-    """Yield the places whose keys are fixed: dotted path, keys that have to be there, keys that may be."""
-    always, perhaps = root_keys(command)
+    """Yield the nodes that have fixed keys: dotted path, required keys, optional keys."""
+    required, optional = root_keys(command)
     later = set(LATER[""]) if command == "train" else set()
-    yield "", set(always) - later, set(perhaps) | later
+    yield "", set(required) - later, set(optional) | later
     if command == "train":
         yield "study", set(_shipped("train")["study"]) - set(LATER["study"]), set(LATER["study"])
         if isinstance(config.get("trainer"), Mapping):
             yield "trainer", PLACEMENT | set(_shipped("common/trainer")), set(map(str, config["trainer"]))
     if isinstance(config.get("data"), Mapping):
         name = str(config["data"].get("name"))
-        # a source of the user's own reads what its file holds
+        # a user's own source reads the keys of its own file
         own = set() if (conf_dir() / f"data/{name}.yaml").is_file() else set(map(str, config["data"]))
         common = set(_shipped("common/data")) - set(LATER["data"])
         yield "data", {"name", *common, *_source_keys(name)}, own | set(LATER["data"])
@@ -119,7 +118,7 @@ def _expected(config: Mapping[str, Any], command: str) -> Iterator[tuple[str, se
 
 @cache
 def _source_keys(name: str) -> frozenset[str]:
-    """Return the keys that the shipped config of a dataset has beside those that all datasets have."""
+    """Return the keys of a dataset's shipped config in addition to those that all datasets have."""
     if not (conf_dir() / f"data/{name}.yaml").is_file():
         return frozenset()
     content = _shipped(f"data/{name}")
@@ -130,23 +129,23 @@ def _source_keys(name: str) -> frozenset[str]:
 
 @cache
 def root_keys(command: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the root keys of a command's config: those that are always there, and the groups that may be null."""
+    """Return the root keys of a command's config: required keys, and groups that may be null."""
     content = _shipped(command)
-    always, perhaps = set(content) - {"defaults", "hydra"}, set()
+    required, optional = set(content) - {"defaults", "hydra"}, set()
     for entry in content.get("defaults", []):
         if isinstance(entry, str):
             inherited = root_keys(entry) if entry != "_self_" else ((), ())
-            always |= set(inherited[0])
-            perhaps |= set(inherited[1])
+            required |= set(inherited[0])
+            optional |= set(inherited[1])
             continue
         ((group, choice),) = entry.items()
         if not group.startswith(("override ", "optional ")) and not _is_global(group):
-            (perhaps if choice is None else always).add(group)
-    return frozenset(always), frozenset(perhaps)
+            (optional if choice is None else required).add(group)
+    return frozenset(required), frozenset(optional)
 
 
 def _is_global(group: str) -> bool:
-    """Whether a group's files set keys of the root, so that it has no key of its own."""
+    """Tell whether a group's files set keys of the root, so that the group has no key of its own."""
     return all(p.read_text().startswith("# @package _global_") for p in (conf_dir() / group).glob("*.yaml"))
 
 
@@ -171,7 +170,7 @@ def references(node: Any) -> Iterator[str]:
 
 
 def _absolute(node: Any, dots: str, name: str) -> str:
-    """Return the key that an interpolation means: one dot is the mapping that it stands in, two the one around that."""
+    """Resolve the key of an interpolation: one dot means the mapping that contains it, two the next outer one."""
     if not dots:
         return name
     parent = node

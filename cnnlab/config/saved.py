@@ -1,4 +1,4 @@
-"""Read the config that a run has saved, quickly: a report reads a thousand."""
+"""Read the saved config of a run, fast, because a report may read a thousand."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from omegaconf._utils import get_yaml_loader
 
 from cnnlab.registry import one_line
 
-# interpolations whose keys are not written out, but computed
+# interpolations whose keys are computed, not written out
 COMPUTED = re.compile(r"\$\{\$|oc\.select|oc\.dict")
 
 
@@ -20,7 +20,7 @@ _Loader = get_yaml_loader()
 if yaml.__with_libyaml__:
 
     class _Loader(yaml.cyaml.CParser, get_yaml_loader()):  # type: ignore[misc, no-redef]
-        """What OmegaConf reads YAML with, on libyaml's parser, which takes an eighth of the time."""
+        """OmegaConf's YAML loader on libyaml's parser, which takes an eighth of the time."""
 
         def __init__(self, stream: str) -> None:
             yaml.cyaml.CParser.__init__(self, stream)
@@ -29,10 +29,10 @@ if yaml.__with_libyaml__:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping of a YAML file as plain containers, interpolations as they are written.
+    """Return the mapping in a YAML file as plain containers, with unresolved interpolations.
 
     Raises:
-        ValueError: the file is damaged, or has a tag of Python's: it is data.
+        ValueError: the file is damaged, or has a Python tag, which would create objects.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -46,8 +46,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain containers with their interpolations resolved.
 
-    OmegaConf's containers are slow to make, and few keys have an interpolation: they are made of what is below a root
-    key that has one, or is named in one.
+    OmegaConf's containers are slow to create, and few keys have interpolations: only root keys that have one, or that
+    one may name, are converted.
     """
     try:
         texts = {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}
@@ -67,5 +67,5 @@ def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:
-    """Return a config as plain containers, everything resolved."""
+    """Return a config as plain containers, with all interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Turn a `_target_` into the class it names; a module that cannot hold such a class is not imported."""
+"""Resolve a `_target_` to the class it names; a module whose source has no such class is not imported."""
 
 import ast
 import functools
@@ -13,7 +13,7 @@ from typing import Any
 from cnnlab.config.identity import MOVED, rename_targets
 from cnnlab.registry import check_options
 
-LIBRARIES = ("cnnlab", "lightning", "torch", "torchmetrics", "torchvision")  # imported without a look at their source
+LIBRARIES = ("cnnlab", "lightning", "torch", "torchmetrics", "torchvision")  # imported without inspecting their source
 
 
 def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> Callable[..., Any]:
@@ -21,11 +21,11 @@ def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> 
 
     Args:
         node: a plain mapping such as {_target_: torch.optim.SGD, lr: 0.1}.
-        base: what the class has to be a kind of.
-        trusted: modules from which other callables are taken too, as `trusted_modules` says.
+        base: the class that it must be or derive from.
+        trusted: the `trusted_modules`, from which other callables are accepted too.
 
     Raises:
-        ValueError: it is not there, not such a class, or does not take these arguments.
+        ValueError: the target cannot be imported, is no such class, or does not take these arguments.
     """
     name = node.get("_target_") if isinstance(node, Mapping) else None
     if not isinstance(name, str):
@@ -50,7 +50,7 @@ def target(node: Mapping[str, Any], base: type, trusted: Sequence[str] = ()) -> 
 
 
 def _may_define_class(module: str, attribute: str) -> bool:
-    """Whether importing a module is harmless or, as its source says, may give a class of that name.
+    """Tell whether a module is safe to import, or its source defines or imports a class of that name.
 
     Raises:
         ImportError: there is no such module.
@@ -71,23 +71,23 @@ def _may_define_class(module: str, attribute: str) -> bool:
 
 
 def _source(module: str) -> Path | None:
-    """Return the file of a module, found without importing it or the packages it is in.
+    """Return the file of a module, found without importing it or its packages.
 
     Raises:
         ImportError: there is no such module.
     """
-    places, origin, full = None, None, ""
+    locations, origin, full = None, None, ""
     for part in module.split("."):
         full = f"{full}.{part}" if full else part
-        spec = PathFinder.find_spec(full, places)
+        spec = PathFinder.find_spec(full, locations)
         if spec is None:
             raise ImportError(f"No module named {full!r}")
-        places, origin = list(spec.submodule_search_locations or []), spec.origin
+        locations, origin = list(spec.submodule_search_locations or []), spec.origin
     return Path(origin) if origin else None
 
 
 def _parameters(found: Any) -> dict[str, Any]:
-    """Return a class's keyword arguments and defaults, its bases' where it passes them on; empty for any."""
+    """Return a class's keyword arguments with defaults, with its bases' if it takes **kwargs; empty if it takes any."""
     known: dict[str, Any] = {}
     for cls in found.__mro__ if isinstance(found, type) else [found]:
         parameters = inspect.signature(cls).parameters.values()

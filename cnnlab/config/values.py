@@ -1,4 +1,4 @@
-"""Check the values of a train config that need no library to be checked: numbers, flags, choices."""
+"""Check those values of a train config that need no other library: numbers, flags, choices."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from cnnlab.config.identity import Config, flatten, value_at
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
-# what a number may be: its type, the least, the most; behind a "?" the key may be null or absent
+# type, minimum and maximum of each number; a key that ends in "?" may be null or absent
 NUMBERS: dict[str, tuple[type, float, float]] = {
     "seed": (int, 0, 2**32 - 1),
     "label_smoothing": (float, 0, 1),
@@ -39,15 +39,15 @@ FLAGS = (
     "study.plan_only",
     "study.skip_invalid",
 )
-LARGEST = 3e38  # that 32-bit floats hold
+LARGEST = 3e38  # bound of 32-bit floats
 COMPILE_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile; the first runs CUDA graphs
 
 
 def check_values(config: Config) -> None:
-    """Refuse numbers out of range, flags that are none, unknown choices.
+    """Refuse numbers out of range, flags that are not booleans, and unknown choices.
 
     Raises:
-        ValueError: names the key and what it may be.
+        ValueError: names the key and its valid values.
     """
     flat = flatten(config)
     for entry, (kind, least, most) in NUMBERS.items():
@@ -66,7 +66,7 @@ def check_values(config: Config) -> None:
         if not isinstance(value, bool) and (value is not None or key == entry):
             raise ValueError(f"{key} is true or false, not {value!r}")
     for key, value in flat.items():
-        if isinstance(value, float) and not abs(value) < LARGEST:  # NaN is not
+        if isinstance(value, float) and not abs(value) < LARGEST:  # so that NaN is refused too
             raise ValueError(f"{key} is {value}, which is no number to compute with")
     for group in ("data", "model", "optimizer", "scheduler", "trainer"):
         if not isinstance(config.get(group), Mapping):
@@ -89,7 +89,7 @@ def check_values(config: Config) -> None:
 
 
 def _are_weights(value: Any) -> bool:
-    """Whether a value of `class_weights` is of the right kind; how many classes there are is checked later."""
+    """Tell whether a value of `class_weights` is of the right type; the number of classes is checked later."""
     if not isinstance(value, list):
         return value in (None, "balanced")
     numbers = [w for w in value if isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w < LARGEST]

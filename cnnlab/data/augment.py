@@ -1,9 +1,9 @@
-"""Augmentation of whole batches, bytes in and bytes out, on whatever device they are.
+"""Augment whole batches, bytes in and bytes out, on the device that they are on.
 
 An augmentation is a function of images (N, C, H, W), a generator, and its options; `conf/augment/*.yaml` lists which
 run, in order. To add one, add a function to AUGMENTATIONS.
 
-Test images are not augmented; `views` are the ways in which each may be looked at.
+Test images are not augmented; `views` makes the copies of them over which a prediction may be averaged.
 """
 
 import inspect
@@ -21,19 +21,19 @@ from cnnlab.registry import check_options, pick
 
 
 def flip(images: Tensor, generator: Generator, alternate: bool = False, turn: Tensor | None = None) -> Tensor:
-    """Mirror every second image, by chance, left to right.
+    """Mirror each image left to right with probability 1/2.
 
     Args:
-        alternate: mirror an image every other time in place of by chance, so that two epochs hold it both ways (Jordan
-            2024, "94% on CIFAR-10 in 3.29 seconds").
-        turn: (N,), counts the times, from 0 or 1 by chance.
+        alternate: mirror each image in every other epoch instead, so that two epochs have it both ways (Jordan 2024,
+            "94% on CIFAR-10 in 3.29 seconds").
+        turn: (N,), the epoch plus a random 0 or 1 of each image.
     """
     chosen = turn % 2 == 0 if alternate and turn is not None else _uniform(images, generator) < 0.5
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
-    """Shift each image along both axes; what comes in at the edge is reflected.
+    """Shift each image at random along both axes; the edges are filled by reflection.
 
     Args:
         pad: largest shift in pixels.
@@ -51,7 +51,7 @@ def crop(images: Tensor, generator: Generator, pad: int = 4) -> Tensor:
 
 
 def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
-    """Blacken a square at a random place, partly outside perhaps (DeVries & Taylor 2017).
+    """Blacken a square at a random position, which may lie partly outside (DeVries & Taylor 2017).
 
     Args:
         size: height and width of the square in pixels.
@@ -72,7 +72,7 @@ def cutout(images: Tensor, generator: Generator, size: int = 8) -> Tensor:
 def affine(
     images: Tensor, generator: Generator, rotation: float = 10.0, translation: float = 2.0, scaling: float = 0.1
 ) -> Tensor:
-    """Turn, shift and scale each image by random amounts; outside is black.
+    """Rotate, shift and scale each image by random amounts; the edges are filled with black.
 
     Args:
         rotation: largest angle in degrees, either way.
@@ -93,15 +93,15 @@ def affine(
 
 
 def views(images: Tensor, flip: bool = False, shift: int = 0) -> list[Tensor]:
-    """The views of test images (N, C, H, W) over which an answer is the mean.
+    """Return the views of test images (N, C, H, W) over which a prediction is averaged.
 
     Args:
-        images: as they are, the first view.
-        flip: each view from both sides.
-        shift: also two that are moved by so many pixels, up and left, down and right, reflected at the edge.
+        images: the first view, unchanged.
+        flip: add the mirror image of each view.
+        shift: add two views shifted by so many pixels, up and left, down and right, reflected at the edges.
 
     Raises:
-        ValueError: a shift by more than the image.
+        ValueError: a shift by more than the image, or examples that are not images.
     """
     if not flip and not shift:
         return [images]
@@ -109,8 +109,8 @@ def views(images: Tensor, flip: bool = False, shift: int = 0) -> list[Tensor]:
         raise ValueError("test_flip and test_shift move and mirror pictures, which these examples are not")
     if not 0 <= shift < min(images.shape[2:]):
         raise ValueError(f"test_shift must be from 0 to {min(images.shape[2:]) - 1}, not {shift}")
-    seen = [images, _moved(images, shift), _moved(images, -shift)] if shift else [images]
-    return seen + [view.flip(-1) for view in seen if flip]
+    shifted = [images, _moved(images, shift), _moved(images, -shift)] if shift else [images]
+    return shifted + [view.flip(-1) for view in shifted if flip]
 
 
 def _moved(images: Tensor, pixels: int) -> Tensor:
@@ -122,7 +122,7 @@ def _moved(images: Tensor, pixels: int) -> Tensor:
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Indices beyond the edges of 0 to size - 1, mirrored into them."""
+    """Mirror indices beyond the edges back into 0 to size - 1."""
     return (size - 1) - ((size - 1) - index.abs()).abs()
 
 
@@ -142,7 +142,7 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def augmentation(config: Mapping[str, Mapping[str, Any] | None]) -> Callable[..., Tensor] | None:
-    """One function from what an augment config lists, in its order; None where it lists nothing.
+    """Compose the augmentations that a config lists, in its order; None where it lists none.
 
     Raises:
         ValueError: an unknown augmentation or option.

@@ -1,11 +1,11 @@
-"""Augmentation of spectrograms (N, C, frequency, time): moved in time, and with parts of them silent."""
+"""Augment spectrograms (N, C, frequency, time): shift them in time, mask times and frequencies."""
 
 import torch
 from torch import Generator, Tensor
 
 
 def shift_time(images: Tensor, generator: Generator, most: int = 8) -> Tensor:
-    """Move each sound in time; silence comes in.
+    """Shift each sound in time at random; the edges are filled with silence.
 
     Args:
         most: largest shift in columns, either way.
@@ -23,7 +23,7 @@ def mask_time(images: Tensor, generator: Generator, most: int = 8, masks: int = 
     """Silence stretches of time (SpecAugment, Park et al. 2019).
 
     Args:
-        most: largest width of a stretch in columns; each is from 0 to this by chance.
+        most: largest width of a stretch in columns; each width is drawn from 0 to this.
         masks: number of stretches.
     """
     return _masked(images, generator, most, masks, 3, "mask_time")
@@ -33,14 +33,14 @@ def mask_frequency(images: Tensor, generator: Generator, most: int = 4, masks: i
     """Silence bands of frequency (SpecAugment, Park et al. 2019).
 
     Args:
-        most: largest width of a band in rows; each is from 0 to this by chance.
+        most: largest width of a band in rows; each width is drawn from 0 to this.
         masks: number of bands.
     """
     return _masked(images, generator, most, masks, 2, "mask_frequency")
 
 
 def _masked(images: Tensor, generator: Generator, most: int, masks: int, axis: int, name: str) -> Tensor:
-    """Set so many stretches of an axis to 0 in each image."""
+    """Set `masks` random stretches of an axis to 0 in each image."""
     size = images.shape[axis]
     if not 0 <= most <= size:
         raise ValueError(f"augment.{name}.most must be from 0 to {size}, not {most}")
@@ -48,10 +48,10 @@ def _masked(images: Tensor, generator: Generator, most: int, masks: int, axis: i
         raise ValueError(f"augment.{name}.masks must be at least 1, not {masks}")
     view = [len(images), 1, 1, 1]
     view[axis] = size
-    place = torch.arange(size, device=images.device)
+    position = torch.arange(size, device=images.device)
     for _ in range(masks):
         chance = torch.rand(2, len(images), 1, generator=generator, device=images.device)
         width = (chance[0] * (most + 1)).long()
         start = (chance[1] * (size - width + 1)).long()
-        images = images.masked_fill(((place >= start) & (place < start + width)).view(view), 0)
+        images = images.masked_fill(((position >= start) & (position < start + width)).view(view), 0)
     return images

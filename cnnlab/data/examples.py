@@ -1,4 +1,4 @@
-"""Examples in memory, and the parts of a dataset."""
+"""Examples in memory, and the splits of a dataset."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from cnnlab.data.stream import Files
 
 @dataclass
 class Examples:
-    """Inputs (N, ...), bytes, floats or ids of words as int64, and labels (N,) as int64."""
+    """Inputs (N, ...) as bytes, floats or word ids (int64), and labels (N,) as int64."""
 
     inputs: Tensor
     labels: Tensor
@@ -20,34 +20,34 @@ class Examples:
         return len(self.labels)
 
     def part(self, index: Tensor) -> "Examples":
-        """Those of these numbers."""
+        """Select the examples at these indices."""
         return Examples(self.inputs[index], self.labels[index])
 
     def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels for each index."""
+        """Yield inputs and labels for each index."""
         for index in indices:
             yield self.inputs[index], self.labels[index]
 
     def map(self, step: Callable[[Tensor], Tensor]) -> "Examples":
-        """The same after one more step."""
+        """Apply a step to the inputs."""
         return Examples(step(self.inputs), self.labels)
 
     def to(self, device: torch.device) -> "Examples":
-        """The same on a device."""
+        """Move the examples to a device."""
         return Examples(self.inputs.to(device), self.labels.to(device))
 
 
 def in_memory(data: Examples | Files) -> Examples:
-    """The same examples, those of files read."""
+    """Read the examples of files; return others as they are."""
     return data if isinstance(data, Examples) else Examples(data.load(), data.labels)
 
 
 @dataclass
 class Splits:
-    """What a source has. Without `val`, validation examples are split off `train`; without `test` nothing is tested.
+    """The splits of a dataset. Without `val`, validation examples are split off `train`; `test` may be missing.
 
-    `draw(epoch)` gives fresh training examples each epoch, where a source has no end. `groups` (N,) are equal for
-    training examples that are held out together or not at all; `remark` is a line to print before a training.
+    `draw(epoch)` gives fresh training examples for each epoch, where a source is endless. `groups` (N,) are equal for
+    training examples that are held out together or not at all; `remark` is a line to print before training.
     """
 
     classes: list[str]
@@ -59,7 +59,7 @@ class Splits:
     remark: str | None = None
 
     def map(self, step: Callable[[Tensor], Tensor]) -> "Splits":
-        """The same after one more step on all inputs, those still to be drawn included."""
+        """Apply a step to all inputs, those still to be drawn included."""
         drawn = self.draw
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""Find the files of a dataset, or let them be downloaded, once for all processes of a machine."""
+"""Find the files of a dataset, or download them, once for all processes of a machine."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from cnnlab.data.forms import Config
 
 
 def fetch(config: Config, name: str, dataset: Callable[..., Any]) -> None:
-    """Let torchvision download and check; of several processes one does, the others wait and find the files."""
+    """Let torchvision download and check files; one process does, the others wait and find them."""
     directory = Path(config["dir"])
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(lock(config, name)):
@@ -25,7 +25,7 @@ def lock(config: Config, name: str) -> Path:
 
 @contextlib.contextmanager
 def found_or_fetched(config: Config, files: str) -> Iterator[None]:
-    """Say in one line what was missing, where it was looked for, and what needs no network."""
+    """Turn a failure into a ValueError of one line: what is missing, where, and which data need no network."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""A user's own files: train/<class>/*.png or *.wav, with val/ and test/ beside it where there are any."""
+"""Find a user's own files: train/<class>/*.png or *.wav, and val/ and test/ where they exist."""
 
 import hashlib
 import os
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.forms import Config, Form, find_files
-from cnnlab.data.images import middle, read_image, resize
+from cnnlab.data.images import centre_crop, read_image, resize
 
 SPLITS = ("train", "val", "test")
-EXAMPLES = {"image_folder": "*.png", "sound_folder": "*.wav"}  # what the files of a source may be called
+EXAMPLES = {"image_folder": "*.png", "sound_folder": "*.wav"}  # a pattern of files for each source, for messages
 
 
 def classes_of(config: Config) -> list[str]:
-    """The class names of a data config, sorted: the folders in `path`/train.
+    """Return the class names of a data config, sorted: the folders in `path`/train.
 
     Raises:
         ValueError: no path, no train folder, or fewer than two classes in it.
@@ -38,21 +38,21 @@ def _class_folders(split: Path) -> list[Path]:
 
 
 def fingerprint(path: str | None, suffixes: frozenset[str]) -> str | None:
-    """Digest what lies in a folder, without reading files: class folders, and names, sizes, times of files that end so.
+    """Digest a folder without reading files: class folders, and names, sizes and times of files with these suffixes.
 
-    Two digests are equal only where `find` and `read` give the same. Takes one stat call for each file.
+    Two digests are equal only if `find` and `read` return the same. Takes one stat call per file.
     """
     if not isinstance(path, str):
         return None
-    root = Path(path).absolute()  # another folder after a change of the working directory
+    root = Path(path).absolute()  # absolute, because the working directory may change
     entries = sorted(entry for name in SPLITS if (root / name).is_dir() for entry in _entries(root / name, suffixes))
     return hashlib.sha256(repr((str(root), entries)).encode()).hexdigest()
 
 
 def _entries(split: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, int, int, int]]:
-    """Yield name, size and times of a split, its class folders and its files; 0 for those of folders.
+    """Yield path, size and times of a split, its class folders and its files; 0 for folders.
 
-    The time of the last change of the inode is there for files that were moved or copied with their old time.
+    The inode's change time tells files that were moved or copied with their old modification time.
     """
     endings = tuple(suffixes)
     yield str(split), 0, 0, 0
@@ -70,7 +70,7 @@ def _entries(split: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, int, 
 
 
 def find(path: str, classes: list[str], form: Form) -> dict[str, tuple[list[Path], Tensor]]:
-    """For each of train, val and test that exists its files of a form and their labels (N,), by the classes' order.
+    """Return, for each existing split, its files of a form and their labels (N,), which are indices into `classes`.
 
     Raises:
         ValueError: a class without examples, or a class that train does not have.
@@ -97,14 +97,14 @@ def find(path: str, classes: list[str], form: Form) -> dict[str, tuple[list[Path
 
 
 def read(path: Path, channels: int, size: int, whole: bool = True) -> Tensor:
-    """A picture as images (1, channels, size, size): all of it, or with its proportions what is in the middle.
+    """Read an image as (1, channels, size, size): resized as a whole, or scaled and cropped at its centre.
 
     Raises:
-        ValueError: names the file, which is no picture.
+        ValueError: not an image; names the file.
     """
     try:
         if whole:
             return resize(read_image(path, channels)[None], size)
-        return middle(read_image(path, channels, size)[None], (size, size))
+        return centre_crop(read_image(path, channels, size)[None], (size, size))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.absolute()}: {error}") from error

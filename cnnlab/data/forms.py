@@ -1,6 +1,6 @@
-"""Forms of examples: how one is read from a file, and becomes what a network takes.
+"""Forms of examples, such as images or sentences: how they are read from files and become inputs of a network.
 
-Pictures are bytes of channel, row and column. To add a form, make a Form and name it in a Source.
+Images are bytes with axes channel, row and column. To add a form, make a Form and name it in a Source.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,58 +15,58 @@ Config = Mapping[str, Any]
 
 
 class Facts(NamedTuple):
-    """What data tells a network."""
+    """What the data determine of a network."""
 
     shape: tuple[int, ...]  # of one example as the network takes it, without the batch axis
     num_classes: int
-    vocabulary: tuple[str, ...] = ()  # the words by their ids, where examples are sentences
+    vocabulary: tuple[str, ...] = ()  # words in the order of their ids, where examples are sentences
 
 
 class Scale(NamedTuple):
-    """What the places along an axis mean."""
+    """The quantity that positions along an axis stand for."""
 
     unit: str
-    values: list[float]  # of each place, rising or falling
+    values: list[float]  # of each position, ascending or descending
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the examples of a source are."""
+    """The form of a source's examples."""
 
     name: str  # of one example
-    axes: tuple[str, ...]  # names of the axes of what a network takes
-    suffixes: frozenset[str]  # of files that hold an example each
-    facts: Callable[[Facts, Config], Facts]  # of what a network takes, from those of what was loaded
-    to_input: Callable[[Tensor, Facts, Config], Tensor]  # loaded examples (N, ...) as a network takes them
-    read: Callable[[Path, Facts, Config], Tensor]  # a file as a network takes it, (n, ...); OSError or ValueError
-    # by the name of the axis, where its places mean quantities, in what a network takes
+    axes: tuple[str, ...]  # names of the axes of a network's input
+    suffixes: frozenset[str]  # of files with one example each
+    facts: Callable[[Facts, Config], Facts]  # from the facts of loaded examples to those of a network's inputs
+    to_input: Callable[[Tensor, Facts, Config], Tensor]  # from loaded examples (N, ...) to a network's inputs
+    read: Callable[[Path, Facts, Config], Tensor]  # from a file to inputs (n, ...); raises OSError or ValueError
+    # of a network's inputs, by name of the axis, for axes whose positions stand for quantities
     scales: Callable[[Facts, Config], dict[str, Scale]] | None = None
     read_by: tuple[str, ...] = ()  # keys of the data config that decide how files of any dataset are loaded
 
 
-# keys of `data` that change pictures alone, with the values at which they change nothing
-OF_PICTURES = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
+# keys of `data` that apply to images only, with the values at which they change nothing
+IMAGE_KEYS = {"channels": None, "resize": None, "crop": None, "trim": 0, "permute_pixels": False}
 
 
-def no_pictures(facts: Facts, config: Config) -> Facts:
-    """Return facts as they are, of examples that are no pictures.
+def refuse_image_keys(facts: Facts, config: Config) -> Facts:
+    """Return the facts of examples that are not images unchanged.
 
     Raises:
-        ValueError: a key of the data config that changes pictures alone is set.
+        ValueError: a key of the data config is set that applies to images only.
     """
-    for key, nothing in OF_PICTURES.items():
+    for key, nothing in IMAGE_KEYS.items():
         if (value := config.get(key, nothing)) != nothing:
             raise ValueError(f"data.{key}={value} is for pictures, and data={config['name']} holds none")
     return facts
 
 
 def as_loaded(inputs: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Return examples as they were loaded."""
+    """Return examples unchanged."""
     return inputs
 
 
-def no_files(path: Path, facts: Facts, config: Config) -> Tensor:
-    """Refuse to read a file.
+def refuse_files(path: Path, facts: Facts, config: Config) -> Tensor:
+    """Refuse to read files.
 
     Raises:
         ValueError: always.
@@ -74,23 +74,23 @@ def no_files(path: Path, facts: Facts, config: Config) -> Tensor:
     raise ValueError(f"examples of data={config['name']} are in no files; give Run.predict a tensor")
 
 
-# series, volumes, or whatever else a source of one's own has: channels and axes of any number
-ARRAYS = Form("array", (), frozenset(), no_pictures, as_loaded, no_files)
+# series, volumes and other arrays of a user's own source: channels and any number of axes
+ARRAYS = Form("array", (), frozenset(), refuse_image_keys, as_loaded, refuse_files)
 
 
 def as_floats(inputs: Tensor) -> Tensor:
-    """Bytes as floats from 0 to 1, samples of sound from -1 to 1; floats and ids of words as they are."""
+    """Scale bytes to floats from 0 to 1, int16 samples to -1 to 1; return floats and word ids unchanged."""
     largest = {torch.uint8: 255, torch.int16: 32768}.get(inputs.dtype)
     return inputs if largest is None else inputs.float() / largest
 
 
-def in_parts(step: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
-    """Take so many examples at once through a step, so that the floats of a large set never stand in memory."""
-    if torch.compiler.is_exporting():  # a graph has no loop
+def in_chunks(step: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
+    """Apply a step to `size` examples at a time, so that the floats of a large set never fill memory."""
+    if torch.compiler.is_exporting():  # an exported graph has no loop
         return step(inputs)
     return torch.cat([step(part) for part in inputs.split(size)])
 
 
 def find_files(path: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Return the files of a folder and its subfolders that end so, sorted."""
+    """Return the files in a folder and its subfolders that have one of the suffixes, sorted."""
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())

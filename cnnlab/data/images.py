@@ -1,4 +1,4 @@
-"""Image files and sizes: any picture a person has, as the bytes a network was trained on."""
+"""Read, scale and crop images to the bytes that a network takes."""
 
 import warnings
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form, in_parts
+from cnnlab.data.forms import Config, Facts, Form, in_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,13 +19,13 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", 
 
 
 def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
-    """A picture of any size and mode as bytes (channels, height, width), its short side scaled to `short` pixels.
+    """Read an image of any size and mode as bytes (channels, height, width), its short side scaled to `short` pixels.
 
-    Grey, RGB, palette and 16-bit pictures keep their meaning; what is transparent shows white, as on a page. Pillow
-    scales, as for torchvision's transforms of a picture that Pillow has opened: the bytes are the same.
+    Grey, RGB, palette and 16-bit images are converted; transparent pixels become white. Pillow scales, as in
+    torchvision's transforms of a Pillow image, so that the bytes are the same.
 
     Raises:
-        OSError, ValueError: not a picture, cut short, or so large that it looks like a decompression bomb.
+        OSError, ValueError: not an image, truncated, or so large that it may be a decompression bomb.
     """
     from PIL import Image, ImageOps
 
@@ -42,7 +42,7 @@ def read_image(path: Path, channels: int, short: int | None = None) -> Tensor:
                 array = np.array(picture if short is None else _scaled(picture, short))
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise ValueError(f"too large to be opened safely: {error}") from error
-        except (SyntaxError, EOFError, struct_error) as error:  # what Pillow raises for some broken files
+        except (SyntaxError, EOFError, struct_error) as error:  # raised by Pillow for some broken files
             raise ValueError(f"broken image: {error}") from error
     tensor = torch.from_numpy(array)
     return tensor.unsqueeze(0) if channels == 1 else tensor.permute(2, 0, 1).contiguous()
@@ -58,7 +58,7 @@ def _scaled(picture: "Image.Image", short: int) -> "Image.Image":
 
 
 def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
-    """16-bit grey to 8-bit: scaled, or, where all values are bytes already, as it is; `clear` is transparent."""
+    """Convert 16-bit grey to 8-bit, scaled unless all values fit in a byte; the value `clear` becomes transparent."""
     from PIL import Image
 
     values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
@@ -70,7 +70,7 @@ def _to_bytes(picture: "Image.Image", clear: int | None) -> "Image.Image":
 
 
 def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
-    """Bytes (N, C, H, W) at another height and width, bilinear with antialiasing; None keeps them."""
+    """Resize bytes (N, C, H, W) to another height and width, bilinear with antialiasing; None keeps them."""
     size = (size, size) if isinstance(size, int) else size
     if size is None or images.shape[2:] == size:
         return images
@@ -79,11 +79,11 @@ def resize(images: Tensor, size: tuple[int, int] | int | None) -> Tensor:
         floats = F.interpolate(part.float(), size, mode="bilinear", antialias=True)
         return floats.round().clamp(0, 255).to(torch.uint8)
 
-    return in_parts(scale, images, 4096)
+    return in_chunks(scale, images, 4096)
 
 
-def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut what is in the middle out of images (N, C, H, W); where it does not come out even, as torchvision does.
+def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Crop images (N, C, H, W) at their centre; an odd margin is rounded as in torchvision.
 
     Raises:
         ValueError: the images are smaller.
@@ -96,7 +96,7 @@ def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
-    """A picture file as a network gets it that was trained with a data config, (1, C, H, W).
+    """Read an image file as an input (1, C, H, W) of a network trained with a data config.
 
     Raises:
         OSError, ValueError: as `read_image`.
@@ -106,12 +106,12 @@ def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
 
 
 def to_input(images: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Bytes (N, C, any height and width) as a network gets them, (N, C, H, W): scaled, cropped, trimmed, permuted."""
+    """Scale, crop, trim and permute bytes (N, C, any height and width) to inputs of a network, (N, C, H, W)."""
     trim = config.get("trim", 0)
     _, height, width = facts.shape
     uncut = (height + 2 * trim, width + 2 * trim)
     if config.get("crop"):
-        images = middle(_resize_short(images, config.get("resize")), uncut)
+        images = centre_crop(_resize_short(images, config.get("resize")), uncut)
     else:
         images = resize(images, uncut)
     images = images[:, :, trim : trim + height, trim : trim + width]
@@ -124,7 +124,7 @@ def _resize_short(images: Tensor, short: int | None) -> Tensor:
 
 
 def permute_pixels(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) with all pixels in another order, the same for every image and channel.
+    """Permute the pixels of images (N, C, H, W) in a fixed way, the same for every image and channel.
 
     "If your data is just as useful after swapping any of your columns with each other, you can't use a convnet."
     """
@@ -134,10 +134,10 @@ def permute_pixels(images: Tensor) -> Tensor:
 
 
 def picture_facts(facts: Facts, config: Config) -> Facts:
-    """Facts of pictures as a network gets them, from those of the pictures that were loaded.
+    """Return the facts of a network's inputs from those of the loaded images.
 
     Raises:
-        ValueError: a size, or a number of channels, that cannot be had.
+        ValueError: an impossible size or number of channels.
     """
     channels, height, width = facts.shape
     size = config.get("resize")

@@ -1,4 +1,4 @@
-"""Load the examples of a data config, say their shape without loading, and remember what was loaded."""
+"""Load the examples of a data config, or only their shape and classes, and cache them."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from cnnlab.data.images import PICTURES
 from cnnlab.data.sources import source
 
 T = TypeVar("T")
-FINGERPRINT = "(fingerprint)"  # in the config that a remembered function gets; no key of a config has parentheses
+FINGERPRINT = "(fingerprint)"  # in the config that a cached function gets; no key of a config has parentheses
 
 
 class Remembered(Generic[T]):
-    """A function of a data config that keeps its last two results, for the runs of a sweep; batch sizes are ignored.
+    """A function of a data config that caches its last two results, for the runs of a sweep; batch sizes are ignored.
 
-    A result is dropped when the source's fingerprint says that the files have changed.
+    A result is dropped when the source's fingerprint shows that files have changed.
     """
 
     KEPT: ClassVar[int] = 2
@@ -32,10 +32,10 @@ class Remembered(Generic[T]):
         self.every.append(self)
 
     def __call__(self, config: Config) -> T:
-        """Return the function's result, perhaps of an earlier call."""
+        """Return the function's result, from the cache if it is there."""
         identity = {k: v for k, v in config.items() if k not in ("batch_size", "eval_batch_size", FINGERPRINT)}
         key = json.dumps(identity, sort_keys=True)
-        # given by the remembered function that calls this one, so that the files are looked at once
+        # passed on by a cached function that calls this one, so that the fingerprint is taken once
         found = config[FINGERPRINT] if FINGERPRINT in config else source(config).fingerprint(config)
         for function in self.every:  # before new examples are loaded, so that memory never holds old ones beside them
             if key in function.results and function.results[key][0] != found:
@@ -43,7 +43,7 @@ class Remembered(Generic[T]):
         if key in self.results:
             result = self.results.pop(key)[1]
         else:
-            with torch.device("cpu"):  # also for one who builds a network on the meta device
+            with torch.device("cpu"):  # also if the caller builds a network on the meta device
                 result = self._function({**json.loads(key), FINGERPRINT: found})
         self.results[key] = found, result
         for oldest in list(self.results)[: -self.KEPT]:
@@ -51,22 +51,22 @@ class Remembered(Generic[T]):
         return result
 
     def forget(self) -> None:
-        """Let go of the results."""
+        """Drop the cached results."""
         self.results.clear()
 
 
 def forget() -> None:
-    """Let go of all examples and whatever else is remembered of data configs."""
+    """Drop all cached results, examples included."""
     for function in Remembered.every:
         function.forget()
 
 
 @Remembered
 def load(config: Config) -> Splits:
-    """All examples of a data config, as they are; grey pictures three times over where `channels` is 3.
+    """Load all examples of a data config; grey images are repeated where `channels` is 3.
 
     Raises:
-        ValueError: in one line what is missing or damaged, and what to do.
+        ValueError: missing or damaged files, with the remedy.
     """
     splits = source(config).load(config)
     if not len(splits.train):
@@ -78,27 +78,27 @@ def load(config: Config) -> Splits:
 
 
 def class_names_of(config: Config) -> list[str]:
-    """Return the class names of a data config, in label order; where folders name them, no examples are read."""
+    """Return the class names of a data config, in label order; reads no examples if their folders have the names."""
     names = source(config).classes
     return load(config).classes if names is None else names(config)
 
 
 def facts(config: Config) -> Facts:
-    """What a data config tells the network: shape of one example as the network gets it, classes; reads no examples.
+    """Return the shape of a network's input and the number of classes, without reading examples.
 
-    Those of sentences are read for their vocabulary, once.
+    Sentences are read once, for their vocabulary.
     """
     return _facts(config) if form(config) is PICTURES else _remembered_facts(config)
 
 
 def _facts(config: Config) -> Facts:
-    its = source(config)
-    return its.form.facts(Facts(*its.facts(config)), config)
+    dataset = source(config)
+    return dataset.form.facts(Facts(*dataset.facts(config)), config)
 
 
 _remembered_facts = Remembered(_facts)
 
 
 def form(config: Config) -> Form:
-    """The form of a data config's examples."""
+    """Return the form of a data config's examples."""
     return source(config).form

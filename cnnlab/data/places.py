@@ -1,4 +1,4 @@
-"""Which training examples are held out for validation."""
+"""Choose the training examples that are held out for validation."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from cnnlab.data.forms import Config
 
 
 def places(count: int, config: Config, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return the numbers, sorted, of the training and the validation examples among so many.
+    """Return the sorted indices of the training and of the validation examples among `count`.
 
-    A data config says which: of a permutation that `split_seed` alone decides `val_size` examples or a fraction, or the
-    part of `folds` that `fold` numbers. `groups` (N,), from 0 on, are equal for examples of which all are held out or
-    none; `val_size` is then of groups.
+    The data config has `val_size`, a number or a fraction, or the number `fold` of one of `folds`; both are parts of a
+    permutation that `split_seed` alone decides. `groups` (N,), from 0 on, are equal for examples that are held out
+    together or not at all; `val_size` is then of groups.
 
     Raises:
-        ValueError: a size that leaves nothing for one of them.
+        ValueError: a size that leaves no training or no validation examples.
     """
     if groups is not None:
         held_out = torch.isin(groups, places(int(groups.max()) + 1, config)[1])
@@ -26,7 +26,7 @@ def places(count: int, config: Config, groups: Tensor | None = None) -> tuple[Te
 
 
 def _held_out(count: int, config: Config) -> range:
-    """Return the places, in the permutation of the examples, of those held out."""
+    """Return the positions, in the permutation of the examples, of those held out."""
     folds, fold = config.get("folds"), config.get("fold")
     if folds is not None or fold is not None:
         if folds is None or fold is None or not 0 <= fold < folds:

@@ -1,4 +1,4 @@
-"""Examples held once for all processes of a run on one machine."""
+"""Hold examples once for all processes of a run on one machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,9 @@ from cnnlab.distributed.world import shared_file
 
 
 def held_once(prepare: Callable[[], Splits]) -> Splits:
-    """What `prepare` gives; of several processes the first of a machine does it, and all map the file it leaves.
+    """Return the result of `prepare`, which one process per machine calls and saves; all map the file into memory.
 
-    Files that are read on the way, and examples drawn anew each epoch, are each process's own.
+    Streamed files, and examples drawn anew each epoch, are not shared.
     """
     own: Splits | None = None
 

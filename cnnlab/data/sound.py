@@ -1,4 +1,4 @@
-"""Sounds: waveforms as they are loaded, log-mel spectrograms as a network takes them."""
+"""Sounds: loaded as waveforms, given to a network as log-mel spectrograms."""
 
 import inspect
 from pathlib import Path
@@ -12,15 +12,15 @@ from cnnlab.data.spectrogram import mel_bands, mel_frequencies, spectrogram
 from cnnlab.data.waves import LONGEST, SUFFIXES, read_waveform
 from cnnlab.registry import check_options
 
-# options of a spectrogram that are whole numbers, and the least they may be
+# whole-number options of a spectrogram, with their minimum
 WHOLE = {"n_fft": 16, "hop": 1, "mels": 1}
 
 
 def samples_of(config: Config) -> int:
-    """How many samples the waveforms of a data config have.
+    """Return the number of samples of a data config's waveforms.
 
     Raises:
-        ValueError: a rate or a length that cannot be.
+        ValueError: an invalid rate or length.
     """
     rate, seconds = config["rate"], config["seconds"]
     if not isinstance(rate, int) or isinstance(rate, bool) or not 1000 <= rate <= 384000:
@@ -31,10 +31,10 @@ def samples_of(config: Config) -> int:
 
 
 def read_sound(path: Path, config: Config) -> Tensor:
-    """A sound file as a waveform (1, 1, samples), int16.
+    """Read a sound file as a waveform (1, 1, samples), int16.
 
     Raises:
-        ValueError: names the file, which holds no sound.
+        ValueError: not a sound file; names it.
     """
     try:
         return read_waveform(path, config["rate"], samples_of(config))[None]
@@ -43,10 +43,10 @@ def read_sound(path: Path, config: Config) -> Tensor:
 
 
 def sound_facts(facts: Facts, config: Config) -> Facts:
-    """Facts of spectrograms as a network gets them, from those of the waveforms that were loaded.
+    """Return the facts of a network's spectrograms from those of the loaded waveforms.
 
     Raises:
-        ValueError: options of the spectrogram that cannot be had.
+        ValueError: invalid options of the spectrogram.
     """
     given, name = config["spectrogram"], config["name"]
     known = {p.name: p.default for p in list(inspect.signature(spectrogram).parameters.values())[2:]}
@@ -85,7 +85,7 @@ def sound_facts(facts: Facts, config: Config) -> Facts:
 
 
 def to_spectrograms(waveforms: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Waveforms (N, 1, samples) as a network gets them: bytes (N, C, bands of frequency, windows of time).
+    """Turn waveforms (N, 1, samples) into a network's inputs: bytes (N, C, frequency bands, time windows).
 
     Args:
         waveforms: int16, or floats from -1 to 1.
@@ -97,7 +97,7 @@ def to_spectrograms(waveforms: Tensor, facts: Facts, config: Config) -> Tensor:
 
 
 def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
-    """A sound file as a network gets it, (1, C, frequency, time).
+    """Read a sound file as a network's input, (1, C, frequency, time).
 
     Raises:
         OSError, ValueError: as `read_waveform`.
@@ -106,14 +106,14 @@ def read_input(path: Path, facts: Facts, config: Config) -> Tensor:
 
 
 def sound_scales(facts: Facts, config: Config) -> dict[str, Scale]:
-    """Hertz of the rows and seconds of the columns; none where pixels have been permuted."""
+    """Return the hertz of the rows and the seconds of the columns; none with permuted pixels."""
     if config.get("permute_pixels"):
         return {}
     known = {p.name: p.default for p in list(inspect.signature(spectrogram).parameters.values())[2:]}
     options = known | dict(config["spectrogram"])
     rate, mels = config["rate"], options["mels"]
     frames = samples_of(config) // options["hop"]
-    _, rows, columns = facts.shape  # perhaps scaled from mels and frames
+    _, rows, columns = facts.shape  # which resizing may change from mels and frames
     row, column = ((np.arange(n) + 0.5) * own / n - 0.5 for n, own in ((rows, mels), (columns, frames)))
     centres = mel_frequencies(rate, mels, options["low"], options["high"])[1:-1][::-1]
     return {

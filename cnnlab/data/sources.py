@@ -1,4 +1,4 @@
-"""Where examples come from: each source gives tensors, and says their shape and class count before it is loaded.
+"""Data sources: each loads tensors, and knows their shape and number of classes before it does.
 
 To add a dataset, write a loader, add it to SOURCES and give it a `conf/data/NAME.yaml`.
 """
@@ -30,19 +30,19 @@ from cnnlab.registry import check_options, pick
 
 @dataclass(frozen=True)
 class Source:
-    """How to load one dataset, and its facts, which need no files but a user's own."""
+    """How to load one dataset, and its facts, which need no files unless they are the user's own."""
 
     load: Callable[[Config], Splits]
-    # shape of one example as loaded, class count; of sentences the shape as ids, class count, vocabulary
+    # shape of one example as loaded, number of classes; of sentences the shape as ids, and also the vocabulary
     facts: Callable[[Config], tuple[Any, ...]]
-    # changes with the files, where people change them between two runs of a process
+    # changes with the files, where a user may change them between two runs of one process
     fingerprint: Callable[[Config], str | None] = lambda config: None
-    classes: Callable[[Config], list[str]] | None = None  # their names, where no examples have to be read for them
+    classes: Callable[[Config], list[str]] | None = None  # class names, if known without reading examples
     form: Form = PICTURES
 
 
 def _mnist(config: Config, name: str) -> Splits:
-    """MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017), as torchvision lays them out."""
+    """Load MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017) from torchvision's files."""
     from torchvision import datasets
     from torchvision.datasets import mnist
 
@@ -54,7 +54,7 @@ def _mnist(config: Config, name: str) -> Splits:
         except FileNotFoundError:
             fetch(config, name, dataset)
             verify_mnist(raw, name)
-        except ValueError:  # altered, or another process is just unpacking them
+        except ValueError:  # altered, or being unpacked by another process
             if not lock(config, name).exists():
                 raise
             with FileLock(lock(config, name)):
@@ -71,14 +71,14 @@ def _mnist(config: Config, name: str) -> Splits:
 
 
 def _cifar(config: Config, name: str) -> Splits:
-    """CIFAR-10 or CIFAR-100 (Krizhevsky 2009). torchvision unpickles a batch only when its MD5 holds."""
+    """Load CIFAR-10 or CIFAR-100 (Krizhevsky 2009); torchvision unpickles a batch only if its MD5 matches."""
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
     with found_or_fetched(config, dataset.base_folder):
         try:
             parts = {train: dataset(config["dir"], train) for train in (True, False)}
-        except RuntimeError:  # torchvision's word for "not found or corrupted"
+        except RuntimeError:  # not found or corrupted
             fetch(config, name, dataset)
             parts = {train: dataset(config["dir"], train) for train in (True, False)}
     splits = {
@@ -88,7 +88,7 @@ def _cifar(config: Config, name: str) -> Splits:
     return Splits(list(parts[True].classes), splits[True], splits[False])
 
 
-# a bit for each image: whether it is test, as train_test_split(test_size=0.2, stratify=labels, random_state=0) drew it
+# a bit per image, 1 for test, as drawn by train_test_split(test_size=0.2, stratify=labels, random_state=0)
 DIGITS_TEST = (
     "000004883524104000064100934205001a00080100240028062c12001000940a009019120420f8a0028110a000080a882044"
     "1524494240a00a0000004004d80000818020004805c400104008a0100005404800301000020ec409000224840083a8013c20"
@@ -99,8 +99,8 @@ DIGITS_TEST = (
 
 
 def _digits(config: Config) -> Splits:
-    """The UCI handwritten digits that scikit-learn ships, 1,797 images of 8x8; every fifth is test, stratified."""
-    spec = find_spec("sklearn")  # its file alone: importing it takes longer than a training may
+    """Load scikit-learn's UCI handwritten digits: 1,797 images of 8x8, a fifth of each class for test."""
+    spec = find_spec("sklearn")  # only its place: an import may take longer than training
     assert spec is not None
     assert spec.submodule_search_locations is not None
     rows = np.loadtxt(Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
@@ -147,14 +147,14 @@ def _points(config: Config) -> Splits:
 
 
 def _folder(config: Config, read: Callable[[Path], Tensor]) -> Splits:
-    """A user's files in folders of their classes, given what reads one, as loaded, with a batch axis."""
-    its, workers = source(config), config["stream"]
-    its.facts(config)  # refuses what load would trip over
-    assert its.classes is not None
-    classes = its.classes(config)
+    """Load a user's files from class folders; `read` returns one of them, with a batch axis."""
+    dataset, workers = source(config), config["stream"]
+    dataset.facts(config)  # refuses an invalid config before files are read
+    assert dataset.classes is not None
+    classes = dataset.classes(config)
     files = {
         split: Files(*part, read, workers or 0)
-        for split, part in folder.find(config["path"], classes, its.form).items()
+        for split, part in folder.find(config["path"], classes, dataset.form).items()
     }
     parts = {split: in_memory(part) for split, part in files.items() if split != "train" or not workers}
     return Splits(classes, parts.get("train", files["train"]), parts.get("test"), parts.get("val"))
@@ -175,7 +175,7 @@ def _images_facts(config: Config) -> tuple[tuple[int, int, int], int]:
 
 
 def _spoken_digits(config: Config) -> Splits:
-    """The Free Spoken Digit Dataset, without a speaker, who is for test, or split as its authors do."""
+    """Load the Free Spoken Digit Dataset; test are the recordings of `held_out`, else its authors' choice."""
     (_, samples), _ = spoken_digits.facts(config)
     with found_or_fetched(config, "spoken-digits/recordings/*.wav"):
         place = Path(config["dir"]) / "spoken-digits"
@@ -185,7 +185,7 @@ def _spoken_digits(config: Config) -> Splits:
 
 
 def _text(config: Config) -> Splits:
-    """Sentences as UTF-8 bytes (N, length of the longest), of which the form makes ids of words."""
+    """Load sentences as UTF-8 bytes (N, length of the longest), which SENTENCES turns into word ids."""
     read = text_files.read(config)
     classes = sorted(set(read["train"].labels))
     parts = {
@@ -211,7 +211,7 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(lambda c: _cifar(c, "CIFAR100"), lambda c: ((3, 32, 32), 100)),
     "digits": Source(_digits, lambda c: ((1, 8, 8), 10)),
     "xo": XO,
-    "xo_tricky": XO,  # the same with other amounts, under a name of its own in directories and results
+    "xo_tricky": XO,  # the same with distortions; its own name appears in directories and results
     "points": Source(_points, points.facts, form=points.POINTS),
     "image_folder": Source(
         _images, _images_facts, lambda c: folder.fingerprint(c["path"], PICTURES.suffixes), folder.classes_of
@@ -229,7 +229,7 @@ SOURCES: dict[str, Source] = {
 
 
 def source(config: Config) -> Source:
-    """The source a data config names.
+    """Return the source that a data config names.
 
     Raises:
         ValueError: an unknown name.

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of waveforms: loudness by frequency and time, as bytes."""
+"""Compute log-mel spectrograms of waveforms: loudness by frequency and time, as bytes."""
 
 from math import log10
 
@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnlab.data.forms import as_floats, in_parts
+from cnnlab.data.forms import as_floats, in_chunks
 
 Floats = NDArray[np.float64]
 
-CHUNK = 256  # waveforms that are transformed together
-LEAST = 1e-20  # power that stands for silence
+CHUNK = 256  # waveforms that are transformed at a time
+LEAST = 1e-20  # power up to which a value counts as silence
 
 
 def spectrogram(
@@ -25,18 +25,18 @@ def spectrogram(
     high: float | None = None,
     decibels: float = 60.0,
 ) -> Tensor:
-    """Spectrograms (N, 1, mels, samples // hop) of waveforms (N, 1, samples), on the device that they are on.
+    """Compute spectrograms (N, 1, mels, samples // hop) of waveforms (N, 1, samples), on their device.
 
-    A Hann window of `n_fft` samples stands at every multiple of `hop`, with silence beyond both ends. 255 is the
-    loudest place of each sound, 0 what is `decibels` or more below it; so a sound's volume does not count. The first
+    A Hann window of `n_fft` samples is centred at every multiple of `hop`, with silence beyond both ends. 255 is the
+    loudest value of each sound, 0 a value `decibels` or more below it, so that the volume does not matter. The first
     row is the highest frequency, as in a plot.
 
     Args:
         waveforms: int16, or floats from -1 to 1.
-        rate: samples in a second.
+        rate: samples per second.
         n_fft: length of a window in samples.
         hop: samples from one window to the next.
-        mels: number of bands of frequency, of equal width on the mel scale.
+        mels: number of frequency bands, of equal width on the mel scale.
         low, high: lowest and highest frequency in hertz; None is half the rate.
         decibels: range of loudness.
     """
@@ -48,14 +48,14 @@ def spectrogram(
         power = bands @ waves[..., : waveforms.shape[-1] // hop].abs().square()
         loudness = 10 * power.clamp(min=LEAST).log10()
         below = loudness - loudness.amax((1, 2), keepdim=True)
-        audible = (power > LEAST).any(2).any(1).view(-1, 1, 1)  # of nothing at all the loudest place is silent too
+        audible = (power > LEAST).any(2).any(1).view(-1, 1, 1)  # a silent sound has no loudest value
         return ((1 + below / decibels).clamp(0, 1) * audible * 255).round().to(torch.uint8).flip(1)
 
-    return in_parts(transform, waveforms[:, 0], CHUNK).unsqueeze(1)
+    return in_chunks(transform, waveforms[:, 0], CHUNK).unsqueeze(1)
 
 
 def mel_bands(rate: int, n_fft: int, mels: int, low: float, high: float | None) -> Floats:
-    """Triangular filters (mels, n_fft // 2 + 1) from the lowest band up, each 1 at its centre and 0 at its neighbours'.
+    """Return triangular filters (mels, n_fft // 2 + 1), lowest first: 1 at the band's centre, 0 at its neighbours'.
 
     The mel scale is HTK's, 2595 log10(1 + f / 700) (Young et al. 2006, "The HTK Book", 5.4).
     """
@@ -67,6 +67,6 @@ def mel_bands(rate: int, n_fft: int, mels: int, low: float, high: float | None) 
 
 
 def mel_frequencies(rate: int, mels: int, low: float, high: float | None) -> Floats:
-    """The centres of so many bands in hertz, (mels + 2,): the first and the last are where the outer bands end."""
+    """Return the centres of the bands in hertz, (mels + 2,), with the outer ends of the first and the last band."""
     first, last = (2595 * log10(1 + f / 700) for f in (low, rate / 2 if high is None else high))
     return np.asarray(700 * (10 ** (np.linspace(first, last, mels + 2) / 2595) - 1))

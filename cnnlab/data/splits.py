@@ -1,4 +1,4 @@
-"""Training examples and those held out, how many of each there are, and their mean and standard deviation."""
+"""Split training and validation examples, count them, and compute their mean and standard deviation."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from cnnlab.data.places import places
 from cnnlab.data.stream import Files
 
 SAMPLE = 2048
-FEWEST = 100  # validation examples, below which what they choose is a lottery: a standard error of up to 5 points
+FEWEST = 100  # validation examples, with an accuracy's standard error of up to 5 points; with fewer, chance decides
 FEWEST_PER_CLASS = 5
 
 
@@ -23,7 +23,7 @@ def split(data: Examples | Files, config: Config, groups: Tensor | None = None) 
 
 
 def sample(data: Examples | Files) -> Tensor:
-    """Inputs (n, ...) that stand for all: all of those in memory, SAMPLE of files, the same ones every time."""
+    """Return inputs (n, ...) that represent all: all in memory, or SAMPLE files, the same ones every time."""
     if isinstance(data, Examples):
         return data.inputs
     return data.part(torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:SAMPLE]).load()
@@ -31,7 +31,7 @@ def sample(data: Examples | Files) -> Tensor:
 
 @Remembered
 def sizes(config: Config) -> tuple[int, int, int]:
-    """How many training, validation and test examples a data config has."""
+    """Count the training, validation and test examples of a data config."""
     splits = load(config)
     count, tests = len(splits.train), len(splits.test) if splits.test else 0
     if splits.val:
@@ -42,7 +42,7 @@ def sizes(config: Config) -> tuple[int, int, int]:
 
 @Remembered
 def training_counts(config: Config) -> list[int]:
-    """How many training examples each class has, in label order."""
+    """Count the training examples of each class, in label order."""
     splits = load(config)
     labels = splits.train.labels
     if splits.val is None:
@@ -51,15 +51,15 @@ def training_counts(config: Config) -> list[int]:
 
 
 def counts(labels: Tensor, classes: int) -> list[int]:
-    """How often each of so many labels occurs, in order."""
+    """Count how often each label from 0 to classes - 1 occurs."""
     found: list[int] = torch.bincount(labels, minlength=classes).tolist()
     return found
 
 
-def lottery(images: int, classes: int) -> str | None:
-    """Warn in one line of so few validation examples that chance chooses the checkpoint; None where there are more.
+def few_validation_warning(images: int, classes: int) -> str | None:
+    """Return a warning if there are so few validation examples that chance chooses the checkpoint, else None.
 
-    An accuracy over N of them has a standard error of at most 50 / sqrt(N) points, about which epochs differ by chance.
+    An accuracy over N of them has a standard error of up to 50 / sqrt(N) points, by which epochs differ by chance.
     """
     if images >= (fewest := max(FEWEST, FEWEST_PER_CLASS * classes)):
         return None
@@ -71,30 +71,30 @@ def lottery(images: int, classes: int) -> str | None:
 
 @Remembered
 def has_validation(config: Config) -> bool:
-    """Return whether the data have validation examples of their own, so that none are split off."""
+    """Tell whether the data have validation examples of their own, so that none are split off."""
     return load(config).val is not None
 
 
 @Remembered
 def remark(config: Config) -> str | None:
-    """Return a line to print before a training on the data of a config, if there is one."""
+    """Return the line to print before training on the data of a config, if there is one."""
     return load(config).remark
 
 
 @Remembered
 def prepared(config: Config) -> Splits:
-    """The examples of a data config, split, as a network gets them; as loaded they are held no longer."""
+    """Load the examples of a data config, split, as inputs of a network; drop the cached ones as loaded."""
     splits = load(config)
     load.forget()
     train, val = (splits.train, splits.val) if splits.val else split(splits.train, config, splits.groups)
-    its, to_input = facts(config), form(config).to_input
-    return replace(splits, train=train, val=val).map(lambda inputs: to_input(inputs, its, config))
+    input_facts, to_input = facts(config), form(config).to_input
+    return replace(splits, train=train, val=val).map(lambda inputs: to_input(inputs, input_facts, config))
 
 
 def statistics(data: Examples | Files) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel, bytes on the scale 0 to 1; a deviation of 0 counts as 1.
+    """Compute mean and standard deviation per channel, bytes on the scale 0 to 1; a standard deviation of 0 becomes 1.
 
-    Ids of words have none.
+    Word ids have none: both lists are empty.
     """
     inputs = sample(data)
     if inputs.dtype == torch.int64:
@@ -102,7 +102,7 @@ def statistics(data: Examples | Files) -> tuple[list[float], list[float]]:
     if inputs.dtype != torch.uint8:
         values = inputs.double().transpose(0, 1).flatten(1)
         return values.mean(1).tolist(), [s or 1.0 for s in values.std(1, correction=0).tolist()]
-    # byte counts are exact whatever the number of pictures, where float sums are not
+    # byte counts are exact for any number of images, float sums are not
     mean, std = [], []
     values = torch.arange(256, dtype=torch.float64) / 255
     for channel in range(inputs.shape[1]):

@@ -18,21 +18,21 @@ from cnnlab.registry import hint
 
 COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}.zip"
-# of all recordings, see `digest`: the hash of an archive may change when GitHub packs it anew
+# `digest` of all recordings: the hash of the archive may change when GitHub packs it anew
 SHA256 = "61a272ed8401ecbae6aa84bc84d2bfdafe4f4d125e44e1fbbcd96d8e4bdca77d"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-EACH = 50  # recordings of a digit by a speaker
-TESTED = 5  # of these, the first: the official test set
+EACH = 50  # recordings of each digit by each speaker
+TESTED = 5  # the first of these, the official test set
 NAMES = [f"{digit}_{speaker}_{i}.wav" for digit in range(10) for speaker in SPEAKERS for i in range(EACH)]
 LARGEST = 2**20  # bytes of a recording in an archive, at most
-SECONDS = 60  # without an answer, after which a download is given up
+SECONDS = 60  # without a response, after which a download fails
 
 
 def facts(config: Config) -> tuple[tuple[int, int], int]:
-    """Shape of a waveform, and the number of classes, of a data config.
+    """Return the shape of a waveform and the number of classes.
 
     Raises:
-        ValueError: there is no such speaker to be held out, or a rate or length that cannot be.
+        ValueError: an unknown speaker to hold out, or an invalid rate or length.
     """
     if (speaker := config["held_out"]) is not None and speaker not in SPEAKERS:
         raise ValueError(f"data.held_out={speaker}: no such speaker{hint(speaker, SPEAKERS)}")
@@ -40,7 +40,7 @@ def facts(config: Config) -> tuple[tuple[int, int], int]:
 
 
 def load(folder: Path, rate: int, samples: int, held_out: str | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Waveforms (3000, 1, samples), int16, labels (3000,), and which are for test (3000,): official, or a speaker's.
+    """Load waveforms (3000, 1, samples), int16, labels (3000,), and a mask of test (3000,): official, or a speaker's.
 
     Raises:
         OSError: recordings are missing and cannot be downloaded.
@@ -54,7 +54,7 @@ def load(folder: Path, rate: int, samples: int, held_out: str | None) -> tuple[T
 
 
 def official(folder: Path) -> dict[str, bytes]:
-    """The recordings by name, from `folder`/recordings; of several processes one downloads them, the others wait.
+    """Return the recordings by name, from `folder`/recordings; one process downloads them, the others wait.
 
     Raises:
         OSError: some are missing and cannot be downloaded.
@@ -78,7 +78,7 @@ def official(folder: Path) -> dict[str, bytes]:
 
 
 def digest(recordings: dict[str, bytes]) -> str:
-    """SHA-256 of the names, sizes and contents of recordings, in the order of NAMES."""
+    """Compute the SHA-256 of the names, sizes and contents of recordings, in the order of NAMES."""
     sha = hashlib.sha256()
     for name in NAMES:
         content = recordings[name]
@@ -96,8 +96,8 @@ def _read(place: Path) -> dict[str, bytes] | None:
 
 def _fetch() -> dict[str, bytes]:
     """Download the recordings and check them."""
-    with urllib.request.urlopen(URL, timeout=SECONDS) as answer:
-        archive = answer.read()
+    with urllib.request.urlopen(URL, timeout=SECONDS) as response:
+        archive = response.read()
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             inside = {PurePosixPath(i.filename).name: i for i in packed.infolist() if "/recordings/" in i.filename}
@@ -112,7 +112,7 @@ def _fetch() -> dict[str, bytes]:
 
 
 def _write(recordings: dict[str, bytes], place: Path) -> None:
-    """Write recordings whole: beside their folder, then moved into it."""
+    """Write each recording atomically: to a temporary folder, then moved into its own."""
     place.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=place.parent, prefix=".recordings-") as part:
         for name, content in recordings.items():

@@ -1,4 +1,4 @@
-"""Examples that do not fit in memory together: read when they are needed, by torch's DataLoader workers."""
+"""Stream examples that do not fit in memory: torch's DataLoader workers read them when they are needed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 
 @dataclass
 class Files(Dataset[tuple[Tensor, Tensor]]):
-    """Files with labels, which a training takes as it takes Examples.
+    """Files with labels, with the interface of Examples.
 
     Args:
-        files: each holds an example.
+        files: one example each.
         labels: (N,) as int64.
-        read: gives the inputs (1, ...) of a file, or raises ValueError.
+        read: returns the inputs (1, ...) of a file; raises ValueError.
         workers: processes that read ahead.
-        steps: what is done with inputs that were read, one after the other.
+        steps: functions that are applied to inputs in order, after reading.
     """
 
     files: list[Path]
@@ -32,22 +32,22 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """One input (...) and its label."""
+        """Return one input (...) and its label."""
         inputs = self.read(self.files[index])
         for step in self.steps:
             inputs = step(inputs)
         return inputs[0], self.labels[index]
 
     def part(self, index: Tensor) -> "Files":
-        """Those of these numbers."""
+        """Select the files at these indices."""
         return replace(self, files=[self.files[i] for i in index.tolist()], labels=self.labels[index])
 
     def map(self, step: Callable[[Tensor], Tensor]) -> "Files":
-        """The same with one more step, done when they are read."""
+        """Return the files with one more step, applied when they are read."""
         return replace(self, steps=(*self.steps, step))
 
     def batches(self, indices: Iterable[Tensor | slice]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (n, ...) and labels (n,) for each index, in that order.
+        """Yield inputs (n, ...) and labels (n,) for each index, in order.
 
         Raises:
             ValueError: a file cannot be read.
@@ -56,11 +56,10 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         sampler: Any = (everything[index].tolist() for index in indices)
         try:
             yield from DataLoader(self, batch_sampler=sampler, num_workers=self.workers)
-        except ValueError as error:  # of a worker: its traceback as text, the message last
+        except ValueError as error:  # from a worker: its traceback as text, with the message last
             message = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
-            # whose frames would keep the workers alive
-            raise ValueError(message) from error.with_traceback(None)
+            raise ValueError(message) from error.with_traceback(None)  # its frames would keep the workers alive
 
     def load(self) -> Tensor:
-        """All inputs (N, ...)."""
+        """Read all inputs (N, ...)."""
         return torch.cat([inputs for inputs, _ in self.batches(torch.arange(len(self)).split(64))])

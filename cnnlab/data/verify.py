@@ -1,10 +1,10 @@
-"""Check the raw files of MNIST and its kin before use; torchvision checks only the archives it downloads."""
+"""Check the raw files of MNIST and Fashion-MNIST before use; torchvision checks only the archives it downloads."""
 
 import hashlib
 from math import prod
 from pathlib import Path
 
-# MD5 of MNIST's unpacked files; Fashion-MNIST publishes those of its archives only: there the format is checked
+# MD5 of MNIST's unpacked files; Fashion-MNIST publishes only those of its archives, so that its format is checked
 MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -18,7 +18,7 @@ def verify_mnist(raw: Path, name: str) -> None:
     """Check the four files in a folder.
 
     Raises:
-        ValueError: the first that is not the official one, or for Fashion-MNIST not in the official format.
+        ValueError: a file is not the official one, or for Fashion-MNIST not in the official format; names the first.
     """
     counts: dict[str, int] = {}
     for file, md5 in MNIST_FILES.items():
@@ -34,7 +34,7 @@ def verify_mnist(raw: Path, name: str) -> None:
 
 
 def _items(content: bytes, magic: int, item: tuple[int, ...]) -> int | None:
-    """How many images or labels there are, where the header fits the content and labels are 0 to 9; else None."""
+    """Count images or labels if the header fits the content and labels are 0 to 9, else return None."""
     head = 4 * (2 + len(item))
     numbers = [int.from_bytes(content[i : i + 4], "big") for i in range(0, head, 4)]
     values = content[head:]

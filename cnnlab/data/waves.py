@@ -1,4 +1,4 @@
-"""Sound files of any rate and number of channels as waveforms of one length."""
+"""Read sound files of any rate and number of channels as waveforms of one length."""
 
 import struct
 from collections.abc import Callable
@@ -10,20 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-OTHERS = (".flac", ".mp3", ".ogg", ".aiff")  # which the package soundfile reads
+OTHERS = (".flac", ".mp3", ".ogg", ".aiff")  # read by the package soundfile
 SUFFIXES = frozenset({".wav", *OTHERS})
 LONGEST = 600  # seconds of a file, at most
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # what a wav file may hold, the last with the format in an extension
-UNKNOWN = 2**32 - 1  # length of the sound, where the file was written as a stream
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format codes of wav files; the last has the format in an extension
+UNKNOWN = 2**32 - 1  # size of the sound in a file that was written as a stream
 
 Samples = NDArray[np.float64]
 
 
 def read_waveform(path: Path, rate: int, samples: int) -> Tensor:
-    """A sound file as a waveform (1, samples), int16, mono, at `rate` samples a second.
+    """Read a sound file as a waveform (1, samples), int16, mono, at `rate` samples per second.
 
     Raises:
-        OSError, ValueError: not a sound file, cut short, empty, or of a format that cannot be read here.
+        OSError, ValueError: not a sound file, truncated, empty, or of an unsupported format.
     """
     if path.suffix.lower() in OTHERS:
         return as_waveform(*_read_other(path), rate, samples)
@@ -32,13 +32,12 @@ def read_waveform(path: Path, rate: int, samples: int) -> Tensor:
 
 
 def as_waveform(values: Samples, own_rate: int, rate: int, samples: int) -> Tensor:
-    """Values (length, channels) from -1 to 1 as a waveform (1, samples), int16.
+    """Turn values (length, channels) from -1 to 1 into a waveform (1, samples), int16.
 
-    Channels are averaged. A shorter sound stands in the middle of silence; of a longer one the part with most energy is
-    taken.
+    Channels are averaged. A shorter sound is centred in silence; of a longer one the part with the most energy is kept.
 
     Raises:
-        ValueError: no values, or some that are not finite.
+        ValueError: no values, or values that are not finite.
     """
     if not len(values):
         raise ValueError("holds no sound")
@@ -49,12 +48,12 @@ def as_waveform(values: Samples, own_rate: int, rate: int, samples: int) -> Tens
 
 
 def read_wav(file: BinaryIO) -> tuple[Samples, int]:
-    """Values (length, channels) from -1 to 1 of a wav file, PCM of 8 to 32 bits or floats, and its rate.
+    """Read values (length, channels) from -1 to 1 and the rate of a wav file, PCM of 8 to 32 bits or floats.
 
-    The library's `wave` reads no floats, and before Python 3.12 not the files in which many programs write 24 bits.
+    Python's `wave` reads no floats, and before 3.12 no extensible format, in which many programs write 24 bits.
 
     Raises:
-        ValueError: not a wav file, cut short, or of another format.
+        ValueError: not a wav file, truncated, or of another format.
     """
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -104,7 +103,7 @@ def _of_24_bits(content: bytes) -> Samples:
     return np.asarray(whole / 2.0**23)
 
 
-# by format and bits: values from -1 to 1 of the bytes of a file
+# from the bytes of a file to values from -1 to 1, by format and bits
 DECODERS: dict[tuple[int, int], Callable[[bytes], Samples]] = {
     (PCM, 8): lambda content: (np.frombuffer(content, np.uint8) - 128.0) / 128,
     (PCM, 16): lambda content: np.frombuffer(content, "<i2") / 2.0**15,
@@ -116,10 +115,10 @@ DECODERS: dict[tuple[int, int], Callable[[bytes], Samples]] = {
 
 
 def _read_other(path: Path) -> tuple[Samples, int]:
-    """Read what is no wav file."""
+    """Read a file other than wav: values (length, channels) and rate."""
     try:
         import soundfile
-    except (ImportError, OSError) as error:  # the second where its library is missing
+    except (ImportError, OSError) as error:  # OSError if libsndfile is missing
         raise ValueError(
             f"{path.suffix} files are read by the package soundfile, which is not installed: pip install soundfile, or "
             "convert them to wav"
@@ -128,12 +127,12 @@ def _read_other(path: Path) -> tuple[Samples, int]:
         with soundfile.SoundFile(path) as file:
             _refuse_long(file.frames, file.samplerate)
             return file.read(dtype="float64", always_2d=True), file.samplerate
-    except RuntimeError as error:  # libsndfile's word for whatever it cannot read
+    except RuntimeError as error:  # raised for any file that libsndfile cannot read
         raise ValueError(f"not a sound file that can be read ({error})") from error
 
 
 def resample(values: Samples, rate: int, wanted: int) -> Samples:
-    """Values (length,) at another rate: the Fourier transform of the whole, cut off or filled up with zeros."""
+    """Resample values (length,): the Fourier transform of the whole, cut off or padded with zeros."""
     if rate == wanted:
         return values
     length = max(1, round(len(values) * wanted / rate))
@@ -142,7 +141,7 @@ def resample(values: Samples, rate: int, wanted: int) -> Samples:
 
 
 def fit(values: Samples, samples: int) -> Samples:
-    """Values (samples,): in the middle of zeros, or the part of them that has most energy, the first of equals."""
+    """Fit values to (samples,): centred in zeros, or the part with the most energy, the first of equals."""
     spare = samples - len(values)
     if spare >= 0:
         return np.pad(values, (spare // 2, spare - spare // 2))

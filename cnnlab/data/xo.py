@@ -1,4 +1,4 @@
-"""Seeded images of X and O, 9x9: the lectures' toy problem, exact or with its "trickier cases"."""
+"""Draw 9x9 images of X and O: the lectures' toy problem, exact or with its "trickier cases"."""
 
 from math import pi
 
@@ -20,16 +20,16 @@ def draw(
     weight: float = 0.0,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Images (count, 1, 9, 9) as bytes and labels (count,), 0 for X and 1 for O in turn.
+    """Draw images (count, 1, 9, 9) as bytes and labels (count,), alternating 0 for X and 1 for O.
 
     Args:
-        count: how many.
-        stream: another stream holds other images of the same kind; there is no end of them.
-        translation: at most so many pixels, each way.
-        scaling: size times 1 ± this.
-        rotation: at most so many degrees, each way.
-        weight: line width times 1 ± this.
-        seed: of everything random.
+        count: number of images.
+        stream: each number has images of its own.
+        translation: largest shift in pixels, either way.
+        scaling: largest change of size: an image is scaled by 1 ± this.
+        rotation: largest angle in degrees, either way.
+        weight: largest change of line width: a width is scaled by 1 ± this.
+        seed: decides everything random.
 
     Without distortion these are the lectures' two images, pixel for pixel.
     """
@@ -42,7 +42,7 @@ def draw(
     labels = torch.arange(count) % 2
     axis = torch.arange(SIZE) - (SIZE - 1) / 2
     y, x = axis.view(1, -1, 1) - dy, axis.view(1, 1, -1) - dx
-    # the drawing's own coordinates, so that its distances are in pixels of the undistorted image
+    # coordinates in the undistorted image, so that distances are in its pixels
     u = (x * turn.cos() + y * turn.sin()) / (1 + zoom)
     v = (y * turn.cos() - x * turn.sin()) / (1 + zoom)
     # the nearest point of an X is on the diagonal of the same quadrant, not beyond the end of its arm

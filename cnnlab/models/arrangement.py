@@ -1,4 +1,4 @@
-"""Which layers a network has, their order, and which each reads: as written, inserted, removed; data in, data out."""
+"""Resolve a model's layers to an ordered graph: default inputs, insertions (`after`), removals; plain data only."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,30 +10,30 @@ from torch import nn
 from cnnlab.models.layers import KINDS
 from cnnlab.registry import hint, pick
 
-Spec = dict[str, Any]  # of an arranged layer: kind, options, and `from`, the names of those that it reads
+Spec = dict[str, Any]  # of an arranged layer: kind, options, and `from`, the names of its inputs
 
 
 def arrange(layers: Any) -> dict[str, Spec]:
-    """Put layers in the order in which they are computed, each with the names of those that it reads.
+    """Put layers in the order in which they are computed, each with the names of its inputs in `from`.
 
-    A layer reads those that it names with `from`, else the layer before it; the first reads "input". With `after` it is
-    inserted behind the layer that it names: for all who read that one, or, where it has a `from` as well, as if it had
-    been written there.
+    A layer reads those that its `from` names, else the layer before it; the first reads "input". `after` inserts it
+    behind an anchor, the layer named: all readers of the anchor read the inserted layer instead, unless it has a `from`
+    as well; then only its place changes.
 
     Raises:
-        ValueError: a name that cannot be a module's, a layer without kind, an unknown anchor, a `from` that cannot be
-            read, a layer that nobody reads.
+        ValueError: an invalid name, a layer without kind, an unknown anchor, an invalid `from`, or a layer other than
+            the last that no layer reads.
     """
     specs = _checked(layers)
     order = [name for name, spec in specs.items() if "after" not in spec]
-    waiting = {name: spec.pop("after") for name, spec in specs.items() if "after" in spec}
-    for name, anchor in waiting.items():
+    anchors = {name: spec.pop("after") for name, spec in specs.items() if "after" in spec}
+    for name, anchor in anchors.items():
         if anchor not in (*specs, "input"):
             raise ValueError(f'{name}: there is no layer "{anchor}" to come after{hint(anchor, specs)}')
-        if anchor in waiting:
+        if anchor in anchors:
             raise ValueError(f"{name}: {anchor} is itself inserted; name the layer both come after")
-    behind = list(reversed(waiting.items()))  # so that the first written stands first behind a shared anchor
-    for name, anchor in behind:
+    inserted = list(reversed(anchors.items()))  # of layers with the same anchor, the first written comes first
+    for name, anchor in inserted:
         if "from" in specs[name]:
             order.insert(_place(order, anchor), name)
     for before, name in zip(["input", *order], order, strict=False):
@@ -41,7 +41,7 @@ def arrange(layers: Any) -> dict[str, Spec]:
         specs[name]["from"] = sources = list(given) if isinstance(given, (list, tuple)) else [given]
         if not all(isinstance(source, str) for source in sources):
             raise ValueError(f"{name}: from is the name of a layer, or a list of names, not {given!r}")
-    for name, anchor in behind:
+    for name, anchor in inserted:
         if "from" not in specs[name]:
             for reader in order:
                 sources = specs[reader]["from"]
@@ -58,7 +58,7 @@ def _place(order: Sequence[str], anchor: str) -> int:
 
 
 def _checked(layers: Any) -> dict[str, Spec]:
-    """Return copies of what layers say, without those that are null."""
+    """Return copies of the layers' mappings, without layers that are null; refuse invalid names and kinds."""
     if not isinstance(layers, Mapping):
         raise ValueError(f"model.layers is a mapping of names to layers, not {layers!r}")
     specs: dict[str, Spec] = {}
@@ -79,7 +79,7 @@ def _checked(layers: Any) -> dict[str, Spec]:
 
 
 def _refuse_unreadable(arranged: Mapping[str, Spec], written: Mapping[str, Any]) -> None:
-    """Refuse what a layer cannot read, and layers that nobody reads."""
+    """Refuse inputs that a layer cannot read, and layers that no layer reads."""
     before = ["input"]
     for name, spec in arranged.items():
         sources = spec["from"]
@@ -109,14 +109,13 @@ def _refuse_unreadable(arranged: Mapping[str, Spec], written: Mapping[str, Any])
 
 
 def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> tuple[dict[str, Spec], list[str]]:
-    """Return what is left without the layers that match a name or glob, and the names that matched.
+    """Remove the layers that match a name or glob; return the remaining layers and the names that matched.
 
-    Whoever read a removed layer reads what that one read; for a removed merge, the first that it read. A branch removed
-    back to its fork is dropped from the merge; a merge that is left with one input is that input. What then leads
-    nowhere goes too.
+    The readers of a removed layer read its input instead; of a removed merge, its first input. A branch removed back to
+    its fork is dropped from the merge, and a merge with one input left is removed. So are layers that lead nowhere.
 
     Raises:
-        ValueError: a pattern that matches nothing, or the layer that gives the classes.
+        ValueError: a pattern that matches nothing, or one that matches the layer that gives the classes.
     """
     patterns = as_patterns(patterns, "model.remove")
     removed = matching(layers, patterns, "model.remove")
@@ -127,10 +126,10 @@ def remove_layers(layers: Mapping[str, Spec], patterns: Sequence[str] | str) -> 
 
 
 def as_patterns(patterns: Any, key: str) -> list[str]:
-    """Return names or globs as a list; a single one may stand without brackets.
+    """Return names or globs as a list; one string becomes a list of one.
 
     Raises:
-        ValueError: something else; names the key that has it.
+        ValueError: neither a string nor a list; names the config key.
     """
     if not isinstance(patterns, (str, list, tuple)):
         raise ValueError(f"{key} is a list of names, such as [conv2], not {patterns!r}")
@@ -151,7 +150,7 @@ def matching(names: Iterable[str], patterns: Sequence[str], key: str = "") -> li
 
 
 def blocks_of(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return blocks: two or more layers that share what stands before the last underscore in their names, by that."""
+    """Return blocks by name: two or more layers whose names share the part before the last underscore, the name."""
     blocks: dict[str, list[str]] = {}
     for name in names:
         blocks.setdefault(name.rpartition("_")[0], []).append(name)
@@ -159,28 +158,28 @@ def blocks_of(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _without(layers: Mapping[str, Spec], removed: Sequence[str]) -> dict[str, Spec]:
-    """Return the layers that stay, reading each other."""
+    """Return the remaining layers, with their inputs rewired."""
     order = ["input", *layers]
-    behind: dict[str, set[str]] = {"input": {"input"}}  # of each layer, itself and all that lead to it
-    stands_for = {"input": "input"}  # what is read in the place of each layer
+    ancestors: dict[str, set[str]] = {"input": {"input"}}  # of each layer: itself and all layers that lead to it
+    replacement = {"input": "input"}  # of each layer: the layer that is read in its place
     kept: dict[str, Spec] = {}
     for name, spec in layers.items():
         sources = spec["from"]
-        behind[name] = {name}.union(*(behind[source] for source in sources))
-        left = []
+        ancestors[name] = {name}.union(*(ancestors[source] for source in sources))
+        inputs = []
         for source in sources:
-            others = set().union(*(behind[other] for other in sources if other != source))
-            fork = max(behind[source] & others, key=order.index) if others else None
-            gone = fork not in (None, source) and stands_for[source] == stands_for[fork]
-            if not gone and stands_for[source] not in left:
-                left.append(stands_for[source])
-        left = left or [stands_for[sources[0]]]
-        if name in removed or len(left) == 1 < len(sources):
-            stands_for[name] = left[0]
+            others = set().union(*(ancestors[other] for other in sources if other != source))
+            fork = max(ancestors[source] & others, key=order.index) if others else None
+            dropped = fork not in (None, source) and replacement[source] == replacement[fork]
+            if not dropped and replacement[source] not in inputs:
+                inputs.append(replacement[source])
+        inputs = inputs or [replacement[sources[0]]]
+        if name in removed or len(inputs) == 1 < len(sources):
+            replacement[name] = inputs[0]
         else:
-            stands_for[name] = name
-            kept[name] = {**spec, "from": left}
-    read = {stands_for[order[-1]]}
+            replacement[name] = name
+            kept[name] = {**spec, "from": inputs}
+    read = {replacement[order[-1]]}
     for name, spec in reversed(kept.items()):
         if name in read:
             read.update(spec["from"])

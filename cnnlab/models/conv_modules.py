@@ -21,10 +21,10 @@ def convolve(
     dilation: tuple[int, ...],
     groups: int = 1,
 ) -> Tensor:
-    """Convolve along one to three axes, with right gradients also where torch's are wrong on a CPU.
+    """Convolve along one to three axes, with correct gradients also where torch's are wrong on a CPU.
 
-    Where, and how, docs/torch-strided-1x1-convolution.md and docs/torch-dilated-bfloat16-convolution.md tell. Arguments
-    are those of F.conv2d, sizes one an axis.
+    docs/torch-strided-1x1-convolution.md and docs/torch-dilated-bfloat16-convolution.md describe the two defects.
+    Arguments are those of F.conv2d, with sizes as tuples of one per axis.
     """
     if x.is_cpu:
         pointwise = groups == 1 and set(weight.shape[2:]) == {1} and (padding == "valid" or set(padding) == {0})
@@ -33,24 +33,24 @@ def convolve(
             positions: list[Any] = [slice(None, None, step) for step in stride]
             x, stride = x[(..., *positions)], (1,) * len(stride)
         if len(dilation) == 2 and dilation[0] > 1 and weight.shape[1] % 16 and _computes_in(x) == torch.bfloat16:
-            # wrong in channels_last only; contiguous() may leave strides that torch still takes for channels_last
+            # wrong in channels_last only; contiguous() may keep strides that torch still treats as channels_last
             x, weight = (values.clone(memory_format=torch.contiguous_format) for values in (x, weight))
     function = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
     return function(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _computes_in(x: Tensor) -> torch.dtype:
-    """The type in which autocast, where it is on, lets a convolution of x on the CPU be computed."""
+    """Return the dtype in which a convolution of x on the CPU is computed: autocast's, where that is on."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 class OwnConvolution:
-    """What the convolutions of cnnlab have beside torch's; padding is zeros.
+    """Mixin with the options that cnnlab's convolutions have in addition to torch's; padding is zeros.
 
     Args:
         edges: zeros in front of and behind each axis, where these differ; then `padding` is 0.
-        correlate: lay the kernel on the input as it is written, as networks do; turned by half otherwise, which is
-            the convolution of mathematics.
+        correlate: cross-correlate, as networks do; otherwise the kernel is rotated by 180 degrees, which is the
+            convolution of mathematics.
         options: as torch's.
     """
 
@@ -59,27 +59,27 @@ class OwnConvolution:
         self.edges, self.correlate = edges, correlate
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        """(N, in, ...) to (N, out, ...)."""
+        """Map (N, in, ...) to (N, out, ...)."""
         weight = self.weight if self.correlate else self.weight.flip(tuple(range(2, self.weight.ndim)))
         x = pad(x, self.edges)
         return convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        """As torch's, and what differs from it."""
+        """Return torch's text with the options that differ from torch's defaults."""
         own = (f", edges={self.edges}" if self.edges else "") + ("" if self.correlate else ", correlate=False")
         return f"{super().extra_repr()}{own}"  # type: ignore[misc]
 
 
 class Conv1d(OwnConvolution, nn.Conv1d):
-    """torch's, with the gradients of `convolve` and the options of OwnConvolution."""
+    """torch's module with the gradients of `convolve` and the options of OwnConvolution."""
 
 
 class Conv2d(OwnConvolution, nn.Conv2d):
-    """torch's, with the gradients of `convolve` and the options of OwnConvolution."""
+    """torch's module with the gradients of `convolve` and the options of OwnConvolution."""
 
 
 class Conv3d(OwnConvolution, nn.Conv3d):
-    """torch's, with the gradients of `convolve` and the options of OwnConvolution."""
+    """torch's module with the gradients of `convolve` and the options of OwnConvolution."""
 
 
 def pad(x: Tensor, edges: Edges) -> Tensor:
@@ -88,18 +88,18 @@ def pad(x: Tensor, edges: Edges) -> Tensor:
 
 
 class Local(nn.Module):
-    """A convolution whose filters are not shared: every place has filters and biases of its own.
+    """A convolution whose filters are not shared: every position has its own filters and biases.
 
-    So have the first layers of LeCun's networks of 1989 and the simple cells of Gregor & LeCun (2010).
+    Examples are the first layers of LeCun's networks of 1989 and the simple cells of Gregor & LeCun (2010).
 
     Args:
         shape: of one input, channels and one to three axes.
-        out_channels: number of values at each place.
+        out_channels: number of output values at each position.
         kernel_size, stride: of the window along each axis.
         edges: zeros in front of and behind each axis.
         bias: whether there is a bias.
 
-    `weight` is (places of each axis, out, in, kernel of each axis); `bias` is one vector, outputs first.
+    `weight` is (*positions, out, in, *kernel_size); `bias` is one vector, channels first.
 
     Raises:
         ValueError: the window is larger than the input.
@@ -114,34 +114,34 @@ class Local(nn.Module):
         sizes = [n + sum(edge) for n, edge in zip(shape[1:], edges, strict=True)]
         if any(k > n for k, n in zip(kernel_size, sizes, strict=True)):
             raise ValueError(f"{show(kernel_size)} window on {show(sizes)}")
-        self.places = tuple((n - k) // s + 1 for n, k, s in zip(sizes, kernel_size, stride, strict=True))
-        self.weight = nn.Parameter(torch.empty(*self.places, out_channels, shape[0], *kernel_size))
-        reach = prod((shape[0], *kernel_size)) ** -0.5  # as torch draws a convolution's
+        self.positions = tuple((n - k) // s + 1 for n, k, s in zip(sizes, kernel_size, stride, strict=True))
+        self.weight = nn.Parameter(torch.empty(*self.positions, out_channels, shape[0], *kernel_size))
+        reach = prod((shape[0], *kernel_size)) ** -0.5  # torch's range for a convolution
         nn.init.uniform_(self.weight, -reach, reach)
-        self.bias = nn.Parameter(torch.empty(out_channels * prod(self.places))) if bias else None
+        self.bias = nn.Parameter(torch.empty(out_channels * prod(self.positions))) if bias else None
         if self.bias is not None:
             nn.init.uniform_(self.bias, -reach, reach)
 
     def filters(self) -> Sequence[Tensor]:
-        """The weights of each place, (out, in, kernel), of the same memory."""
-        return self.weight.detach().flatten(0, len(self.places) - 1).unbind()
+        """Return views of the weights at each position, (out, in, *kernel_size)."""
+        return self.weight.detach().flatten(0, len(self.positions) - 1).unbind()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, ...) to (N, out, ...)."""
-        axes = len(self.places)
+        """Map (N, in, ...) to (N, out, ...)."""
+        axes = len(self.positions)
         x = pad(x, self.edges)
         for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True)):
             x = x.unfold(2 + axis, size, step)
-        seen = x.movedim(1, 1 + axes).flatten(1 + axes).flatten(1, axes)  # (N, places, values of a window)
+        windows = x.movedim(1, 1 + axes).flatten(1 + axes).flatten(1, axes)  # (N, positions, values of a window)
         weight = self.weight.flatten(axes + 1).flatten(0, axes - 1)
-        out = torch.einsum("npk,pok->nop", seen, weight)
+        out = torch.einsum("npk,pok->nop", windows, weight)
         if self.bias is not None:
             out = out + self.bias.view(self.out_channels, -1).to(out.dtype)
-        values: Tensor = out.unflatten(2, self.places)
+        values: Tensor = out.unflatten(2, self.positions)
         return values
 
     def extra_repr(self) -> str:
-        """The options; they are part of what networks need in common to be packed."""
+        """Return the options, which networks must share to be packed."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"edges={self.edges}, bias={self.bias is not None}"
@@ -149,11 +149,11 @@ class Local(nn.Module):
 
 
 class Whiten2d(nn.Conv2d):
-    """A convolution with fixed filters that whiten what comes in; `fit` sets them, until then they are as torch draws.
+    """A convolution with fixed filters that whiten its input; `fit` sets them, until then they are as torch draws them.
 
     Args:
         in_channels, kernel_size: as torch's; there are 2 * in_channels * kernel_size^2 filters.
-        eps: added to each component's variance.
+        eps: added to the variance of each principal component.
     """
 
     def __init__(self, in_channels: int, kernel_size: int, eps: float) -> None:
@@ -163,7 +163,7 @@ class Whiten2d(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take the components of all patches of images (N, C, H, W)."""
+        """Set the filters to the whitened principal components of all patches of images (N, C, H, W)."""
         size = self.kernel_size[0]
         patches = F.unfold(images.double(), size).transpose(1, 2).reshape(-1, self.in_channels * size**2)
         variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))
@@ -173,11 +173,11 @@ class Whiten2d(nn.Conv2d):
 
 
 class SparseConv2d(nn.Module):
-    """A convolution whose filters see some of the maps only: exactly the weights of these connections, and biases.
+    """A convolution whose filters each read some of the maps; weights exist for these connections only.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as torch's.
-        connections: for each filter the maps it sees.
+        connections: for each filter the indices of the maps that it reads.
 
     Raises:
         ValueError: not one list of existing maps for each filter.
@@ -213,7 +213,7 @@ class SparseConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) to (N, out, H', W')."""
+        """Map (N, in, H, W) to (N, out, H', W')."""
         full = self.weight.new_zeros(self.out_channels, self.in_channels, *self.kernel_size)
         full = full.index_put((self.targets, self.sources), self.weight)
         return convolve(x, full.to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding, (1, 1))

@@ -1,13 +1,13 @@
-"""Layer kinds whose weights slide over a map: convolutions, and what is like them.
+"""Layer kinds whose windows slide over a map: convolutions, unshared filters, whitening, image kernels.
 
 Args:
-    channels: number of filters, so of maps that come out.
-    kernel_size: size of the window along each axis, one number or one an axis.
-    stride: step of the window, one number or one an axis.
-    padding: zeros added at each edge, one number or one an axis; or valid, none; or same, as many as give
-        ceil(size / stride) places, one more at the far edge where their number is odd.
-    bias: add a trained bias to each value or map that comes out.
-    weights: nested lists of the values that the weights start from, outputs first; drawn unless given.
+    channels: number of filters, which is the number of output maps.
+    kernel_size: size of the window along each axis, one number or one per axis.
+    stride: step of the window, one number or one per axis.
+    padding: zeros added at each edge, one number or one per axis; or valid, none; or same, as many as give
+        ceil(size / stride) positions, with the odd one at the far edge.
+    bias: add a trained bias to each output map.
+    weights: nested lists of initial weights, outputs first; drawn at random by default.
 """
 
 from typing import Any
@@ -41,12 +41,12 @@ def conv(
     """Convolve along one to three axes.
 
     Args:
-        dilation: step between the values that a window sees, one number or one an axis.
-        groups: number of groups of maps; a filter sees those of its own.
-        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
-        connections: for each filter a list of the maps it sees, as for LeNet-5's C3; all of its group unless given.
-        correlate: lay the kernel on the input as it is written, as networks do; false turns it by half, which is the
-            convolution of mathematics.
+        dilation: step between the values in a window, one number or one per axis.
+        groups: number of groups of maps; a filter reads the maps of its own group.
+        bias: add a trained bias to each output map; or the initial biases, one per map.
+        connections: for each filter a list of the maps that it reads, as for LeNet-5's C3; by default all of its group.
+        correlate: cross-correlate, as networks do; false rotates the kernel by 180 degrees, which is the convolution of
+            mathematics.
     """
     strided = stride not in ONES
     edges = edges_of("same", shape[1:], kernel_size, stride, dilation) if padding == "same" and strided else ()
@@ -77,10 +77,11 @@ def local(
     padding: Size | str = 0,
     bias: bool = True,
 ) -> nn.Module:
-    """Look at windows as a convolution does, with filters and biases of its own at every place (Gregor & LeCun 2010).
+    """Convolve without sharing filters: every position has its own filters and biases (Gregor & LeCun 2010).
 
     Args:
-        channels: number of values that come out at each place.
+        channels: number of output values at each position.
+        bias: add a trained bias to each output value.
     """
     axes = len(shape) - 1
     edges = edges_of(padding, shape[1:], kernel_size, stride)
@@ -92,30 +93,31 @@ def local(
 def whiten(shape: Shape, kernel_size: int = 2, eps: float = 5e-4) -> nn.Module:
     """Whiten patches of the training images by a convolution of which only the biases are trained.
 
-    It gives the patches' principal components, scaled to unit deviation, each with both signs (Page 2018; Jordan 2024).
+    Its outputs are the patches' principal components, scaled to unit standard deviation, each with both signs (Page
+    2018; Jordan 2024).
 
     Args:
         kernel_size: height and width of a patch.
-        eps: added to the variance of each component.
+        eps: added to the variance of each principal component.
     """
     return Whiten2d(maps(shape), kernel_size, eps)
 
 
 @layer()
 def conv_classifier(shape: Shape, num_classes: int, kernel_size: Size = 1, bias: bool = True) -> nn.Module:
-    """Give each class a map of its own by a convolution; pooling over all positions and `flatten` follow it.
+    """Compute one map per class by a convolution; follow it by pooling over all positions and `flatten`.
 
-    The data gives the number of classes.
+    The number of classes comes from the data.
     """
     return by_rank(shape, nn.Conv1d, nn.Conv2d, nn.Conv3d)(shape[0], num_classes, kernel_size, bias=bias)
 
 
 @layer()
 def fixed_filter(shape: Shape, kernel: str | list[list[float]], normalise: bool = False) -> nn.Module:
-    """Apply an image kernel to every map, untrained.
+    """Apply a fixed image kernel to every map.
 
     Args:
         kernel: sharpen, blur, edge_enhance, edge_detect, emboss, sobel_x, sobel_y, or the rows of a kernel of odd size.
-        normalise: divide by the absolute value of the kernel's sum, where it is not 0, which keeps the brightness.
+        normalise: divide by the absolute value of the kernel's sum unless it is 0, which keeps the brightness.
     """
     return FixedFilter2d(maps(shape), kernel, normalise)

@@ -1,4 +1,4 @@
-"""What a forward pass computes, in multiply-adds, by formula."""
+"""Count the multiply-adds of a forward pass by formula."""
 
 import math
 from collections.abc import Callable
@@ -11,27 +11,27 @@ from torch.overrides import TorchFunctionMode
 
 
 def _convolution(output: Tensor, x: Tensor, weight: Tensor, *others: Any) -> int:
-    """Each value of the output sums over a window of the maps of its group."""
+    """Count a convolution: each output value sums over a window of the maps of its group."""
     return output.numel() * math.prod(weight.shape[1:])
 
 
 def _transposed(output: Tensor, x: Tensor, weight: Tensor, *others: Any) -> int:
-    """Each value of the input is spread over a window of the maps of its group."""
+    """Count a transposed convolution: each input value is spread over a window of the maps of its group."""
     return x.numel() * math.prod(weight.shape[1:])
 
 
 def _product(output: Tensor, left: Tensor, *others: Any) -> int:
-    """Each value of the output sums over the last axis of the left side."""
+    """Count a matrix product: each output value sums over the last axis of the left factor."""
     return output.numel() * left.shape[-1]
 
 
 def _attention(output: Tensor, query: Tensor, key: Tensor, *others: Any) -> int:
-    """Each pair of query and key is compared, and each query mixes as many values."""
+    """Count attention: each pair of query and key has a dot product, and a product with the value."""
     return query.numel() * key.shape[-2] + output.numel() * key.shape[-2]
 
 
 def _einsum(output: Tensor, equation: str, *operands: Any) -> int:
-    """Two tensors are multiplied over all their axes together; with more, this is a bound."""
+    """Count an einsum: the product of the sizes of all axes; an upper bound for more than two tensors."""
     sizes: dict[str, int] = {}
     if isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
@@ -42,7 +42,7 @@ def _einsum(output: Tensor, equation: str, *operands: Any) -> int:
 
 
 def _multi_head_attention(outputs: tuple[Tensor, Any], query: Tensor, key: Tensor, *others: Any) -> int:
-    """Queries, keys, values and outputs are each multiplied by a matrix; axes are length, batch, features."""
+    """Count attention with its four projections: of queries, keys, values, outputs (length, batch, features)."""
     (length, batch, features), keys = query.shape, key.shape[0]
     return batch * features * (2 * features * (length + keys) + 2 * length * keys)
 
@@ -59,7 +59,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
 
 
 class MultiplyAdds(TorchFunctionMode):
-    """Counts, while it is entered, the multiply-adds of convolutions and matrix products; all else is left out."""
+    """Context in which the multiply-adds of convolutions and matrix products are counted, other operations not."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Watch modules while a network computes."""
+"""Call a function whenever given modules compute."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,10 +9,10 @@ from torch import nn
 
 @contextmanager
 def watch(modules: Mapping[str, nn.Module], hook: Callable[..., Any], before: bool = False) -> Iterator[None]:
-    """Call a function at every forward of some modules, until the context ends.
+    """Call `hook(name, inputs, output)` at every forward of the modules, until the context ends.
 
-    The hook is called with the name of a module, the arguments of its forward and its output; what it returns, if
-    anything, replaces the output. Where it is called `before` the forward, which may fail, there is no output.
+    A value that it returns, other than None, replaces the output. With `before` it is called as `hook(name, inputs)`
+    before the forward, so also where that fails.
     """
     with ExitStack() as handles:
         for name, module in modules.items():

@@ -1,4 +1,4 @@
-"""Weight initialisation by name, from (seed, layer name)."""
+"""Initialise weights by the name of a scheme, from random numbers that (seed, layer name) alone decide."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,13 +16,13 @@ from cnnlab.registry import pick
 
 
 def _lecun(weight: Tensor, *, uniform: bool) -> None:
-    """Variance 1/fan_in (LeCun et al. 1998, "Efficient BackProp")."""
+    """Draw with variance 1/fan_in (LeCun et al. 1998, "Efficient BackProp")."""
     std = 1 / sqrt(weight[0].numel())
     nn.init.uniform_(weight, -sqrt(3) * std, sqrt(3) * std) if uniform else nn.init.normal_(weight, std=std)
 
 
 def _dirac(weight: Tensor) -> None:
-    """The first filters pass each map on as it is, the others as torch draws them (Jordan 2024, airbench)."""
+    """Let the first filters pass each map on unchanged; leave the others as torch draws them (Jordan 2024)."""
     if weight.ndim > 2:
         nn.init.dirac_(weight[: weight.shape[1]])
 
@@ -34,21 +34,21 @@ SCHEMES: dict[str, Callable[[Tensor], object]] = {
     "xavier_uniform": nn.init.xavier_uniform_,  # uniform, variance 2 / (fan_in + fan_out)
     "lecun_normal": partial(_lecun, uniform=False),  # normal, variance 1 / fan_in (LeCun et al. 1998)
     "lecun_uniform": partial(_lecun, uniform=True),  # uniform, variance 1 / fan_in
-    "dirac": _dirac,  # the first filters pass each map on as it is, the others as torch draws them (Jordan 2024)
+    "dirac": _dirac,  # the first filters pass each map on unchanged, the others are as torch draws them (Jordan 2024)
     "orthogonal": nn.init.orthogonal_,  # a random orthogonal matrix (Saxe et al. 2014)
 }
 
 
 def drawn_parts(module: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | Local]:
-    """The convolutions and dense layers inside whose weights a scheme draws; a whitening layer's come from images."""
+    """Return the convolutions and dense layers whose weights a scheme draws; those of whitening come from images."""
     drawn = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Local)
     return [part for part in module.modules() if isinstance(part, drawn) and not isinstance(part, Whiten2d)]
 
 
 def initialise(module: nn.Module, scheme: str | None, given: Collection[str]) -> None:
-    """Draw the weights of every convolution and dense layer inside; biases become 0. None keeps torch's defaults.
+    """Draw the weights of every convolution and dense layer and zero their biases; None keeps torch's defaults.
 
-    Those of "weights" and "bias" that are `given`, because the model says their values, are left alone.
+    Those of "weights" and "bias" that are `given` have their values in the model config and are left alone.
     """
     if scheme is None:
         return
@@ -63,15 +63,15 @@ def initialise(module: nn.Module, scheme: str | None, given: Collection[str]) ->
 
 @torch.no_grad()
 def start_from(module: Any, weights: Sequence[Any] | None, bias: bool | Sequence[float]) -> nn.Module:
-    """Set the initial values of a layer to those that a model gives; a bias that it does not give starts at 0 then.
+    """Set a layer's initial values to those of its config; with weights but no values for the bias, that starts at 0.
 
     Args:
         module: a convolution or dense layer of torch.
-        weights: nested lists of the weights' shape, or None for those that are drawn.
-        bias: a number for each value or map that comes out, or whether there is a bias.
+        weights: nested lists of the weights' shape, or None to keep the drawn ones.
+        bias: a number for each output value or map, or whether there is a bias.
 
     Raises:
-        ValueError: another shape than the layer's, or what is no finite number.
+        ValueError: a shape other than the layer's, or a value that is not a finite number.
     """
     for name, values, parameter in (("weights are", weights, module.weight), ("bias is", bias, module.bias)):
         if parameter is None or values is None or isinstance(values, bool):
@@ -100,10 +100,10 @@ def _shape(name: str, values: Any) -> tuple[int, ...]:
 
 @contextmanager
 def layer_rng(seed: int, name: str) -> Iterator[None]:
-    """Torch's CPU random state as (seed, name) alone decides it; restored afterwards.
+    """Seed torch's CPU generator by (seed, name) alone; restore its state afterwards.
 
-    Whatever other layers a network has, this one starts from the same numbers: networks that differ by a removal
-    start equal in the layers they share.
+    A layer's initial weights do not depend on the other layers: networks that differ by a removal start equal in the
+    layers they share.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     with torch.random.fork_rng(devices=[]):

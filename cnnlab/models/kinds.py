@@ -1,8 +1,8 @@
-"""What a layer kind is, and the table in which the decorator `layer` registers each: kind -> module.
+"""Registry of layer kinds: the decorator `layer` registers a function that makes a module.
 
-A kind is one function. Its first argument is the incoming shape (without the batch axis; for a merge, the merged one),
-the others are the options a layer of `conf/model/*.yaml` may give; their defaults are the layer's defaults. To add a
-kind, add a function; those that ship stand in `convolutions.py`, `pools.py`, `sentences.py`, `zoo.py` and `layers.py`.
+Its first argument is the input shape (without the batch axis; for a merge, the merged shape), the others are the
+options that a layer of `conf/model/*.yaml` may have, with their defaults. To add a kind, add a function; those that
+ship are in `convolutions.py`, `pools.py`, `sentences.py`, `zoo.py` and `layers.py`.
 """
 
 import inspect
@@ -18,26 +18,26 @@ Size = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Kind:
-    """How to make one kind of layer."""
+    """A registered layer kind."""
 
     make: Callable[..., nn.Module]
-    unit: bool  # a unit of the lectures: carries its norm, activation and dropout
-    dense: bool  # wants a vector: what comes in is flattened first
+    unit: bool  # a unit of the lectures: takes a norm, an activation and dropout
+    dense: bool  # takes a vector: its input is flattened first
     merge: bool  # reads several layers, not one
 
     @property
     def options(self) -> list[str]:
-        """The options a layer of this kind may give."""
+        """Return the names of the options that a layer of this kind may have."""
         return list(inspect.signature(self.make).parameters)[1:]
 
     @property
     def gives_classes(self) -> bool:
-        """Whether a layer of this kind gives one value a class."""
+        """Tell whether a layer of this kind gives one value per class."""
         return "num_classes" in self.options
 
     @property
     def reads_words(self) -> bool:
-        """Whether a layer of this kind reads ids of words."""
+        """Tell whether a layer of this kind reads word ids."""
         return "words" in self.options
 
 
@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {}
 def layer(
     *, unit: bool = False, dense: bool = False, merge: bool = False
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Register the decorated function as the kind of its name."""
+    """Register the decorated function as a layer kind, by the function's name."""
 
     def register(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         KINDS[make.__name__] = Kind(make, unit, dense, merge)
@@ -57,10 +57,10 @@ def layer(
 
 
 def by_rank(shape: Shape, *modules: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """Return the 1-D, 2-D or 3-D module for an input of channels and so many axes.
+    """Return the 1-D, 2-D or 3-D module that fits the number of axes behind the channels.
 
     Raises:
-        ValueError: there is none for so many.
+        ValueError: no module fits.
     """
     if not 2 <= len(shape) <= 1 + len(modules):
         axes = ("one axis", "one or two axes", "one to three axes")[len(modules) - 1]
@@ -69,10 +69,10 @@ def by_rank(shape: Shape, *modules: Callable[..., nn.Module]) -> Callable[..., n
 
 
 def maps(shape: Shape) -> int:
-    """Return the channels of a (channels, height, width) input.
+    """Return the number of channels of a (channels, height, width) input.
 
     Raises:
-        ValueError: it has other axes.
+        ValueError: the input has other axes.
     """
     if len(shape) != 3:
         raise ValueError(f"needs channels, height and width, got {show(shape)}")

@@ -1,10 +1,10 @@
-"""The layer vocabulary: the kinds that ship. Those that slide or pool stand in files of their own, the others here.
+"""The shipped layer kinds: dense, norm, dropout and merge layers; the others are imported from files of their own.
 
 Args:
-    features: number of values that come out.
-    bias: add a trained bias to each value that comes out.
-    weights: nested lists of the values that the weights start from, outputs first; drawn unless given.
-    p: probability of each value or map to be zeroed in training.
+    features: number of output values.
+    bias: add a trained bias to each output value.
+    weights: nested lists of initial weights, outputs first; drawn at random by default.
+    p: probability that a value or map is zeroed in training.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def linear(shape: Shape, features: int, bias: bool | list[float] = True, weights
     """Multiply by a weight matrix: a dense layer.
 
     Args:
-        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+        bias: add a trained bias to each output value; or the initial biases, one per value.
     """
     return start_from(nn.Linear(shape[0], features, bias is not False), weights, bias)
 
@@ -34,10 +34,10 @@ def linear(shape: Shape, features: int, bias: bool | list[float] = True, weights
 def classifier(
     shape: Shape, num_classes: int, bias: bool | list[float] = True, weights: list[Any] | None = None
 ) -> nn.Module:
-    """End a network in a dense layer of one logit a class; the data gives the number of classes.
+    """End a network in a dense layer of one logit per class; the number of classes comes from the data.
 
     Args:
-        bias: add a trained bias to each value or map that comes out; or the values that it starts from.
+        bias: add a trained bias to each output value; or the initial biases, one per value.
     """
     return start_from(nn.Linear(shape[0], num_classes, bias is not False), weights, bias)
 
@@ -55,23 +55,23 @@ def batchnorm(shape: Shape, eps: float = 1e-5, momentum: float = 0.1) -> nn.Modu
 
 @layer()
 def layernorm(shape: Shape) -> nn.Module:
-    """Normalise over all maps of an image together, scaled per map (Ba et al. 2016)."""
+    """Normalise over all maps of an example together, scaled per map (Ba et al. 2016)."""
     return nn.GroupNorm(1, shape[0]) if len(shape) > 1 else nn.LayerNorm(shape)
 
 
 @layer()
 def groupnorm(shape: Shape, groups: int = 8) -> nn.Module:
-    """Normalise over groups of an image's maps (Wu & He 2018).
+    """Normalise over groups of an example's maps (Wu & He 2018).
 
     Args:
-        groups: number of groups; fewer where it does not divide the maps.
+        groups: number of groups; the next smaller one that divides the number of maps, where it does not.
     """
     return nn.GroupNorm(next(g for g in range(min(groups, shape[0]), 0, -1) if shape[0] % g == 0), shape[0])
 
 
 @layer()
 def instancenorm(shape: Shape) -> nn.Module:
-    """Normalise each map of an image by itself, scaled per map (Ulyanov et al. 2016)."""
+    """Normalise each map of an example by itself, scaled per map (Ulyanov et al. 2016)."""
     return by_rank(shape, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)(shape[0], affine=True)
 
 
@@ -90,13 +90,13 @@ def lrn(shape: Shape, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k:
 
 @layer()
 def dropout(shape: Shape, p: float = 0.5) -> nn.Module:
-    """Zero single values by chance in training (Srivastava et al. 2014)."""
+    """Zero single values at random in training (Srivastava et al. 2014)."""
     return nn.Dropout(p)
 
 
 @layer()
 def channel_dropout(shape: Shape, p: float = 0.5) -> nn.Module:
-    """Zero whole maps by chance in training (Tompson et al. 2015)."""
+    """Zero whole maps at random in training (Tompson et al. 2015)."""
     return by_rank(shape, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)(p)
 
 
@@ -112,19 +112,19 @@ def scale(shape: Shape, factor: float = 1.0) -> nn.Module:
 
 @layer(merge=True)
 def add(shape: Shape) -> nn.Module:
-    """Add what several layers give, such as a block and its shortcut (He et al. 2016)."""
+    """Add the outputs of several layers, such as a block and its shortcut (He et al. 2016)."""
     return Add()
 
 
 @layer(merge=True)
 def multiply(shape: Shape) -> nn.Module:
-    """Multiply what several layers give; one value a map scales that map (Hu et al. 2018)."""
+    """Multiply the outputs of several layers; one value per map scales that map (Hu et al. 2018)."""
     return Multiply()
 
 
 @layer(merge=True)
 def concat(shape: Shape) -> nn.Module:
-    """Put the maps of several layers one behind the other (Szegedy et al. 2015)."""
+    """Concatenate the maps of several layers (Szegedy et al. 2015)."""
     return Concat()
 
 
@@ -136,11 +136,11 @@ def flatten(shape: Shape) -> nn.Module:
 
 @layer()
 def identity(shape: Shape) -> nn.Module:
-    """Pass everything on unchanged; gives an activation or a norm a place of its own."""
+    """Pass the input on unchanged; makes an activation or a norm a layer of its own."""
     return nn.Identity()
 
 
 @layer(dense=True)
 def rbf(shape: Shape, num_classes: int) -> nn.Module:
-    """Give minus the squared distance to each digit's fixed bitmap (LeNet-5; LeCun et al. 1998)."""
+    """Compute minus the squared distance to each digit's fixed bitmap (LeNet-5; LeCun et al. 1998)."""
     return RBFOutput(shape[0], num_classes)

@@ -1,4 +1,4 @@
-"""Modules that make one tensor of several, and what their shapes must have in common."""
+"""Merge several tensors into one: modules, checks of shapes, and projections that make shapes fit."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -15,7 +15,7 @@ class Add(nn.Module):
     """The sum of tensors of one shape."""
 
     def forward(self, *values: Tensor) -> Tensor:
-        """Several (N, ...) to the same shape."""
+        """Add several (N, ...) of one shape."""
         return reduce(add, values)
 
 
@@ -23,38 +23,38 @@ class Multiply(nn.Module):
     """The product of tensors whose shapes broadcast, such as maps and one factor for each of them."""
 
     def forward(self, *values: Tensor) -> Tensor:
-        """Several (N, ...) to the largest shape."""
+        """Multiply several (N, ...), broadcast to the largest shape."""
         return reduce(mul, values)
 
 
 class Concat(nn.Module):
-    """Maps, or values, one behind the other."""
+    """The concatenation of maps, or of values, along the channels."""
 
     def forward(self, *values: Tensor) -> Tensor:
-        """Several (N, C_i, ...) to (N, sum of C_i, ...)."""
+        """Concatenate several (N, C_i, ...) to (N, sum of C_i, ...)."""
         return torch.cat(values, 1)
 
 
 class MergeUnit(nn.Sequential):
-    """A layer that reads several, with what it carries behind the merge."""
+    """A merge, followed by the layer's norm, activation and dropout."""
 
     def forward(self, *values: Tensor) -> Tensor:
-        """What the merge makes of the values, through norm, activation and dropout."""
-        merge, *carried = self
+        """Merge the inputs, then apply norm, activation and dropout."""
+        merge, *others = self
         value: Tensor = merge(*values)
-        for module in carried:
+        for module in others:
             value = module(value)
         return value
 
 
 def merged(kind: str, shapes: Sequence[Shape]) -> Shape:
-    """Return the shape that a layer's inputs have together."""
+    """Return the shape of a layer's inputs after merging."""
     channels = sum(shape[0] for shape in shapes) if kind == "concat" else max(shape[0] for shape in shapes)
     return channels, *(max(sizes) for sizes in zip(*(shape[1:] for shape in shapes), strict=True))
 
 
 def misfits(kind: str, shapes: Mapping[str, Shape]) -> list[str]:
-    """Return which inputs of a merge (add, multiply or concat) do not fit to its first, of their shapes by layer."""
+    """Return the inputs of a merge (add, multiply or concat) whose shapes, given by layer, do not fit the first's."""
     first, *others = shapes
     return [other for other in others if not _fits(kind, shapes[first], shapes[other])]
 
@@ -70,7 +70,7 @@ def _fits(kind: str, first: Shape, other: Shape) -> bool:
 
 
 def refuse_misfit(name: str, kind: str, shapes: Mapping[str, Shape]) -> None:
-    """Refuse to merge what does not fit.
+    """Refuse to merge inputs whose shapes do not fit.
 
     Raises:
         ValueError: names two layers, their shapes and the remedy.
@@ -85,20 +85,19 @@ def refuse_misfit(name: str, kind: str, shapes: Mapping[str, Shape]) -> None:
 
 
 def repair(name: str, spec: dict[str, Any], shapes: Mapping[str, Shape]) -> dict[str, dict[str, Any]]:
-    """Let what a merge reads fit: projections by 1x1 convolutions (He et al. 2016), or by dense layers, come before it.
+    """Make the inputs of a merge fit by projections: 1x1 convolutions (He et al. 2016), or dense layers.
 
-    All that it reads gets the smallest height and width among them; for a sum or product, also the channels of the
-    first.
+    All inputs get the smallest height and width among them; for a sum or product, also the channels of the first.
 
     Args:
-        name: of the layer.
-        spec: arranged; it reads the projections afterwards.
-        shapes: of what all layers before it give.
+        name: of the merge.
+        spec: its arranged spec; reads the projections afterwards.
+        shapes: output shapes of all layers before it.
 
-    Returns the projections, by name; none where all fits, or where the layer is no merge.
+    Returns the specs of the projections by name; none where the shapes fit, or where the layer is no merge.
 
     Raises:
-        ValueError: maps and vectors, or sizes that no stride brings together.
+        ValueError: maps and vectors cannot be merged, or no stride makes the sizes equal.
     """
     read = {source: shapes[source] for source in spec["from"]}
     if len(read) == 1 or not misfits(spec["kind"], read):
@@ -131,5 +130,5 @@ def repair(name: str, spec: dict[str, Any], shapes: Mapping[str, Shape]) -> dict
 
 
 def show(shape: Sequence[int]) -> str:
-    """A shape as tables have it: 6x28x28; without axes "one number"."""
+    """Format a shape for tables and messages: 6x28x28; without axes "one number"."""
     return "x".join(map(str, shape)) or "one number"

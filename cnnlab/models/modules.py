@@ -1,4 +1,4 @@
-"""Modules that torch.nn lacks, from LeNet-5 as it was published (LeCun et al. 1998) and from image processing."""
+"""Modules that torch.nn lacks: those of LeNet-5 as published (LeCun et al. 1998), p-norm pools, image kernels."""
 
 from collections.abc import Sequence
 from math import prod
@@ -15,14 +15,14 @@ from cnnlab.registry import pick
 
 
 class Scale(nn.Module):
-    """Times a constant."""
+    """Multiplication by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Multiply x, of any shape."""
         return x * self.factor
 
 
@@ -30,7 +30,7 @@ AVERAGES = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)  # by the number of axes
 
 
 class TrainablePool(nn.Module):
-    """LeNet-5's subsampling: the mean of each window times one coefficient and plus one bias for each map.
+    """LeNet-5's subsampling: the mean of each window, times a coefficient plus a bias per map.
 
     The paper multiplies the sum, so its coefficient is this one over the window's area.
     """
@@ -42,7 +42,7 @@ class TrainablePool(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, ...) to (N, channels, ...), one to three axes."""
+        """Pool (N, channels, ...) along its one to three last axes."""
         axes = x.ndim - 2
         means: Tensor = AVERAGES[axes - 1](x, self.kernel_size, self.stride, ceil_mode=self.ceil)
         factor, constant = (values.view(-1, *[1] * axes) for values in (self.coefficient, self.bias))
@@ -50,13 +50,13 @@ class TrainablePool(nn.Module):
 
 
 class LPPool(nn.Module):
-    """The p-norm of each window, (sum |x|^p)^(1/p), for every p from 1 on, along one to three axes.
+    """The p-norm of each window, (sum |x|^p)^(1/p) with p >= 1, along one to three axes.
 
-    torch's own leaves out the magnitude, so that an odd p cancels signs and a fractional one gives NaN below 0, and its
-    gradient is NaN where a whole window is 0; here it is 0 there.
+    torch's LPPool omits the absolute value, so that signs cancel for an odd p and a fractional p gives NaN below 0; its
+    gradient is NaN where a whole window is 0, and 0 here.
 
     Args:
-        p: of the norm.
+        p: exponent of the norm.
         kernel_size, stride, ceil: as torch's pools.
     """
 
@@ -67,12 +67,12 @@ class LPPool(nn.Module):
         self.p, self.kernel_size, self.stride, self.ceil = p, kernel_size, stride or kernel_size, ceil
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, ...) to (N, C, ...)."""
+        """Pool (N, C, ...) along its last axes."""
         sums = self._sums(x.abs().pow(self.p))
-        return sums.clamp(min=torch.finfo(sums.dtype).tiny).pow(1 / self.p)  # a root has no gradient at 0
+        return sums.clamp(min=torch.finfo(sums.dtype).tiny).pow(1 / self.p)  # the gradient of a root is infinite at 0
 
     def _sums(self, x: Tensor) -> Tensor:
-        """Sum each window: means times its area, because ONNX knows no other divisor; zeros stand beyond an edge."""
+        """Sum each window as its mean times its area, because ONNX has no other divisor; padding is zeros."""
         axes = x.ndim - 2
         kernel, stride = axes_of(self.kernel_size, axes), axes_of(self.stride, axes)
         if self.ceil:
@@ -82,9 +82,9 @@ class LPPool(nn.Module):
 
 
 class RBFOutput(nn.Module):
-    """LeNet-5's output: how far 84 values are from each class's fixed 7x12 bitmap, squared; given as minus that.
+    """LeNet-5's output: minus the squared distance of 84 values to each class's fixed 7x12 bitmap.
 
-    So the nearest class has the largest output, as with logits.
+    The nearest class has the largest output, as with logits.
     """
 
     codes: Tensor
@@ -99,17 +99,17 @@ class RBFOutput(nn.Module):
         self.register_buffer("codes", codes[:num_classes])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 84) to (N, classes)."""
+        """Map (N, 84) to (N, classes)."""
         squares = x.square().sum(1, keepdim=True) + self.codes.square().sum(1)
         return 2 * F.linear(x, self.codes.to(x.dtype)) - squares
 
 
 class FixedFilter2d(nn.Module):
-    """One fixed image kernel on each map, the size kept: what image processing does by hand. Nothing is trained.
+    """An untrained image kernel that is applied to each map; the map's size is kept.
 
     Args:
         kernel: a name in KERNELS, or the rows of a kernel of odd size.
-        normalise: divide by the absolute value of the kernel's sum, where it is not 0, so that brightness stays; a
+        normalise: divide by the absolute value of the kernel's sum unless it is 0, which keeps the brightness; a
             kernel whose sum is negative keeps its sign.
     """
 
@@ -128,7 +128,7 @@ class FixedFilter2d(nn.Module):
         self.padding = tuple(n // 2 for n in values.shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Map (N, channels, H, W) to the same shape."""
         weight = self.kernel.to(x.dtype).expand(self.channels, 1, *self.kernel_size)
         return F.conv2d(x, weight, padding=self.padding, groups=self.channels)
 

@@ -1,4 +1,4 @@
-"""An ordered mapping of named layers becomes a module whose children carry these names."""
+"""Build a network from a model config: an ordered mapping of named layers becomes a module with these children."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,18 +16,18 @@ from cnnlab.models.merges import refuse_misfit, repair, show
 from cnnlab.models.table import Reach, Row, measure
 from cnnlab.models.units import MODEL_WIDE, SIZES_OF_WIDTH, complete_spec, make_unit, takes
 
-# what torch and Python raise where an option or a shape does not fit
+# raised by torch and Python where an option or a shape does not fit
 REFUSALS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AttributeError)
 
 
 class Normalise(nn.Module):
-    """Normalise inputs to zero mean and unit standard deviation a channel.
+    """Normalise inputs to zero mean and unit standard deviation per channel.
 
-    Takes (N, C, ...) bytes, 0 to 255, or floats; `mean` and `std` are on the scale of the floats, 0 to 1 for pictures.
+    Takes (N, C, ...) bytes, 0 to 255, or floats; `mean` and `std` are on the scale of the floats, 0 to 1 for images.
 
     Args:
         mean, std: per channel.
-        axes: of what follows the channels; 2 for pictures, 0 where inputs are points.
+        axes: number of axes behind the channels; 2 for images, 0 for points.
     """
 
     mean: Tensor
@@ -39,7 +39,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, *[1] * axes))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Floats of the same shape, in the memory format that convolutions are fastest in."""
+        """Return floats of the same shape, in the memory format in which convolutions are fastest."""
         scale = 255 if inputs.dtype == torch.uint8 else 1
         order = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
         floats = inputs.to(self.mean.dtype, memory_format=order, copy=True)
@@ -47,19 +47,19 @@ class Normalise(nn.Module):
 
 
 class Network(nn.Sequential):
-    """A network from its description: layers each of which reads the one before it, or those that it names.
+    """A network built from a model config: each layer reads the one before it, or those that its `from` names.
 
     Args:
-        model: what a `conf/model/*.yaml` says, as a plain mapping.
-        input_shape: of one example, (channels, height, width) for pictures; or channels and one or three axes.
-        num_classes: what a layer of kind classifier gives.
-        vocabulary: the words by their ids, where examples are sentences.
-        mean, std: per channel; the first child, `input`, then normalises, and the network takes bytes too. Without them
-            it takes floats, or ids of words, as they are.
-        seed: with each layer's name, decides its initial weights.
+        model: the content of a `conf/model/*.yaml` as a plain mapping.
+        input_shape: of one example: (channels, height, width) for images; or channels and one or three axes.
+        num_classes: number of outputs of a layer of kind classifier.
+        vocabulary: the words in the order of their ids, where examples are sentences.
+        mean, std: per channel; a first child, `input`, then normalises, and the network takes bytes too. Without them
+            it takes floats, or word ids, as they are.
+        seed: decides a layer's initial weights, together with the layer's name.
 
-    Children are named as the layers are; `table` holds a Row for each. Layers that `model.freeze` names are not
-    trained: their parameters need no gradient, and they stay in evaluation mode, so that batch statistics stay too.
+    Children have the names of the layers; `table` holds a Row for each. Layers that `model.freeze` names are not
+    trained: their parameters need no gradient, and they stay in evaluation mode, which keeps their batch statistics.
     Built under `torch.device("meta")` it takes no memory.
 
     Raises:
@@ -82,8 +82,8 @@ class Network(nn.Sequential):
             self.input = Normalise(mean, std, len(input_shape) - 1)
         self.vocabulary = tuple(vocabulary)
         self.table: list[Row] = []
-        self.shapes = {"input": tuple(input_shape)}  # of what each layer gives, without the batch axis
-        self.reaches = {"input": Reach.start(input_shape)}  # where in the image a value of a layer looks
+        self.shapes = {"input": tuple(input_shape)}  # output shape of each layer, without the batch axis
+        self.reaches = {"input": Reach.start(input_shape)}  # receptive field of each layer's values
         arranged = arrange(model["layers"])
         refuse_unused(model, arranged)
         layers, self.removed = remove_layers(arranged, model.get("remove") or [])
@@ -91,8 +91,9 @@ class Network(nn.Sequential):
         for name, spec in layers.items():
             try:
                 complete = complete_spec(spec, model, num_classes, len(self.vocabulary))
-                for projection, its in (repair(name, complete, self.shapes) if model.get("repair") else {}).items():
-                    self._append(projection, complete_spec(its, {**model, "width": 1}, num_classes), model, seed)
+                projections = repair(name, complete, self.shapes) if model.get("repair") else {}
+                for projection, own_spec in projections.items():
+                    self._append(projection, complete_spec(own_spec, {**model, "width": 1}, num_classes), model, seed)
                 self._append(name, complete, model, seed)
                 given = isinstance(spec.get("weights"), (list, tuple))
                 if spec.get("init") and (given or not drawn_parts(self.get_submodule(name))):
@@ -107,14 +108,14 @@ class Network(nn.Sequential):
                 f"the network ends in {last if layers else 'nothing'} with {show(shape)} values where the data has "
                 f"{num_classes} classes; let it end in a layer of kind classifier"
             )
-        built = (row.name for row in self.table)  # with projections; a layer that is removed may be named too
+        built = (row.name for row in self.table)  # model.freeze may name projections and removed layers
         matching(dict.fromkeys([*arranged, *built]), self._freeze, "model.freeze")
         if self.frozen and not any(p.requires_grad for p in self.parameters()):
             raise ValueError(f"model.freeze=[{','.join(self._freeze)}] leaves nothing to train; freeze fewer layers")
         self._steps = _steps(self.table)
 
     def _append(self, name: str, spec: Spec, model: Mapping[str, Any], seed: int) -> None:
-        """Add a layer behind those that are there."""
+        """Build a layer behind the existing ones and add its row to the table."""
         shapes = {source: self.shapes[source] for source in spec["from"]}
         if self.vocabulary and "input" in shapes and not KINDS[spec["kind"]].reads_words:
             raise ValueError("reads ids of words, which are no quantities; let a layer of kind embedding come first")
@@ -135,24 +136,24 @@ class Network(nn.Sequential):
         self.shapes[name] = row.output_shape
 
     def example(self, count: int = 1, device: torch.device | str = "cpu") -> Tensor:
-        """Return inputs (count, ...) of zeros."""
+        """Return inputs (count, ...) of zeros, in the dtype of the data."""
         dtype = torch.int64 if self.vocabulary else torch.uint8
         return torch.zeros(count, *self.shapes["input"], dtype=dtype, device=device)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, num_classes) of inputs (N, ...), pictures (N, C, H, W) perhaps."""
+        """Compute logits (N, num_classes) of inputs (N, ...), such as images (N, C, H, W)."""
         if self._steps is None:
             logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
             return logits
         values = {"input": self.input(images) if "input" in self._modules else images}
-        for name, sources, done in self._steps:
+        for name, sources, unneeded in self._steps:
             values[name] = self.get_submodule(name)(*[values[source] for source in sources])
-            for source in done:
+            for source in unneeded:
                 del values[source]
         return values[name]
 
     def channels_last(self) -> Self:
-        """Lay filters over height and width in memory with their channels last, which is faster on CPU and GPU."""
+        """Store 2-D filters in the channels_last memory format, which is faster on CPU and GPU."""
         for module in self.modules():
             for values in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
                 if values.ndim == 4 and not isinstance(module, Local):
@@ -160,9 +161,9 @@ class Network(nn.Sequential):
         return self
 
     def walk(self, images: Tensor) -> Iterator[tuple[str, list[Tensor], Tensor]]:
-        """Compute layer after layer; yields the name of each, what it reads, and what it gives.
+        """Compute layer by layer; yield the name of each, its inputs, and its output.
 
-        Every reader has a view of its own, so that the gradients of each can be told.
+        Every reader gets its own view of a value, so that gradients can be taken for each reader separately.
         """
         reads = {"input": ("input",), **{row.name: row.sources for row in self.table}}
         values = {"input": images}
@@ -172,7 +173,7 @@ class Network(nn.Sequential):
             yield name, read, values[name]
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode, of all layers but the frozen ones, which stay in evaluation mode."""
+        """Set training or evaluation mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
             self.get_submodule(name).eval()
@@ -180,22 +181,22 @@ class Network(nn.Sequential):
 
     @property
     def frozen(self) -> list[str]:
-        """The layers that are not trained."""
+        """Return the names of the layers that are not trained."""
         return [row.name for row in self.table if row.frozen is not None]
 
     @property
     def params(self) -> int:
-        """Trainable parameters."""
+        """Return the number of trainable parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one example."""
+        """Return the number of multiply-adds for one example."""
         return sum(row.macs for row in self.table)
 
     @torch.no_grad()
     def fit_to(self, images: Tensor) -> None:
-        """Set what training images decide before the training: the filters of whitening layers.
+        """Fit the filters of whitening layers to training images, before the training.
 
         Args:
             images: (N, C, H, W) as the network takes them; a few thousand are enough.
@@ -212,7 +213,7 @@ class Network(nn.Sequential):
         self.train(training)
 
     def _cause(self, message: str, name: str, model: Mapping[str, Any], *facts: Any) -> str:
-        """Name the removals before a layer that fails, unless it fails the same way with nothing removed."""
+        """Name the removals before a failing layer, unless it fails in the same way with nothing removed."""
         order = list(arrange(model["layers"]))
         before = [r for r in self.removed if order.index(r) < order.index(name)]
         if not before:
@@ -227,7 +228,7 @@ class Network(nn.Sequential):
 
 
 def _steps(table: Sequence[Row]) -> list[tuple[str, tuple[str, ...], list[str]]] | None:
-    """Return the steps of a forward pass: a layer, what it reads, and what nobody reads after it. None for a chain."""
+    """Return the steps of a forward pass: a layer, its inputs, the values no longer needed. None for a chain."""
     if all(
         row.sources == (before,) for row, before in zip(table, ["input", *(row.name for row in table)], strict=False)
     ):
@@ -237,10 +238,10 @@ def _steps(table: Sequence[Row]) -> list[tuple[str, tuple[str, ...], list[str]]]
 
 
 def refuse_unused(model: Mapping[str, Any], layers: Mapping[str, Spec]) -> None:
-    """Refuse a model-wide choice that no layer takes, before any is removed.
+    """Refuse a model-wide choice that no layer takes, removed layers included.
 
     Raises:
-        ValueError: names it.
+        ValueError: names the choice.
     """
     name = model.get("name", "the network")
     specs = list(layers.values())

@@ -1,11 +1,11 @@
 """Layer kinds that pool: each window of a map becomes one value.
 
 Args:
-    kernel_size: size of the window along each axis, one number or one an axis.
-    stride: step of the window, one number or one an axis; the size of the window unless given.
-    padding: values added at each edge, one number or one an axis.
-    ceil: keep the windows that reach over the far edges.
-    output_size: size of what comes out along each axis, one number or one an axis.
+    kernel_size: size of the window along each axis, one number or one per axis.
+    stride: step of the window, one number or one per axis; by default the size of the window.
+    padding: values added at each edge, one number or one per axis.
+    ceil: keep windows that extend beyond the far edges.
+    output_size: output size along each axis, one number or one per axis.
 """
 
 from torch import nn
@@ -38,7 +38,7 @@ def lppool(
     """Take the p-norm of each window.
 
     Args:
-        p: of the norm, at least 1: 1 sums magnitudes, a large p comes near the largest.
+        p: exponent of the norm, at least 1: 1 sums magnitudes, a large p approaches their maximum.
     """
     return by_rank(shape, LPPool, LPPool, LPPool)(p, kernel_size, stride, ceil)
 

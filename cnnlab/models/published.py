@@ -1,4 +1,4 @@
-"""torchvision's networks and published weights: which there are, what images they expect, and our names for them."""
+"""Find torchvision's published weights, the images that they expect, and cnnlab's names for their tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from cnnlab.models.network import Network
 from cnnlab.models.table import class_layer
 from cnnlab.registry import hint
 
-# networks whose name is another in torchvision; None: what torchvision calls so is another network
+# cnnlab's names that differ from torchvision's; None: in torchvision another network has this name
 ARCHITECTURES = {"alexnet_torchvision": "alexnet", "alexnet": None, "squeezenet": "squeezenet1_1"}
 TRANSFORMED = ("googlenet", "inception_v3")  # their published weights expect images from -1 to 1, see `images_for`
-COUNTER = "num_batches_tracked"  # of a batch norm; older files lack it
+COUNTER = "num_batches_tracked"  # of batch norms; older files lack it
 IMAGENET = 1000  # classes
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The images that weights were trained on: short side scaled to `resize`, the middle `crop` pixels, normalised."""
+    """Preprocessing that weights expect: short side scaled to `resize`, centre crop of `crop` pixels, normalised."""
 
     resize: int = 256
     crop: int = 224
@@ -29,7 +29,7 @@ class Expected:
 
 
 def architecture(model: Mapping[str, Any]) -> str:
-    """Return torchvision's name for a network of ours.
+    """Return torchvision's name for a network of cnnlab.
 
     Raises:
         ValueError: torchvision has no such network.
@@ -37,7 +37,7 @@ def architecture(model: Mapping[str, Any]) -> str:
     from torchvision import models
 
     name = str(model["name"])
-    found = model.get("arch") or ARCHITECTURES.get(name, name)  # the former where it is one closed layer
+    found = model.get("arch") or ARCHITECTURES.get(name, name)  # `arch` where it is one closed layer
     if name.startswith("vgg") and model.get("norm") == "batch":
         found = f"{name}_bn"
     if found is None or found not in models.list_models(module=models):
@@ -48,12 +48,10 @@ def architecture(model: Mapping[str, Any]) -> str:
 
 
 def published(model: Mapping[str, Any], name: str = "") -> Any:
-    """Return an entry of torchvision's table of published weights.
-
-    Its `name` is such as "IMAGENET1K_V2"; torchvision's default if empty.
+    """Return torchvision's entry for published weights, such as "IMAGENET1K_V2"; without a name, its default.
 
     Raises:
-        ValueError: there is no such network, or no such entry.
+        ValueError: torchvision has no such network, or no such entry.
     """
     from torchvision import models
 
@@ -66,7 +64,7 @@ def published(model: Mapping[str, Any], name: str = "") -> Any:
 
 
 def recognise(model: Mapping[str, Any], sha256: str) -> Any:
-    """Return the entry of the published weights that a file holds, by the digits in its published name, or None."""
+    """Return the entry whose published file name has the first digits of a file's SHA-256, or None."""
     from torchvision import models
 
     try:
@@ -77,32 +75,32 @@ def recognise(model: Mapping[str, Any], sha256: str) -> Any:
 
 
 def file_name(entry: Any) -> str:
-    """The name under which published weights are downloaded."""
+    """Return the file name of published weights."""
     return str(entry.url).rpartition("/")[2]
 
 
 def images_for(entry: Any) -> Expected:
-    """What images published weights expect; None stands for weights that are not known: ImageNet's usual images.
+    """Return the preprocessing that published weights expect; for None, unknown weights, ImageNet's usual one.
 
     Raises:
-        ValueError: they expect images scaled in a way that cnnlab does not.
+        ValueError: they expect an interpolation other than bilinear.
     """
     if entry is None:
         return Expected()
-    made = entry.transforms()
-    if made.interpolation.value != "bilinear":
-        raise ValueError(f"{file_name(entry)} expects images scaled by {made.interpolation.value} interpolation")
-    mean, std = tuple(made.mean), tuple(made.std)
+    preset = entry.transforms()
+    if preset.interpolation.value != "bilinear":
+        raise ValueError(f"{file_name(entry)} expects images scaled by {preset.interpolation.value} interpolation")
+    mean, std = tuple(preset.mean), tuple(preset.std)
     if file_name(entry).startswith(TRANSFORMED):
         # torchvision's network turns ImageNet's normalisation into this one (transform_input)
         mean = std = (0.5, 0.5, 0.5)
-    return Expected(made.resize_size[0], made.crop_size[0], mean, std)
+    return Expected(preset.resize_size[0], preset.crop_size[0], mean, std)
 
 
 def class_names(count: int) -> list[str]:
-    """Names of classes that weights know by number: ImageNet's where there are a thousand, else the numbers.
+    """Return the class names of weights without any: ImageNet's for a thousand classes, else the class indices.
 
-    Two of ImageNet's names occur twice; their numbers tell them apart, as in "crane (134)" and "crane (517)".
+    Two of ImageNet's names occur twice; the index is added to them, as in "crane (134)" and "crane (517)".
     """
     if count != IMAGENET:
         return [str(number) for number in range(count)]
@@ -113,24 +111,24 @@ def class_names(count: int) -> list[str]:
 
 
 def by_our_names(theirs: Mapping[str, Tensor], ours: Network) -> tuple[dict[str, Tensor], int]:
-    """Name the tensors of a torchvision network as a network of ours does; both have them in the same order.
+    """Rename the tensors of a torchvision network to those of a cnnlab network, which has them in the same order.
 
     Args:
         theirs: a state dict; batch counters and auxiliary classifiers are left out.
-        ours: the same network, perhaps for another number of classes.
+        ours: the same network; its number of classes may differ.
 
-    Returns the tensors, and the number of classes that they are for.
+    Returns the renamed tensors, and their number of classes.
 
     Raises:
-        ValueError: it is not the same network; names the first tensor that differs.
+        ValueError: the networks differ; names the first tensor that does.
     """
     given = [(k, v) for k, v in theirs.items() if not k.endswith(COUNTER) and not k.lower().startswith("aux")]
     wanted = [(k, v) for k, v in ours.state_dict().items() if not k.endswith(COUNTER) and not k.startswith("input.")]
     head, classes = f"{class_layer(ours.table)}.", 0
-    if ours.table[-1].kind == "torchvision" and wanted:  # one closed layer, whose last module gives the classes
+    if ours.table[-1].kind == "torchvision" and wanted:  # one closed layer; its last module gives the classes
         head = wanted[-1][0].rpartition(".")[0] + "."
     for (their_key, their), (our_key, our) in zip(given, wanted, strict=False):
-        fixed = 1 if our_key.startswith(head) else 0  # the number of classes may be another
+        fixed = 1 if our_key.startswith(head) else 0  # axes that may differ: the number of classes
         alike = their_key.rpartition(".")[2] == our_key.rpartition(".")[2] and their.ndim == our.ndim
         if not alike or their.shape[fixed:] != our.shape[fixed:]:
             raise ValueError(f"{their_key} is {show(their.shape)}, and here {our_key} {show(our.shape)}")

@@ -1,4 +1,4 @@
-"""Layers that read sentences: ids of words to vectors, one a position."""
+"""Layer kinds that read sentences: word ids to one vector per position, or to word counts."""
 
 import torch
 from torch import Tensor, nn
@@ -6,86 +6,86 @@ from torch import Tensor, nn
 from cnnlab.models.kinds import layer
 from cnnlab.models.merges import Shape
 
-PADDING = 0  # the id of no word, behind the end of a sentence
+PADDING = 0  # the id that fills the positions behind the end of a sentence
 START = 0.25  # vectors are drawn from -START to START (Kim 2014)
 
 
 class Embedding(nn.Embedding):
-    """A trained vector for each word; that of padding is 0."""
+    """A trained vector per word; the vector of padding is 0."""
 
     def __init__(self, words: int, features: int) -> None:
         super().__init__(words, features, padding_idx=PADDING)
 
     def reset_parameters(self) -> None:
-        """Draw the vectors."""
+        """Draw the vectors uniformly; padding stays 0."""
         nn.init.uniform_(self.weight, -START, START)
         self._fill_padding_idx_with_zero()
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, L) ids to (N, features, L)."""
+        """Map (N, L) ids to (N, features, L)."""
         return super().forward(input).transpose(1, 2).contiguous()
 
 
 class OneHot(nn.Module):
-    """For each position a vector of zeros with a 1 in the place of its word; padding is all 0."""
+    """A one-hot vector per position; padding is all 0."""
 
     def __init__(self, words: int) -> None:
         super().__init__()
         self.words = words
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(N, L) ids to (N, words, L)."""
+        """Map (N, L) ids to (N, words, L)."""
         zeros = torch.zeros(len(ids), self.words, ids.shape[1], device=ids.device)
         return zeros.scatter(1, ids.unsqueeze(1), (ids != PADDING).to(zeros.dtype).unsqueeze(1))
 
 
 class BagOfWords(nn.Module):
-    """How often each word occurs in a sentence, whatever the order."""
+    """Word counts of a sentence, regardless of the order."""
 
     def __init__(self, words: int) -> None:
         super().__init__()
         self.words = words
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(N, L) ids to (N, words)."""
+        """Map (N, L) ids to (N, words)."""
         zeros = torch.zeros(len(ids), self.words, device=ids.device)
         return zeros.scatter_add(1, ids, (ids != PADDING).to(zeros.dtype))
 
 
-def _refuse_others(shape: Shape, words: int) -> None:
-    """Refuse what is no sentence, a shape of one axis and a vocabulary."""
+def _refuse_non_sentences(shape: Shape, words: int) -> None:
+    """Refuse examples that are not sentences, which have one axis and a vocabulary."""
     if not words or len(shape) != 1:
         raise ValueError("reads sentences, and these data hold none; take data=trec, sst2 or text_file")
 
 
 @layer()
 def embedding(shape: Shape, words: int, features: int = 128) -> nn.Module:
-    """Give each word of a sentence a trained vector: (length) ids to (features, length).
+    """Look up a trained vector for each word of a sentence: (length) ids to (features, length).
 
-    The data gives the number of words. Vectors start from -0.25 to 0.25 as in Kim (2014); that of padding stays 0.
+    The number of words comes from the data. Vectors are drawn from -0.25 to 0.25 (Kim 2014); that of padding stays 0.
 
     Args:
-        features: number of values of a vector.
+        features: size of a vector.
     """
-    _refuse_others(shape, words)
+    _refuse_non_sentences(shape, words)
     return Embedding(words, features)
 
 
 @layer()
 def one_hot(shape: Shape, words: int) -> nn.Module:
-    """Give each word of a sentence a map of its own: (length) ids to (words, length), 1 where the word stands.
+    """Encode each word of a sentence as a one-hot vector: (length) ids to (words, length).
 
-    The data gives the number of words. A convolution behind it has a weight for each word and place of its window.
+    The number of words comes from the data. A convolution behind it has a weight per word and position of its window.
     """
-    _refuse_others(shape, words)
+    _refuse_non_sentences(shape, words)
     return OneHot(words)
 
 
 @layer()
 def bag_of_words(shape: Shape, words: int) -> nn.Module:
-    """Count the words of a sentence: (length) ids to (words), without regard to their order.
+    """Count the words of a sentence: (length) ids to (words), regardless of their order.
 
-    The data gives the number of words.
+    The number of words comes from the data.
     """
-    _refuse_others(shape, words)
+    _refuse_non_sentences(shape, words)
     return BagOfWords(words)

@@ -1,4 +1,4 @@
-"""The layer table: what each layer gives, holds, computes and sees, measured on meta tensors."""
+"""The layer table: output shape, parameters, multiply-adds and receptive field, measured on meta tensors."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from cnnlab.models.layers import KINDS
 from cnnlab.models.merges import Shape, show
 from cnnlab.models.windows import window_of
 
-VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # which give no values of their own, dropout in evaluation mode
+VIEWS = (nn.Flatten, nn.Identity, nn.Dropout)  # make no new values; dropout does not in evaluation mode
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,26 @@ class Row:
     sources: tuple[str, ...]  # the layers that it reads
     output_shape: Shape  # without the batch axis
     params: int  # trainable
-    macs: int  # multiply-adds for one image
-    memory: int  # bytes of what its parts give for one image, in 32 bits, which training keeps for the backward pass
-    receptive_field: int | Shape  # pixels of the image one value depends on, along each axis
-    frozen: int | None = None  # parameters that model.freeze keeps as they are; None for a layer that is not frozen
-    note: str = ""  # where a window does not fit evenly and what is left at the far edge is not looked at
+    macs: int  # multiply-adds for one example
+    memory: int  # bytes of its activations for one example in 32 bits, which training keeps for the backward pass
+    receptive_field: int | Shape  # number of input values that one value depends on, along each axis
+    frozen: int | None = None  # number of parameters that model.freeze fixes; None for a layer that is not frozen
+    note: str = ""  # set where the stride does not divide evenly, so that trailing values are ignored
 
 
 def class_layer(table: Sequence[Row]) -> str:
     """Return the name of the layer that gives the classes; others may follow, such as one that scales logits.
 
-    In a network without a layer of such a kind it is the last.
+    In a network without a layer of such a kind, return the last.
     """
     return next((row.name for row in reversed(table) if KINDS[row.kind].gives_classes), table[-1].name)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What values see of the `image` along each axis: the first `size` pixels from `first` on, the next `step` on.
+    """Receptive fields along each axis of the `image`: of value i, `size` pixels that begin at `first` + i * `step`.
 
-    What lies beyond the image is padding.
+    Pixels beyond the image are padding. The image may be a sentence, or the coordinates of a point.
     """
 
     image: Shape
@@ -57,19 +57,19 @@ class Reach:
 
     @classmethod
     def start(cls, input_shape: Sequence[int]) -> "Reach":
-        """A pixel sees itself; so do a word of a sentence and a coordinate of a point."""
+        """Return the reach of the input: each pixel, word or coordinate depends on itself."""
         axes = tuple(input_shape[1:]) or tuple(input_shape)
         return cls(axes, (0,) * len(axes), (1,) * len(axes), (1,) * len(axes))
 
     def joined(self, other: "Reach") -> "Reach":
-        """What the two see together."""
+        """Return the union of two reaches."""
         first = tuple(map(min, self.first, other.first))
         ends = (map(add, reach.first, reach.size) for reach in (self, other))
         size = map(sub, map(max, *ends), first)
         return Reach(self.image, first, tuple(map(min, size, self.image)), tuple(map(max, self.step, other.step)))
 
     def through(self, module: nn.Module, incoming: dict[nn.Module, Shape]) -> "Reach":
-        """What a value sees behind a module; `incoming` has the shape that each part of it got."""
+        """Return the reach behind a module; `incoming` has the input shape of each of its parts."""
         if isinstance(module, nn.Sequential):
             for child in module:
                 self = self.through(child, incoming)
@@ -89,59 +89,58 @@ class Reach:
 def measure(
     name: str, kind: str, unit: nn.Module, shapes: Mapping[str, Shape], reaches: Mapping[str, Reach]
 ) -> tuple[Row, Reach]:
-    """The row of a layer whose module is on the meta device, and the reach behind it.
+    """Return the row of a layer whose module is on the meta device, and the reach behind it.
 
     Args:
         name, kind, unit: of the layer.
-        shapes: of what it reads, by layer.
-        reaches: of those layers, and of others.
+        shapes: of its inputs, by layer.
+        reaches: of its inputs, by layer; may have others.
 
     Raises:
-        ValueError: the incoming shape is too small for a window.
-        RuntimeError: torch's own word on a shape that does not fit.
+        ValueError: the input is smaller than a window, or torch's message on another shape that does not fit.
     """
     incoming: dict[nn.Module, Shape] = {}
-    given: list[int] = []
+    sizes: list[int] = []
 
     modules = dict(unit.named_modules())
     parts = {name: m for name, m in modules.items() if not isinstance(m, VIEWS) and not list(m.children())}
 
-    def note_shape(name: str, inputs: tuple[Any, ...]) -> None:
-        if isinstance(inputs[0], torch.Tensor):  # a dense block of torchvision's takes a list
+    def record_shape(name: str, inputs: tuple[Any, ...]) -> None:
+        if isinstance(inputs[0], torch.Tensor):  # a dense block of torchvision takes a list
             incoming[modules[name]] = tuple(inputs[0].shape[1:])
 
-    def note_size(name: str, inputs: Any, output: torch.Tensor) -> None:
-        given.append(output.numel())
+    def record_size(name: str, inputs: Any, output: torch.Tensor) -> None:
+        sizes.append(output.numel())
 
     counter = MultiplyAdds()
     dtype = torch.int64 if KINDS[kind].reads_words else None
-    images = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in shapes.values()]
+    examples = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in shapes.values()]
     try:
         with (
             torch.no_grad(),
             counter,
-            watch(modules, note_shape, before=True),
-            watch(parts, note_size),
-            warnings.catch_warnings(action="ignore"),  # torch's are for the training
+            watch(modules, record_shape, before=True),
+            watch(parts, record_size),
+            warnings.catch_warnings(action="ignore"),  # torch's warnings concern training
         ):
-            output: torch.Tensor = unit.eval()(*images)
+            output: torch.Tensor = unit.eval()(*examples)
     except RuntimeError as error:
         raise ValueError(_too_small(incoming) or str(error)) from error
     if min(output.shape) < 1:
-        raise ValueError(_too_small(incoming) or f"nothing is left of {show(images[0].shape[1:])}")
+        raise ValueError(_too_small(incoming) or f"nothing is left of {show(examples[0].shape[1:])}")
     reach = reduce(Reach.joined, [reaches[source] for source in shapes])
-    if output.ndim == 2:  # a vector sees everything
+    if output.ndim == 2:  # a vector depends on the whole input
         reach = Reach(reach.image, (0,) * len(reach.image), reach.image, reach.step)
     else:
         reach = reach.through(unit, incoming)
     params = sum(p.numel() for p in unit.parameters() if p.requires_grad)
     field = reach.size[0] if len(set(reach.size)) == 1 else reach.size
     shape, note = tuple(output.shape[1:]), _misfit(unit, incoming)
-    return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(given), field, note=note), reach
+    return Row(name, kind, tuple(shapes), shape, params, counter.total, 4 * sum(sizes), field, note=note), reach
 
 
 def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
-    """'5x5 window on 4x4', where that is why a module failed."""
+    """Return '5x5 window on 4x4' where a window larger than its input made a module fail, else None."""
     for module, shape in incoming.items():
         window = window_of(module, shape)
         if window and any(r > n for r, n in zip(window.reach, window.padded(shape[1:]), strict=True)):
@@ -152,11 +151,11 @@ def _too_small(incoming: dict[nn.Module, Shape]) -> str | None:
 
 
 def _misfit(unit: nn.Module, incoming: dict[nn.Module, Shape]) -> str:
-    """The lectures' arithmetic, (N - F + 2P) / S + 1, for a convolution or pool where it gives no whole number."""
+    """Return the lectures' arithmetic, (N - F + 2P) / S + 1, where it gives no whole number, else ""."""
     for module in unit.children():
         shape = incoming.get(module, ())
         window = window_of(module, shape)
-        keeps_rest = getattr(module, "ceil_mode", getattr(module, "ceil", None))  # None of what is no pool
+        keeps_rest = getattr(module, "ceil_mode", getattr(module, "ceil", None))  # None unless it is a pool
         if window is None or keeps_rest or hasattr(module, "output_size"):
             continue
         for n, f, s, (p, q) in zip(shape[1:], window.reach, window.stride, window.edges, strict=True):

@@ -1,4 +1,4 @@
-"""A layer of a network with what it carries: flatten, the kind itself, norm, activation, dropout."""
+"""Build one layer of a network: flatten, the kind itself, norm, activation, dropout."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ from cnnlab.models.merges import MergeUnit, Shape, merged
 from cnnlab.registry import check_options, kind_and_options, pick
 
 MODEL_WIDE = ("activation", "norm", "dropout", "init")
-SIZES_OF_WIDTH = ("channels", "features")  # what model.width multiplies
-WIDEST = 1e9  # channels or features; what still does not fit memory is refused elsewhere
+SIZES_OF_WIDTH = ("channels", "features")  # options that model.width multiplies
+WIDEST = 1e9  # channels or features; smaller layers that exceed memory are refused elsewhere
 NORMS = {"batch": "batchnorm", "layer": "layernorm", "group": "groupnorm", "instance": "instancenorm"}
 
 
 def takes(spec: Mapping[str, Any], key: str) -> bool:
-    """Whether a layer takes a model-wide choice: units do, dropout those alone that are dense, as in AlexNet."""
+    """Tell whether a layer takes a model-wide choice: units do; dropout is for dense units only, as in AlexNet."""
     kind = KINDS[spec["kind"]]
     return key not in spec and (key == "init" or (kind.unit and (key != "dropout" or kind.dense)))
 
 
 def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes: int, words: int = 0) -> Spec:
-    """A layer's description with the model-wide choices it leaves open, its width, and what the data give filled in."""
+    """Complete a layer's spec by the model-wide choices that it leaves open, its width, and what the data decide."""
     kind = pick(KINDS, spec["kind"], "kind")
     full: Spec = {**{key: model.get(key) for key in MODEL_WIDE if takes(spec, key)}, **spec}
     if kind.unit:
@@ -43,10 +43,10 @@ def complete_spec(spec: Mapping[str, Any], model: Mapping[str, Any], num_classes
 
 
 def widened(size: int, width: Any, groups: Any = 1) -> int:
-    """A number of channels or features times the model's width, a multiple of the groups.
+    """Multiply a number of channels or features by the model's width; round to a multiple of `groups`.
 
     Raises:
-        ValueError: a width that is not a number above 0, or that makes more channels than can be counted.
+        ValueError: a width that is not a number above 0, or that makes more than WIDEST channels.
     """
     if not isinstance(width, (int, float)) or isinstance(width, bool) or not 0 < width < inf:
         raise ValueError(f"model.width must be a number above 0, not {width!r}")
@@ -58,10 +58,7 @@ def widened(size: int, width: Any, groups: Any = 1) -> int:
 
 
 def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
-    """One layer with what it carries: flatten, the kind itself, norm, activation, dropout, each where wanted.
-
-    Its description is complete, see `complete_spec`; `shapes` are those of what it reads.
-    """
+    """Build a layer from a spec that `complete_spec` has completed; `shapes` are those of its inputs."""
     options = {k: v for k, v in spec.items() if k not in ("kind", "from", *MODEL_WIDE)}
     kind, shape = KINDS[spec["kind"]], merged(spec["kind"], shapes)
     unit = MergeUnit() if kind.merge else nn.Sequential()
@@ -85,7 +82,7 @@ def make_unit(spec: Spec, shapes: Sequence[Shape]) -> nn.Sequential:
 
 
 def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module:
-    """The module of a kind for an incoming shape, on torch's current default device.
+    """Make the module of a kind for an input shape, on torch's default device.
 
     Raises:
         ValueError: an unknown kind or option, or one that the module refuses.
@@ -94,7 +91,7 @@ def make_layer(kind: str, shape: Shape, options: Mapping[str, Any]) -> nn.Module
     parameters = list(inspect.signature(entry.make).parameters.values())[1:]
     defaults = {p.name: p.default for p in parameters}
     lists = {p.name for p in parameters if any(get_origin(form) is list for form in get_args(p.annotation))}
-    lists &= {k for k, v in options.items() if isinstance(v, (list, tuple))}  # which the kind itself checks
+    lists &= {k for k, v in options.items() if isinstance(v, (list, tuple))}  # checked by the kind itself
     check_options(f"kind {kind}", options, {k: None if k in LEAST or k in lists else v for k, v in defaults.items()})
     for option, value in options.items():
         if option in lists:

@@ -1,4 +1,4 @@
-"""Windows that slide along axes: sizes for each axis, and the zeros that keep a map's size."""
+"""Sliding windows of convolutions and pools: sizes along each axis, and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from torch import nn
 
 from cnnlab.models.merges import Shape
 
-Edges = tuple[tuple[int, int], ...]  # of each axis, how many zeros come in front and behind
+Edges = tuple[tuple[int, int], ...]  # numbers of zeros in front of and behind each axis
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window that slides, each size one an axis."""
+    """A sliding window; each field has one value per axis."""
 
     kernel: Shape
     stride: Shape
@@ -22,18 +22,18 @@ class Window:
 
     @property
     def reach(self) -> Shape:
-        """Return how many values it spans along each axis."""
+        """Return how many values the window spans along each axis, dilation included."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def padded(self, sizes: Sequence[int]) -> Shape:
-        """Return sizes of axes with the zeros around."""
+        """Return sizes of axes, padding included."""
         return tuple(n + sum(edge) for n, edge in zip(sizes, self.edges, strict=True))
 
 
 def window_of(module: nn.Module, shape: Shape | None) -> Window | None:
     """Return the window that a module slides over an input of a shape without the batch axis; None if it slides none.
 
-    The window of an adaptive pool is what is left to cover.
+    Of an adaptive pool the size is input / output, rounded up.
     """
     if shape is None or len(shape) < 2:
         return None
@@ -45,24 +45,23 @@ def window_of(module: nn.Module, shape: Shape | None) -> Window | None:
     if not hasattr(module, "kernel_size"):
         return None
     kernel = axes_of(module.kernel_size, axes)
-    given = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
-    stride, dilation, padding = given
+    options = (getattr(module, key, default) for key, default in (("stride", 1), ("dilation", 1), ("padding", 0)))
+    stride, dilation, padding = options
     stride, dilation = axes_of(stride, axes) if stride else kernel, axes_of(dilation, axes)
     edges = getattr(module, "edges", ()) or edges_of(padding, shape[1:], kernel, stride, dilation)
     return Window(kernel, stride, dilation, edges)
 
 
 def axes_of(value: Any, axes: int) -> Shape:
-    """A size as torch's modules hold it, one number or one an axis, as one an axis."""
+    """Expand a size of a torch module, one number or one per axis, to one per axis."""
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
 def edges_of(padding: Any, sizes: Sequence[int], kernel: Any, stride: Any = 1, dilation: Any = 1) -> Edges:
-    """Return the zeros that a padding stands for, a number, one an axis, "valid" or "same".
+    """Return the zeros of a padding: a number, one per axis, "valid" or "same".
 
-    With "same" a window has ceil(N / stride) places along each axis, as with TensorFlow's SAME; where the number of
-    zeros is odd, the one more comes behind. N is one of the sizes of axes; those of the window are one number or one an
-    axis.
+    With "same" a window has ceil(size / stride) positions along each axis, as with TensorFlow's SAME; an odd zero goes
+    behind. `kernel`, `stride` and `dilation` are one number or one per axis.
     """
     axes = len(sizes)
     if padding != "same":
@@ -74,10 +73,10 @@ def edges_of(padding: Any, sizes: Sequence[int], kernel: Any, stride: Any = 1, d
 
 
 def beyond(n: int, f: int, s: int) -> int:
-    """Return by how much the last window of F reaches over the far edge of N values, where those windows are kept.
+    """Return how far the last window of size f and stride s extends beyond n values, where such windows are kept.
 
-    As in torch, a window that would begin beyond the edge is not.
+    As in torch, a window that would begin beyond the edge is dropped.
     """
-    places = -(-max(n - f, 0) // s) + 1
-    places -= (places - 1) * s >= n
-    return max((places - 1) * s + f - n, 0)
+    positions = -(-max(n - f, 0) // s) + 1
+    positions -= (positions - 1) * s >= n
+    return max((positions - 1) * s + f - n, 0)

@@ -1,4 +1,4 @@
-"""The layer kind that is a whole network of torchvision's zoo, fitted to other class counts, channels, small images."""
+"""Layer kind for a whole torchvision network, fitted to the data's classes, channels and image size."""
 
 from typing import Any
 
@@ -8,24 +8,24 @@ from cnnlab.models.kinds import layer
 from cnnlab.models.merges import Shape
 from cnnlab.registry import hint
 
-SMALL = 64  # pixels
-AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}  # classifiers behind layers in the middle
+SMALL = 64  # pixels; images below are small
+AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}  # auxiliary classifiers
 
 
 @layer()
 def torchvision(
     shape: Shape, num_classes: int, arch: str, weights: str | None = None, small_stem: bool | None = None
 ) -> nn.Module:
-    """Run a whole network of torchvision's zoo, its output and input fitted to the data's classes and channels.
+    """Run a whole torchvision network, its input and output fitted to the data's channels and classes.
 
-    It is closed: nothing inside can be removed, resized or looked at. The networks alexnet_torchvision, vgg11, vgg16,
-    vgg19, googlenet, squeezenet, resnet18, resnet34 and resnet50 have the same parameters and are open.
+    It is one closed layer: nothing inside can be removed, resized or inspected. alexnet_torchvision, vgg11, vgg16,
+    vgg19, googlenet, squeezenet, resnet18, resnet34 and resnet50 have the same parameters in separate layers.
 
     Args:
         arch: its name in torchvision, such as resnet18.
-        weights: pretrained weights to download, such as DEFAULT; none unless given.
-        small_stem: replace a first convolution that strides, and the pool behind it, by one of 3x3 that does not; done
-            for images below 64 pixels unless given.
+        weights: pretrained weights to download, such as DEFAULT; by default none.
+        small_stem: replace a first convolution with stride, and the pool behind it, by a 3x3 convolution without; by
+            default for images below 64 pixels.
 
     Raises:
         ValueError: there is no such network.
@@ -37,7 +37,7 @@ def torchvision(
         raise ValueError(f'torchvision has no classifier "{arch}"{hint(arch, known)}')
     extra: dict[str, Any] = {"init_weights": True} if arch in AUXILIARY and weights is None else {}
     net: nn.Module = models.get_model(arch, weights=weights, **extra)
-    for name in AUXILIARY.get(arch, ()):  # no loss reads them: several processes would wait for their gradients
+    for name in AUXILIARY.get(arch, ()):  # unused by the loss, so that DDP would wait for their gradients
         net.aux_logits = False  # type: ignore[assignment]
         setattr(net, name, None)
     net.register_load_state_dict_pre_hook(_former_names)
@@ -47,7 +47,7 @@ def torchvision(
 
 
 def _former_names(net: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
-    """Take checkpoints of earlier versions, in which the network was a child of its layer."""
+    """Rename keys of checkpoints of earlier versions, in which the network was a child `net` of its layer."""
     for key in [key for key in state if key.startswith(f"{prefix}net.")]:
         state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
 
@@ -70,5 +70,5 @@ def _fit_input(net: nn.Module, channels: int, small: bool) -> None:
     new = nn.Conv2d(channels, first.out_channels, kernel, stride, padding, bias=first.bias is not None)  # type: ignore[arg-type]
     net.set_submodule(name, new)
     pools = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.MaxPool2d)]
-    if strided and pools and max(first.kernel_size) > 3:  # a stem of resnet's kind: 7x7 stride 2, then a pool
+    if strided and pools and max(first.kernel_size) > 3:  # a ResNet stem: 7x7 with stride 2, then a pool
         net.set_submodule(pools[0][0], nn.Identity())

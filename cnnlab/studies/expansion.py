@@ -17,7 +17,7 @@ from cnnlab.config.compose import plain, safe
 from cnnlab.config.errors import EXPECTED, explain
 from cnnlab.config.identity import Config, config_hash
 from cnnlab.data.load import facts
-from cnnlab.data.splits import has_validation, lottery, remark, sizes
+from cnnlab.data.splits import few_validation_warning, has_validation, remark, sizes
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
 from cnnlab.runs.metrics import Measure, asked_metrics, measure
@@ -153,7 +153,7 @@ class Expansion:
         try:
             config = self.configs.variant(variant.overrides)
             network = check(config).network
-            few = lottery(sizes(config["data"])[1], facts(config["data"]).num_classes)
+            few = few_validation_warning(sizes(config["data"])[1], facts(config["data"]).num_classes)
             self.warnings |= dict.fromkeys(filter(None, [few, remark(config["data"])]))
             seconds = self.estimates.seconds(config, network.macs)
         except (*EXPECTED, TypeError) as error:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
-from cnnlab.data.splits import lottery, remark
+from cnnlab.data.splits import few_validation_warning, remark
 from cnnlab.device import for_run, most
 from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
@@ -36,7 +36,7 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
-        few = lottery(len(fit.data.val), len(fit.data.classes))
+        few = few_validation_warning(len(fit.data.val), len(fit.data.classes))
         if not parts.config["study"]["variant"]:  # a study says it once
             for line in filter(None, [said, few]):
                 print(line)

@@ -1,4 +1,4 @@
-"""What -m runs, where Hydra looks for it; light, because Hydra imports it at every start."""
+"""Hydra sweepers of -m; this file imports little, because Hydra imports it at every start."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 
 
 class StudySweeper(Sweeper):
-    """Plans a study, runs what is not done yet, writes its report; see `cnnlab.studies.sweep`."""
+    """Plan a study, run its unfinished runs, write its report (`cnnlab.studies.sweep`)."""
 
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives."""
+        """Store Hydra's context and config."""
         self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -28,17 +28,17 @@ class StudySweeper(Sweeper):
 
 
 class SearchSweeper(Sweeper):
-    """Searches for the best validation accuracy with Optuna; see `cnnlab.studies.search`."""
+    """Search for the best validation accuracy with Optuna (`cnnlab.studies.search`)."""
 
     def __init__(self, params: Mapping[str, Any] | None = None, trials: int = 20, parallel: int = 1) -> None:
         self.params, self.trials, self.parallel = params or {}, trials, parallel
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives."""
+        """Store Hydra's context and config."""
         self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run trials over what `hydra.sweeper.params` and the command line leave open."""
+        """Run trials over the search space of `hydra.sweeper.params` and the command line."""
         from cnnlab.studies.search import search
 
         assert self.hydra_context is not None
