@@ -69,7 +69,7 @@ class Pack(LightningModule):
         self._counts.append(labels.shape[1])
         if self._logs():
             for m, member in self.alive():
-                member.note(logits[m], labels[m], losses[m])
+                member.record_step(logits[m], labels[m], losses[m])
         return losses.sum()
 
     def configure_gradient_clipping(
@@ -83,7 +83,7 @@ class Pack(LightningModule):
         On a GPU, to avoid a host-device sync, it fails a step later; its steps harm no other's.
         """
         norms = self.steps.norms()
-        self.look_back()
+        self.check_previous_step()
         finite = torch.isfinite(norms + self._step.loss)
         finite[list(self.failures)] = True
         if self.defers():
@@ -108,7 +108,7 @@ class Pack(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Keep, behind the last batch, each member's mean loss over the epoch's examples."""
         if self.trainer.is_last_batch:
-            self.look_back()
+            self.check_previous_step()
             self.tell()
             for row, member in zip(self._epoch, self._each(), strict=True):
                 total = member.epoch_loss.total()
@@ -167,7 +167,7 @@ class Pack(LightningModule):
         """Return the members that have not failed, by number."""
         return [(m, member) for m, member in enumerate(self.members) if m not in self.failures]
 
-    def look_back(self) -> None:
+    def check_previous_step(self) -> None:
         """Let go of the members whose loss or gradient of the step before was not finite, where that was deferred.
 
         Raises:
@@ -181,7 +181,7 @@ class Pack(LightningModule):
             loss, norm = step.loss[m].item(), norms[m].item()
             if not isfinite(loss + norm):
                 what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
-                self.failed(m, FloatingPointError(step.said(f"{what}; {LOWER}")))
+                self.failed(m, FloatingPointError(step.message(f"{what}; {LOWER}")))
 
     def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
         """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""
@@ -252,7 +252,7 @@ class MemberFiles(WholeFiles):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write each member's; only the name of the path counts."""
-        self._pack.look_back()
+        self._pack.check_previous_step()
         self._pack.tell()
         for m, _ in self._pack.alive():
             self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))

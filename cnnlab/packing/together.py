@@ -18,7 +18,7 @@ from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.fit import finish, load_data, log_to, log_unfinished_fit, record_environment, take_threads
 from cnnlab.training.lightning_internals import copy_progress
-from cnnlab.training.run import begin, end, pass_on
+from cnnlab.training.run import begin, end, reraise_signal
 
 OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "class_weights",
        "metrics", "test_flip", "test_shift", "study")  # fmt: skip
@@ -52,7 +52,7 @@ def train_together(jobs: Sequence[PackedRun]) -> list[Mapping[str, float] | Exce
             outcomes = _fit_and_test(jobs, infos)
         except BaseException as error:
             stopped = [end(job.directory, info, error) for job, info in zip(jobs, infos, strict=True)]
-            pass_on(stopped[0], error)
+            reraise_signal(stopped[0], error)
             if not isinstance(error, Exception):
                 raise
             return [error] * len(jobs)

@@ -74,7 +74,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def asked_metrics(config: Mapping[str, Any]) -> list[str]:
+def configured_metrics(config: Mapping[str, Any]) -> list[str]:
     """Return the metrics that a run counts on request; of a loss other than cross-entropy also two to read it by."""
     usual = (config["model"].get("loss") or "cross_entropy") == "cross_entropy"
     return list(dict.fromkeys([*config.get("metrics", []), *([] if usual else ["cross_entropy", "squared_error"])]))

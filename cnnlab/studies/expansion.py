@@ -20,7 +20,7 @@ from cnnlab.data.load import facts
 from cnnlab.data.splits import has_validation, lottery, remark, sizes
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
-from cnnlab.runs.metrics import Measure, asked_metrics, measure
+from cnnlab.runs.metrics import Measure, configured_metrics, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of
 from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task
@@ -123,7 +123,7 @@ class Expansion:
     def _measure(self, config: Config) -> Measure | None:
         """Return what variants are compared by, unless by accuracy; in a cross-validation on examples held out."""
         name = config["study"].get("metric") or ("val/acc" if self.folds else None)
-        return None if name is None else measure(name, facts(config["data"])[1], asked_metrics(config))
+        return None if name is None else measure(name, facts(config["data"])[1], configured_metrics(config))
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()

@@ -15,7 +15,7 @@ from cnnlab.models.published import class_names, images_for
 from cnnlab.runs.checkpoints import save_classifier
 from cnnlab.runs.record import Record, completed, now, provenance, write_json
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.weights import Weights, described, digest_of, read_weights, take
+from cnnlab.training.weights import Weights, describe_start, digest_of, load_shared_layers, read_weights
 
 COLOURS = 3  # channels of the images that networks of torchvision take
 
@@ -49,7 +49,7 @@ def given(asked: Mapping[str, Any]) -> Record:
         config = {key: str(value) if key == "init_from" else value for key, value in config.items()}
         _write(directory, config, _classifier(config, weights, names), weights)
     run = Record(directory)
-    print(f"{described(source, run.info['given']['afresh'])}\nrun          {os.path.relpath(directory)}\n")
+    print(f"{describe_start(source, run.info['given']['afresh'])}\nrun          {os.path.relpath(directory)}\n")
     return run
 
 
@@ -107,7 +107,7 @@ def without_images(data: Mapping[str, Any]) -> bool:
 def _write(directory: Path, config: Config, classifier: Classifier, weights: Weights) -> None:
     """Write a run directory, whole or not at all: under another name beside it, then renamed."""
     network = classifier.network
-    afresh = take(network, weights)
+    afresh = load_shared_layers(network, weights)
     overrides = [f"model={config['model']['name']}", f"init_from={config['init_from']}"]
     part = directory.with_name(f".{directory.name}.{secrets.token_hex(3)}")
     part.mkdir(parents=True)
