@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from cnnlab.config.compose import plain
-from cnnlab.distributed.world import joined
+from cnnlab.distributed.world import in_process_group
 from cnnlab.reporting.report import report
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.checkpoints import read
@@ -36,7 +36,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -
         ValueError: a variant is invalid.
         SystemExit: a job failed.
     """
-    if joined():
+    if in_process_group():
         raise ValueError("a sweep starts its processes itself: run it without torchrun or srun")
     study = Expansion(context, config, arguments)
     plan, invalid = study.plan()

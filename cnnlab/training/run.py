@@ -12,7 +12,7 @@ from cnnlab.config.errors import value_errors
 from cnnlab.config.identity import Config, digest
 from cnnlab.data.load import forget
 from cnnlab.distributed.launch import launch, needs_launch
-from cnnlab.distributed.world import agree, first, joined
+from cnnlab.distributed.world import broadcast_directory, in_process_group, is_first_process
 from cnnlab.reporting.tables import show
 from cnnlab.runs.checkpoints import refuse_foreign_checkpoint
 from cnnlab.runs.record import (
@@ -46,7 +46,7 @@ def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dic
         ValueError: the config cannot work.
         FloatingPointError: the training diverged.
     """
-    if (first() or joined()) and digest(config) not in _checked:
+    if (is_first_process() or in_process_group()) and digest(config) not in _checked:
         check_start(config, directory, identity(directory, config))
     if needs_launch(config["trainer"]):
         forget()  # free the data that the check loaded; each training process loads its own
@@ -70,9 +70,9 @@ def check_start(config: Config, directory: Path, config_hash: str) -> None:
 def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dict[str, float]:
     """Train a checked config in this process, alone or as one of the started processes of its run."""
     parts = _checked.pop(digest(config), None) or assemble(config)
-    if joined():
-        directory = agree(directory if first() else None)
-    if not first():  # only the first process of a run writes to its directory
+    if in_process_group():
+        directory = broadcast_directory(directory if is_first_process() else None)
+    if not is_first_process():  # only the first process of a run writes to its directory
         return fit_and_test(parts, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):

@@ -31,7 +31,7 @@ from cnnlab.models.losses import training_loss
 from cnnlab.models.merges import show
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
-from cnnlab.runs.metrics import configured_metrics, counted, measure, refuse_metrics
+from cnnlab.runs.metrics import configured_metrics, measure, metric_names, refuse_metrics
 from cnnlab.training.assemble import Parts, assemble, prefix_errors
 from cnnlab.training.class_weights import class_weights
 from cnnlab.training.optim import optimizer_of, schedule
@@ -164,7 +164,7 @@ def _metrics(config: Config, classes: int) -> list[str]:
                     f"study.metric={compared}: study.folds judges on the images held out, which are other ones in each "
                     f"fold; take study.metric=val/{str(compared).partition('/')[2]}"
                 )
-    return ["train/loss", "val/loss", *(f"val/{name}" for name in counted(classes, extra))]
+    return ["train/loss", "val/loss", *(f"val/{name}" for name in metric_names(classes, extra))]
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
