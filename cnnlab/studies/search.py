@@ -59,7 +59,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
     ranges = {key: Parameter.of(values) for key, values in space.items()}
     command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
     images = sizes(base["data"])[1]
-    single = single_run_command(context, config, fixed, space)
+    single = base_command(context, config, fixed, space)
     SearchPlan(config.study.name, command, single, ranges, wanted, images).write(directory)
     study = load_search(directory, base["seed"])
     done = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -92,9 +92,7 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         sys.exit(f"cnnlab: {failed} trials failed; {directory / 'results.csv'} says which")
 
 
-def single_run_command(
-    context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]
-) -> list[str]:
+def base_command(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
     """Return the command of a single run without the searched keys, to which a trial's values are appended."""
     given = sys.argv[1:]
     options = [

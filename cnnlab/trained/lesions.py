@@ -244,6 +244,5 @@ def _fits(classifier: Classifier, layers: Sequence[str]) -> bool:
 def _key(targets: Targets) -> str:
     """Return the cache key of a lesion: "conv2+conv3:17"."""
     return "+".join(
-        name if channels is None else "+".join(f"{name}:{channel}" for channel in channels)
-        for name, channels in targets.items()
+        name if indices is None else "+".join(f"{name}:{i}" for i in indices) for name, indices in targets.items()
     )

@@ -30,15 +30,13 @@ def matching_distortions(run: Record, patterns: Sequence[str] | str | None) -> l
     Raises:
         ValueError: examples that cannot be distorted, or a pattern that matches nothing.
     """
-    data_form = form_of(run)
-    if data_form not in TABLES:
-        raise ValueError(
-            f"robustness: pictures and sounds can be distorted, and {run.directory} takes {data_form.name}s"
-        )
-    patterns, known = [patterns] if isinstance(patterns, str) else patterns or ["*"], TABLES[data_form]
+    form = form_of(run)
+    if form not in TABLES:
+        raise ValueError(f"robustness: pictures and sounds can be distorted, and {run.directory} takes {form.name}s")
+    patterns, known = [patterns] if isinstance(patterns, str) else patterns or ["*"], TABLES[form]
     for pattern in patterns:
         if not any(fnmatchcase(name, str(pattern)) for name in known):
-            pick(known, pattern, f"distortion of {data_form.name}s")
+            pick(known, pattern, f"distortion of {form.name}s")
     return [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
@@ -53,9 +51,9 @@ def robustness(run: Record, distortions: Sequence[str] | str | None = None) -> T
     Raises:
         ValueError: an unknown distortion, no checkpoint, no test examples, or examples that cannot be distorted.
     """
-    names, data, data_form = matching_distortions(run, distortions), run.config["data"], form_of(run)
-    known = TABLES[data_form]
-    classifier, inputs, labels = load_test(run, data, permute=False, as_loaded=data_form is SOUNDS)
+    names, data, form = matching_distortions(run, distortions), run.config["data"], form_of(run)
+    known = TABLES[form]
+    classifier, inputs, labels = load_test(run, data, permute=False, as_loaded=form is SOUNDS)
 
     @cache
     def accuracy(name: str, amount: float) -> float:
@@ -63,8 +61,8 @@ def robustness(run: Record, distortions: Sequence[str] | str | None = None) -> T
         for part, truth in zip(inputs.split(PART), labels.split(PART), strict=True):
             with torch.inference_mode():
                 distorted = known[name][0](as_floats(part.to(classifier.device)), amount)
-                if data_form is SOUNDS:
-                    distorted = data_form.to_input(distorted, classifier.facts, data)
+                if form is SOUNDS:
+                    distorted = form.to_input(distorted, classifier.facts, data)
                 elif data.get("permute_pixels"):
                     distorted = permute_pixels(distorted)
                 hits += int((classifier.logits(distorted, data["eval_batch_size"]).argmax(1) == truth).sum())
