@@ -18,8 +18,8 @@ ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim
 class Members:
     """Compute logits, losses and norms of all members as one, and step neighbours with equal recipes by one optimizer.
 
-    A step launches about twice the operations of a single network's, however many members there are; launching them is
-    what a GPU waits for.
+    A step launches about twice the operations of a single network's, however many members there are; on a GPU, small
+    networks are limited by launches.
 
     Args:
         members: of equal structure.

@@ -144,10 +144,10 @@ def refuse_other_network(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, 
         ValueError: names the first difference.
     """
     for key in [*ours, *theirs]:
-        mine, yours = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
-        if mine != yours:
+        here, found = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
+        if here != found:
             raise ValueError(
-                f"the checkpoint is of another network: {key} is {yours or 'not in it'}, here {mine or 'not'}"
+                f"the checkpoint is of another network: {key} is {found or 'not in it'}, here {here or 'not'}"
             )
 
 

@@ -119,5 +119,5 @@ def measure(name: str, classes: int, extra: Sequence[str]) -> Measure:
         return Measure(name, METRICS[metric].higher_is_better, METRICS[metric].percent)
     if stage in ("val", "test") and metric in METRICS and METRICS[metric].on_request:
         raise ValueError(f"study.metric={name}: it is counted where it is asked for: metrics=[{metric}]")
-    there = [f"{s}/{m}" for s in ("test", "val") for m in (*known, "loss")]
-    raise ValueError(f"study.metric={name}: no run has it{hint(str(name), there)}")
+    names = [f"{s}/{m}" for s in ("test", "val") for m in (*known, "loss")]
+    raise ValueError(f"study.metric={name}: no run has it{hint(str(name), names)}")

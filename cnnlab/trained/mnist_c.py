@@ -124,7 +124,7 @@ def translate(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 @corruption(4)
 def stripe(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Invert a stripe at the left and one at the right, each 1, 2, 3, 4 or 5 sixteenths of the width wide."""
+    """Invert a stripe at the left and one at the right, each 1, 2, 3, 4 or 5 sixteenths of the image's width."""
     width = images.shape[3]
     wide = round(width * severity / 16)
     at = torch.arange(width, device=images.device)

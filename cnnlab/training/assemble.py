@@ -1,4 +1,4 @@
-"""Assemble what a config describes: classifier, callbacks, loggers, trainer."""
+"""Assemble the parts of a run from its config: classifier, callbacks, loggers, trainer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,7 +156,7 @@ def trainer_options(config: Config) -> dict[str, Any]:
 
 
 def strategy(config: Config, network: Network) -> Config:
-    """Return the strategy that exchanges gradients between processes, for a config that says `ddp`; otherwise {}."""
+    """Return the Trainer option `strategy` for a config with `ddp`; otherwise {}, which keeps the config's."""
     if config["trainer"]["strategy"] != "ddp":
         return {}
     # buffers are broadcast at every step: only batch norm needs it, and not when it is synchronised anyway

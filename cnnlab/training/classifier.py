@@ -1,4 +1,4 @@
-"""Define the LightningModule: a network with its loss and metrics, and what is logged during training."""
+"""Define the LightningModule: a network with its loss, metrics and logging."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

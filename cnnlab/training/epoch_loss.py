@@ -32,7 +32,7 @@ class EpochLoss:
         return torch.stack([losses.double(), torch.tensor(self._counts, dtype=torch.float64)])
 
     def restore(self, saved: Tensor, device: torch.device) -> None:
-        """Restore what `saved` returned."""
+        """Restore losses and numbers of examples from a tensor of `saved`."""
         losses, counts = saved
         self._losses = list(losses.to(device, torch.get_default_dtype()).unbind())
         self._counts = counts.long().tolist()

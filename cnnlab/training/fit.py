@@ -38,7 +38,7 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
     if info is not None:
         record_environment(fit, info)
         few = lottery(len(fit.data.val), len(fit.data.classes))
-        if not parts.config["study"]["variant"]:  # a study says it once
+        if not parts.config["study"]["variant"]:  # a study prints them once for all runs
             for line in filter(None, [about_data, few]):
                 print(line)
     try:

@@ -81,7 +81,7 @@ class LastCheckpoint(Checkpoint):
 
 
 def stop(number: int) -> None:
-    """Raise the exception that stands for a signal."""
+    """Raise KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(143)

@@ -13,8 +13,8 @@ class Lookahead(WeightAveraging):
     """Continue every `every` steps from the average of the weights so far: lookahead (Zhang et al. 2019).
 
     The share that the average keeps of itself grows with the cube of the training's progress, from 0 to `decay` (Balsam
-    2023, hlb-CIFAR10; Jordan 2024), so that it does not slow down the start. The averages are what is validated, tested
-    and saved, as with Lightning's EMAWeightAveraging.
+    2023, hlb-CIFAR10; Jordan 2024), so that it does not slow down the start. The averages are validated, tested and
+    saved, as with Lightning's EMAWeightAveraging.
 
     Args:
         every: steps between two resets to the average.
