@@ -1,10 +1,10 @@
-"""Runs beside each other and beside a stranger: how many times as long as one alone takes, whole commands.
+"""Time concurrent runs, and runs beside an unrelated process, relative to a run alone; whole commands.
 
     python benchmarks/beside.py [--rounds 3]
 
-Rounds are interleaved; a time is that until the last of the commands has ended. "As torch has it" is cnnlab with a
-thread for every core, whose threads wait as OpenMP's usually do. The plain loop trains an epoch. The stranger computes
-on one core for as long as it is let. The last table is a study of LeNet-5, one run after the other and two at once.
+Rounds are interleaved; a time lasts until the last of the commands has ended. "As torch has it" is cnnlab with a thread
+for every core, whose threads spin while waiting, as is OpenMP's default. The plain loop trains an epoch. The stranger
+keeps one core busy. The last table is a study of LeNet-5, one run after the other and two at once.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CASES = {
     ],
 }
 USUAL = {"OMP_NUM_THREADS": str(cores()), "GOMP_SPINCOUNT": "300000"}
-PROGRAMS = {  # commands of a case, what they find in the environment, how many at once are tried
+PROGRAMS = {  # command of a case, environment variables, numbers of concurrent runs
     "cnnlab": (lambda case: [*TRAIN, "trainer=cpu", *CASES[case]], {}, (1, 2, 4)),
     "cnnlab, as torch has it": (lambda case: [*TRAIN, "trainer=cpu", *CASES[case]], USUAL, (1, 2)),
     "plain loop": (lambda case: [sys.executable, EPOCH, case, "--only", "plain loop"], {}, (1, 2)),
@@ -39,7 +39,7 @@ PROGRAMS = {  # commands of a case, what they find in the environment, how many 
 
 
 def seconds(command: list[str], environment: dict[str, str], at_once: int = 1, stranger: bool = False) -> float:
-    """Until the last has ended."""
+    """Return the seconds until the last of `at_once` commands has ended."""
     data = str(Path(os.environ.get("CNNLAB_DATA_DIR", "data")).absolute())
     with tempfile.TemporaryDirectory() as folder:
         beside = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if stranger else None
@@ -63,7 +63,7 @@ def seconds(command: list[str], environment: dict[str, str], at_once: int = 1, s
 
 
 def study(rounds: int) -> None:
-    """A study of six runs, one after the other and two at once."""
+    """Time a study of six runs, one after the other and two at once."""
     command = [*TRAIN, "-m", "trainer=cpu", "data=mnist", "model=lenet5", "trainer.max_epochs=2", "seed=range(6)"]
     at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     times = [(seconds(command, {}), seconds([*command, *at_once], {})) for _ in range(rounds)]

@@ -1,4 +1,4 @@
-"""Two claims of the lectures as pictures: sigmoid gradients vanish, ReLU units die. Writes them to docs/.
+"""Plot two claims of the lectures, sigmoid gradients vanish and ReLU units die, and write the plots to docs/.
 
 python benchmarks/claims.py
 """
@@ -19,7 +19,7 @@ HEALTH = ["callbacks=inspect", *OTHERS, "callbacks.health.every_n_epochs=1", "tr
 
 
 def curves(overrides: list[str], what: str) -> dict[str, tuple[list[int], list[float]]]:
-    """Of a run, what health says of each layer: steps and values."""
+    """Train a run; returns steps and values of a scalar of the looker `health`, by layer."""
     with tempfile.TemporaryDirectory() as output:
         run = cnnlab.fit([*HEALTH, *overrides, f"output_dir={output}"])
         events = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()

@@ -1,12 +1,12 @@
-"""One training epoch through cnnlab.train, everything on, against plain PyTorch loops on the same images and threads.
+"""Time a training epoch of cnnlab.train with all defaults, and of plain PyTorch loops on the same images and threads.
 
     python benchmarks/epoch.py                  LeNet-5 on MNIST
     python benchmarks/epoch.py alexnet_cifar    alexnet_cifar on CIFAR-10, a fifth of an epoch; cnnlab flips, crops and
                                                 cuts out, the usual pipeline flips and crops, the others do neither
 
-Rounds are interleaved, so that a busy machine slows all of them; each time, and peak memory, is that of a process which
-does nothing else. The table shows medians and ratios. cnnlab's time is the median epoch's of three, so that compiling
-is not in it. Memory kept: the loop's process keeps what it frees, as cnnlab's does.
+Rounds are interleaved, so that a busy machine slows all of them; each time and peak memory is that of a separate
+process. The table shows medians and ratios. cnnlab's time is the median of three epochs, which leaves out compilation.
+Memory kept: the loop's process keeps freed memory for reuse, as cnnlab's does.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from cnnlab.training.run import train
 
 CASES = {
     "lenet5": (["data=mnist", "model=lenet5", "precision=32-true"], torch.float32),
-    # a fifth of an epoch, so that it ends in minutes
+    # a fifth of an epoch, which takes minutes
     "alexnet_cifar": (
         [
             "data=cifar10",
@@ -48,7 +48,7 @@ CASES = {
         torch.bfloat16,
     ),
 }
-EPOCHS = 3  # of each fit; the rate that metrics.json keeps is the median epoch's
+EPOCHS = 3  # of each fit; the rate in metrics.json is that of the median epoch
 
 
 def cnnlab_epoch(overrides: list[str], images: int) -> float:
@@ -60,7 +60,7 @@ def cnnlab_epoch(overrides: list[str], images: int) -> float:
 
 
 def measures(case: str) -> dict:
-    """Functions that give the seconds of an epoch."""
+    """Return functions that measure the seconds of an epoch, by name."""
     overrides, dtype = CASES[case]
     dtype = supported(dtype)
     config, _ = compose("train", overrides)
@@ -89,7 +89,7 @@ def measures(case: str) -> dict:
 
 
 def alone(case: str, name: str) -> tuple[float, int]:
-    """Seconds of an epoch and peak memory in MiB, of a process of its own."""
+    """Return seconds of an epoch and peak memory in MiB, measured in a new process."""
     command = [sys.executable, __file__, case, "--only", name]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seconds, peak = json.loads(printed.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Classifying the test images of MNIST, as evaluate, predict and robustness do, against the best plain loop.
+"""Time classifying the test images of MNIST, as evaluate, predict and robustness do, and the best plain loop.
 
 python benchmarks/evaluation.py
 """

@@ -1,12 +1,12 @@
-"""What a training step cannot go below on this machine, and where the tuned loop's step goes.
+"""Compute lower bounds for the time of a training step on this machine, and profile the tuned loop's step.
 
     python benchmarks/floor.py
 
-Operations: two for each multiply-add, forward, for the gradient of the weights, and for that of the input of every
-layer but the first; over the best rate of a large matrix product. Bytes: the output of every layer, norm, activation
-and pooling is written and read forward, read once more and its gradient written and read backward; over the rate of
-copying what no cache holds. Both in the number format the loop computes in, with all threads. The loop's process keeps
-the memory that it frees, as cnnlab's does.
+Operations: two for each multiply-add of the forward pass, of the gradient of the weights, and of that of the input of
+every layer but the first; divided by the best rate of a large matrix product. Bytes: the output of every layer, norm,
+activation and pooling is written and read forward, read once more and its gradient written and read backward; divided
+by the bandwidth of a copy that exceeds the caches. Both use the loop's number format and all threads. The loop's
+process keeps freed memory for reuse, as cnnlab's does.
 """
 
 from collections import Counter
@@ -28,14 +28,14 @@ CASES = {
     "lenet5": (["data=mnist", "model=lenet5"], torch.float32),
     "alexnet_cifar": (["data=cifar10", "model=alexnet_cifar"], torch.bfloat16),
 }
-KINDS = {  # of operators, by what their name holds
+KINDS = {  # of operators, by parts of their names
     "convolution": ("convolution",), "dense layers": ("mm",), "pooling": ("pool",), "norm": ("batch_norm",),
     "activation": ("tanh", "relu", "threshold"), "loss": ("softmax", "nll"), "optimizer": ("sgd", "SGD"),
 }  # fmt: skip
 
 
 def best(function, repeats: int = 10) -> float:
-    """Seconds of the fastest call."""
+    """Return the seconds of the fastest call."""
     times = []
     for _ in range(repeats):
         started = perf_counter()
@@ -45,19 +45,19 @@ def best(function, repeats: int = 10) -> float:
 
 
 def peak(dtype: torch.dtype, size: int = 2048) -> float:
-    """Operations a second of a matrix product."""
+    """Return the operations per second of a matrix product."""
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     return 2 * size**3 / best(lambda: a @ b)
 
 
 def bandwidth(size: int = 2**28) -> float:
-    """Bytes a second, read and written, of a copy."""
+    """Return the bytes per second, read and written, of a copy."""
     source, target = torch.ones(size, dtype=torch.uint8), torch.empty(size, dtype=torch.uint8)
     return 2 * size / best(lambda: target.copy_(source))
 
 
 def work(overrides: list[str], dtype: torch.dtype) -> tuple[float, float]:
-    """Operations and bytes of a step."""
+    """Return the operations and bytes of a step."""
     config = plain(compose("train", overrides)[0])
     shape, classes = facts(config["data"])
     with torch.device("meta"):
@@ -72,7 +72,7 @@ def work(overrides: list[str], dtype: torch.dtype) -> tuple[float, float]:
 
 
 def steps(case: str, dtype: torch.dtype, count: int) -> float:
-    """Seconds of a step of the tuned loop, on images that are there."""
+    """Return the seconds of a step of the tuned loop, on images already in memory."""
     net = getattr(networks, case)().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     shape = (1, 28, 28) if case == "lenet5" else (3, 32, 32)
@@ -95,7 +95,7 @@ def steps(case: str, dtype: torch.dtype, count: int) -> float:
 
 
 def shares(case: str, dtype: torch.dtype) -> dict[str, float]:
-    """Of a step's time, by kind of operator; the rest is Python, dispatch and small operators."""
+    """Return shares of a step's time by kind of operator; the rest is Python, dispatch and small operators."""
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         steps(case, dtype, 20)
     times: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def shares(case: str, dtype: torch.dtype) -> dict[str, float]:
 
 def main() -> None:
     keep_freed()
-    torch.ones(2**27)  # half a GiB in stock, so that the profiler's own records cost the step no page faults either
+    torch.ones(2**27)  # frees half a GiB for reuse, so that the profiler's records cause no page faults in the step
     rate = bandwidth()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; copying: {rate / 1e9:.0f} GB/s\n")
     print("| | peak, Gop/s | operations of a step | at peak, ms | bytes | at copying, ms | tuned step, ms |")

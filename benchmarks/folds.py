@@ -1,11 +1,11 @@
-"""How often a cross-validation finds a difference where there is none, and one where there is, simulated.
+"""Simulate the false positive rate and power of the test for differences in a cross-validation.
 
     python benchmarks/folds.py               a few minutes on one core
 
-Images are points of two classes. Two learners of one kind see disjoint halves of their coordinates, which tell the
-classes apart equally well, so that neither is better; for the power, one half tells them apart less well. Each round
-draws new points, cuts them into folds, trains and tests both learners on each, and hands the differences to what
-reports use, and to the t test that takes folds for independent.
+Images are points of two classes. Two learners of one kind see disjoint halves of their coordinates, which separate the
+classes equally well, so that neither is better; for the power, one half separates them less well. Each round draws new
+points, splits them into folds, trains and tests both learners on each, and passes the differences to the corrected test
+of reports, and to the t test that treats folds as independent.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnlab.reporting.folds import corrected
 
-HALF = 8  # coordinates of a learner
+HALF = 8  # number of coordinates of a learner
 Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -42,7 +42,7 @@ LEARNERS: dict[str, Learner] = {
 
 
 def differences(rng: np.random.Generator, learner: Learner, images: int, folds: int, weaker: float) -> list[float]:
-    """Return what the first learner has more than the second, fold by fold."""
+    """Return the accuracy of the first learner minus that of the second, fold by fold."""
     labels = rng.integers(2, size=images)
     signal = np.r_[np.full(HALF, 0.3), np.full(HALF, 0.3 * (1 - weaker))]
     points = rng.normal(size=(images, 2 * HALF)) + np.where(labels[:, None] == 1, signal, -signal)
@@ -68,8 +68,8 @@ def main() -> None:
             cells = []
             for weaker, ratio in ((0.0, 0.0), (0.0, 1 / (folds - 1)), (0.5, 1 / (folds - 1))):
                 rng = np.random.default_rng(folds)
-                drawn = (differences(rng, learner, images, folds, weaker) for _ in range(rounds))
-                cells.append(f"{np.mean([corrected(d, ratio)[0] < 0.05 for d in drawn]):.3f}")
+                simulated = (differences(rng, learner, images, folds, weaker) for _ in range(rounds))
+                cells.append(f"{np.mean([corrected(d, ratio)[0] < 0.05 for d in simulated]):.3f}")
             print(f"| {name} | {images:,} | {folds} | {' | '.join(cells)} |", flush=True)
 
 

@@ -1,11 +1,11 @@
-"""A training step of a network from its description against one of the same network written by hand, in the same loop.
+"""Time a training step of networks built from their description, and of the same networks written by hand.
 
     python benchmarks/graph.py                      resnet20, resnet18 (32x32), alexnet_cifar, lenet5
     python benchmarks/graph.py resnet20 --rounds 9
 
-Both have the same weights, get the same images as floats, and take the same steps of SGD, on a GPU where there is one.
-Rounds are interleaved and change their order; the table shows medians of the rounds, and the median ratio of
-neighbours.
+Both have the same weights, get the same images as floats, and take the same steps of SGD in the same loop, on a GPU if
+there is one. Rounds are interleaved in alternating order; the table shows medians of the rounds, and the median ratio
+of neighbours.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from cnnlab.config.compose import compose, plain
 from cnnlab.models.network import Network
 
 GPU = torch.cuda.is_available()
-# overrides, shape of an image, the network by hand, images of a step, steps of a round
+# overrides, shape of an image, handwritten network, images per step, steps per round
 CASES: dict[str, tuple[list[str], tuple[int, int, int], Callable[[], nn.Module], int, int]] = {
     "resnet20": (["model=resnet20"], (3, 32, 32), networks.resnet20, 128, 5),
     "resnet18": (
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[list[str], tuple[int, int, int], Callable[[], nn.Module],
 
 
 def pair(name: str) -> tuple[nn.Module, nn.Module, Tensor, int]:
-    """The two networks with one set of weights, and images; they give the same logits."""
+    """Return both networks with equal weights, checked to compute equal logits, then images and number of steps."""
     overrides, shape, by_hand, images, steps = CASES[name]
     config = plain(compose("train", overrides)[0])
     ours, theirs = Network(config["model"], shape, 10), by_hand()
@@ -50,7 +50,7 @@ def pair(name: str) -> tuple[nn.Module, nn.Module, Tensor, int]:
 
 
 def seconds(network: nn.Module, images: Tensor, steps: int) -> float:
-    """Of one training step, the mean over some."""
+    """Return the mean seconds of a training step."""
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
     labels = torch.arange(len(images), device=images.device) % 10
     if GPU:
@@ -69,14 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--rounds", type=int, default=11)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     place = torch.cuda.get_device_name() if GPU else f"{torch.get_num_threads()} threads"
     print(f"{place}, torch {torch.__version__}\n")
     print("| network | images | described, ms | by hand, ms | ratio |\n|---|---|---|---|---|")
-    for name in asked.cases:
+    for name in args.cases:
         ours, theirs, images, steps = pair(name)
         times: list[list[float]] = [[], []]
-        for number in range(asked.rounds + 1):
+        for number in range(args.rounds + 1):
             for which in (0, 1) if number % 2 else (1, 0):
                 times[which].append(1000 * seconds((ours, theirs)[which], images, steps))
         ours_ms, theirs_ms = (values[1:] for values in times)  # the first warms up

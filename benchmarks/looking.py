@@ -1,5 +1,4 @@
-"""What looking costs: a fit with `callbacks=inspect` at its default against the same fit without, interleaved; and each
-looker's seconds for one look, with writing, beside those of an epoch.
+"""Time a fit with the default `callbacks=inspect` and without, interleaved, and a look of each looker, with writing.
 
 python benchmarks/looking.py [rounds]
 """
@@ -24,11 +23,11 @@ CASES = {"without": [], "with": ["callbacks=inspect"]}
 
 
 def a_look(run: cnnlab.Run, looker: Look) -> float:
-    """The median of three looks, in seconds."""
+    """Return the median seconds of three looks."""
     classifier, data, times = run.classifier(), DataModule(run.config["data"]), []
     data.setup()
     with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
-        for step in range(4):  # the first imports
+        for step in range(4):  # the first one imports modules, and is left out
             started = perf_counter()
             looked(looker.look, classifier, data).write(writer, step)
             times.append(perf_counter() - started)
@@ -44,7 +43,7 @@ def main(rounds: int = 2) -> None:
                     run = cnnlab.fit([*FIT, *overrides, f"output_dir={output}"])
                 seconds[name].append(run.metrics["fit_seconds"])
         options = plain(compose("train", ["callbacks=inspect"])[0])["callbacks"]
-        lookers = fitting({name: target(its, Look)() for name, its in options.items()}, run.classifier().facts)
+        lookers = fitting({name: target(node, Look)() for name, node in options.items()}, run.classifier().facts)
         print("a look, seconds: " + ", ".join(f"{name} {a_look(run, look):.2f}" for name, look in lookers.items()))
     print({name: [round(s, 1) for s in values] for name, values in seconds.items()})
     print(f"with / without: {median(seconds['with']) / median(seconds['without']):.3f}")

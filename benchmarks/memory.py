@@ -1,4 +1,4 @@
-"""Steps of a plain loop in a process that keeps the memory it frees, as cnnlab's do, against one that does not.
+"""Measure a plain loop in a process that keeps freed memory for reuse, as cnnlab's do, and in one that does not.
 
 python benchmarks/memory.py
 """
@@ -19,7 +19,7 @@ from cnnlab.device import keep_freed
 from cnnlab.models.network import Network
 
 ROUNDS = 3
-CASES = {  # shape of an image, images of a batch, format, steps
+CASES = {  # shape of an image, images per batch, number format, steps
     "lenet5": ((1, 28, 28), 128, torch.float32, 200),
     "alexnet_cifar": ((3, 32, 32), 128, torch.bfloat16, 20),
     "alexnet": ((3, 227, 227), 64, torch.bfloat16, 8),
@@ -27,12 +27,12 @@ CASES = {  # shape of an image, images of a batch, format, steps
 
 
 def faults() -> int:
-    """Page faults of this process so far."""
+    """Return the page faults of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def measured(case: str) -> dict[str, float]:
-    """Page faults and milliseconds of the median step, and peak memory of this process in MiB."""
+    """Return page faults and milliseconds of the median step, and peak memory of this process in MiB."""
     shape, size, dtype, count = CASES[case]
     dtype = supported(dtype)
     model = plain(compose("train", [f"model={case}"])[0])["model"]
@@ -54,7 +54,7 @@ def measured(case: str) -> dict[str, float]:
 
 
 def alone(case: str, *keep: str) -> dict[str, float]:
-    """The same, of a process of its own."""
+    """Return the same, measured in a new process."""
     command = [sys.executable, __file__, case, *keep]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

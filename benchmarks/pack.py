@@ -1,10 +1,10 @@
-"""Seeds of one network trained together (study.pack) against the same seeds one after the other.
+"""Time the seeds of a network trained together (study.pack), and the same seeds one after the other.
 
     python benchmarks/pack.py                     MLP and LeNet-5 on MNIST, 8 members
-    python benchmarks/pack.py --members 8 32      on a GPU, say
+    python benchmarks/pack.py --members 8 32      for a GPU
 
 Rounds are interleaved; times are of the training steps of the median epoch, over all members. The second table counts
-the operations of a step that are computed as one, views left out: what a GPU is asked for, counted on the CPU.
+the operations that a packed step dispatches, views left out: a GPU's kernel launches, counted on the CPU.
 """
 
 import argparse
@@ -39,13 +39,13 @@ def configs(overrides: list[str], members: int) -> list[dict]:
 
 
 def seconds(directory: Path, config: dict) -> float:
-    """Of the median epoch's training steps."""
+    """Return the seconds of the median epoch's training steps."""
     images = config["data"]["batch_size"] * config["trainer"].get("limit_train_batches", 430)
     return images / Run.load(directory).metrics["train_images_per_second"]
 
 
 def alone(overrides: list[str], members: int) -> float:
-    """One run; the others take as long."""
+    """Return the seconds of one run, whatever `members`: the others take as long."""
     (config,) = configs(overrides, 1)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         train(config, Path(folder))
@@ -62,7 +62,7 @@ def together(overrides: list[str], members: int) -> float:
 
 
 class Count(TorchDispatchMode):
-    """Counts operations that compute something."""
+    """Count operations other than views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Count(TorchDispatchMode):
 
 
 def operations(overrides: list[str], members: int) -> float:
-    """Of a step: what 40 steps more take, in one epoch without TensorBoard, whose graph cannot be drawn meanwhile."""
+    """Return the operations of a step, from runs of 2 and 42 steps; TensorBoard is off, as its graph needs a trace."""
     counts = []
     for steps in (2, 42):
         options = [*overrides, f"+trainer.limit_train_batches={steps}", "trainer.max_epochs=1", "~logger.tensorboard"]

@@ -1,8 +1,9 @@
-"""What a page of `python -m cnnlab.play` takes: milliseconds for an answer in Chromium, and bytes of the file.
+"""Measure pages of `python -m cnnlab.play`: milliseconds of a prediction in Chromium, and size of the file.
 
 python benchmarks/play.py [MODEL ...]
 
-The engine's product in WebAssembly, and the same in JavaScript; 300 pictures of noise, which do not compress.
+The engine's matrix product runs in WebAssembly, then in JavaScript. The page has 300 images of noise, which does not
+compress.
 """
 
 import shutil
@@ -58,7 +59,7 @@ def main() -> None:
             page = browser.new_page()
             page.goto(f"file://{path}")
             page.wait_for_selector("body.ready")
-            while "of 300" not in page.inner_text("#accuracy-intact"):  # counted, so that nothing else computes
+            while "of 300" not in page.inner_text("#accuracy-intact"):  # until the page computes nothing else
                 page.wait_for_timeout(100)
             fast = page.evaluate(TIMED, 3)
             page.evaluate("window.cnnlab.restart(false)")

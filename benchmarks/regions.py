@@ -1,9 +1,9 @@
-"""The lectures' table of decision regions as a picture: a row for each problem, a column for each depth.
+"""Draw the lectures' table of decision regions: a row for each problem, a column for each depth.
 
 python -m cnnlab.train ablation=hidden_layers
 python benchmarks/regions.py outputs/studies/hidden_layers
 
-Draws what seed 0 answers, with some test points, and the mean test accuracy of all seeds; writes docs/regions.png.
+Shows the regions of seed 0 with some test points, and the mean test accuracy of all seeds; writes docs/regions.png.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from cnnlab.inspection.regions import draw_regions
 from cnnlab.training.datamodule import DataModule
 
 DOCS = Path(__file__).parents[1] / "docs"
-SHOWN = 200  # test points
+SHOWN = 200  # number of test points
 RESOLUTION = 150
 
 
 def table(study: Path) -> dict[str, dict[int, list[cnnlab.Run]]]:
-    """The runs of a study by the kind of points and the number of hidden layers, in the order of its plan."""
+    """Return the runs of a study by kind of points and number of hidden layers, in the order of the lectures."""
     found: dict[str, dict[int, list[cnnlab.Run]]] = {}
     for path in sorted(study.glob("*/metrics.json")):
         run = cnnlab.Run.load(path.parent)
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DOCS / "regions.png")
     args = parser.parse_args()
     draw(table(args.study)).savefig(args.output, dpi=100)
-    with Image.open(args.output) as picture:  # a palette is enough, and a third of the size
+    with Image.open(args.output) as picture:  # with a palette it has a third of the size
         few = picture.convert("RGB").quantize(128)
     few.save(args.output, optimize=True)
     print(args.output)

@@ -1,6 +1,6 @@
-"""Two processes of one thread each against one: images a second, and what the all-reduce of the gradients takes.
+"""Measure the throughput of two processes of one thread each relative to one, and time the all-reduce of gradients.
 
-Beside it what the machine allows: two runs at the same time that know nothing of each other.
+The machine's limit is shown beside it: two independent runs at the same time.
 
 python benchmarks/scaling.py
 """
@@ -22,7 +22,7 @@ CASES = {
         "+trainer.limit_train_batches=20", "data.val_size=500", "precision=auto",
     ],
 }  # fmt: skip
-# the gradients of both networks, summed over two processes, as often as it takes to tell
+# mean time to sum the gradients of each network over two processes
 ALL_REDUCE = """
 import json, sys, time, torch, torch.distributed as dist
 dist.init_process_group("gloo")
@@ -38,7 +38,7 @@ if dist.get_rank() == 0: print(json.dumps(times))
 
 
 def measured(case: str, trainer: str, at_once: int = 1) -> list[dict]:
-    """The metrics of a run, or of several at the same time."""
+    """Return the metrics of a run, or of several at the same time."""
     command = [sys.executable, "-m", "cnnlab.train", *CASES[case], f"trainer={trainer}"]
     with tempfile.TemporaryDirectory() as folder:
         runs = [
@@ -54,7 +54,7 @@ def measured(case: str, trainer: str, at_once: int = 1) -> list[dict]:
 
 
 def rate(runs: list[dict]) -> float:
-    """Images a second of all runs, of the median epoch."""
+    """Return the images per second of all runs, in the median epoch."""
     return sum(run["train_images_per_second"] for run in runs)
 
 

@@ -1,9 +1,9 @@
-"""What a shift by two pixels does to LeNet-5 with and without pooling: layer by layer, and to its answers.
+"""Measure the effect of a shift by two pixels on each layer and the predictions of LeNet-5, with and without pooling.
 
 python -m cnnlab.train ablation=shift trainer.max_epochs=2
 python benchmarks/shifts.py outputs/studies/shift
 
-Prints tables over the seeds of each variant, and writes docs/shifts.svg.
+Prints means and standard deviations over the seeds of each variant, and writes docs/shifts.svg.
 """
 
 import sys
@@ -42,7 +42,7 @@ def main(study: str) -> None:
             accuracies[variant][row["layer"]].append(row["accuracy"])
         for row in robustness(run, "shift"):
             shifted[variant][f"{row['amount']:g}"].append(row["accuracy"])
-    variants = sorted(changes, key=lambda variant: (-len(changes[variant]), variant))  # that with most layers first
+    variants = sorted(changes, key=lambda variant: (-len(changes[variant]), variant))  # most layers first
     for title, values in {
         f"Moved by {PIXELS} pixels along an axis, % of inputs and of answers": share,
         "Change of each layer, % of the distance between two images": changes,
@@ -54,7 +54,7 @@ def main(study: str) -> None:
 
 
 def table(values: Values, variants: list[str]) -> Table:
-    """A row for each layer or amount: mean and standard deviation over seeds of every variant."""
+    """Return a row for each layer or amount: mean and standard deviation over seeds of every variant."""
     rows = Table({"": name} for name in values[variants[0]])
     for row in rows:
         for variant in variants:
@@ -64,7 +64,7 @@ def table(values: Values, variants: list[str]) -> Table:
 
 
 def draw(changes: Values, shifted: Values) -> None:
-    """Two panels: change by layer, accuracy by shift; a line for each variant, bars are a standard deviation."""
+    """Draw change by layer and accuracy by shift, a line for each variant; error bars are a standard deviation."""
     figure = Figure((9, 3.3), layout="constrained")
     for place, (values, x_label, y_label) in enumerate(
         ((changes, "", "change by two pixels, %"), (shifted, "shift right and down, pixels", "test accuracy, %"))

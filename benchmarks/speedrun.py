@@ -1,9 +1,9 @@
-"""CIFAR-10 as fast as it goes: experiment=cifar10_speedrun against the same recipe by hand.
+"""Time training on CIFAR-10 with experiment=cifar10_speedrun, and the same recipe in plain PyTorch.
 
-    python benchmarks/speedrun.py     on a GPU ten runs of ten epochs; on a CPU one of one, which takes minutes
+    python benchmarks/speedrun.py     on a GPU ten runs of ten epochs; on a CPU one run of one, which takes minutes
 
-Both train on the same images, without the validation images; seconds are of the training, without imports, loading and
-test, cnnlab's with its validation at the end.
+Both train on the same images, without the validation images; seconds leave out imports, loading and the test, and
+include cnnlab's validation at the end.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from cnnlab.training.run import train
 
 
 def spread(values: list[float], digits: int) -> str:
-    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{deviation}"
+    std = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{std}"
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""What one waits for: commands that train nothing, and the first step of a run, against `import torch` by itself.
+"""Time commands that do not train, and the start of a run up to its first step, relative to `import torch`.
 
 python benchmarks/startup.py [CHECKOUT]
 
-With another checkout of cnnlab, an earlier one, its commands are timed in turn with these.
+The commands of another checkout of cnnlab, such as an earlier one, are timed in turn with these.
 """
 
 import os
@@ -22,8 +22,6 @@ class FirstStep(Callback):
     def on_train_batch_end(self, *args):
         os._exit(0)
 """
-
-
 HERE = Path(__file__).parents[1]
 
 

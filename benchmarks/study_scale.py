@@ -2,10 +2,10 @@
 
     python benchmarks/study_scale.py [--checkout OTHER] [--runs 250 1000] [--variants 50 200]
 
-Plans are those of `study.plan_only=true`, 8 seeds for each variant of LeNet-5 on digits: learning rates, so that all
-variants have one structure, and widths, so that each has its own. The runs of a report are one real run of three
-epochs, copied into the directories that a plan names, with the config, `run.json`, metrics and answers that the variant
-and the seed would have left; checkpoints and events, which no report reads, are left out. With `--checkout`, the other
+Plans are made by `study.plan_only=true`, with 8 seeds for each variant of LeNet-5 on digits: learning rates, for
+variants of equal structure, and widths, for variants of different structure. The runs of a report are copies of one
+real run of three epochs, in the directories that a plan names, with the config, `run.json`, metrics and answers of each
+variant and seed; checkpoints and events, which reports do not read, are left out. With `--checkout`, the other
 checkout's commands are timed in turn with these.
 """
 
@@ -29,14 +29,14 @@ from cnnlab.runs.record import read_json, write_json
 
 HERE = Path(__file__).parents[1]
 RUN = ["model=lenet5", "data=digits", "trainer.max_epochs=3", "trainer=cpu"]
-VARIED = {  # a study's variants, so many
+VARIED = {  # overrides for a number of variants
     "learning rates": lambda n: ["optimizer.lr=" + ",".join(f"{0.001 + 0.00001 * i:.5f}" for i in range(n))],
     "widths": lambda n: ["model.width=" + ",".join(f"{0.5 + 0.01 * i:.2f}" for i in range(n))],
 }
 
 
 def cost(folder: Path, tree: Path, *command: str) -> tuple[float, float, float]:
-    """Run a command of a checkout; returns its seconds, its CPU seconds, and MiB of memory at its peak."""
+    """Run a command of a checkout; returns its seconds, CPU seconds, and peak memory in MiB."""
     environment = os.environ | {"PYTHONPATH": str(tree)}
     started = perf_counter()
     process = subprocess.Popen([sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
@@ -46,13 +46,13 @@ def cost(folder: Path, tree: Path, *command: str) -> tuple[float, float, float]:
 
 
 def plan(folder: Path, tree: Path, varied: str, variants: int, name: str) -> tuple[float, float, float]:
-    """Plan a study of so many variants and 8 seeds."""
+    """Time planning a study with a number of variants and 8 seeds."""
     swept = [*VARIED[varied](variants), "seed=range(8)", f"study.name={name}", "study.plan_only=true"]
     return cost(folder, tree, "cnnlab.train", "-m", *RUN, *swept)
 
 
 def fill(study: Path, run: Path, seed: int = 0) -> None:
-    """Give each job of a plan a finished run: copies of one, whose answers are changed for one image in fifty."""
+    """Write a finished run for each job of a plan: a copy of one, with changed predictions for one image in fifty."""
     random = np.random.default_rng(seed)
     info, metrics, answers = read_json(run / "run.json"), read_json(run / "metrics.json"), read_answers(run)
     config = OmegaConf.load(run / ".hydra/config.yaml")
@@ -61,20 +61,20 @@ def fill(study: Path, run: Path, seed: int = 0) -> None:
     for job in planned.jobs:
         directory = study / job.run_dir
         shutil.copytree(run, directory, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "events.*"))
-        told = [f"seed={job.seed}", f"study.name={planned.name}", f"study.variant={job.variant}"]
-        for key, _, value in (text.partition("=") for text in [*overrides[job.variant], *told]):
+        added = [f"seed={job.seed}", f"study.name={planned.name}", f"study.variant={job.variant}"]
+        for key, _, value in (text.partition("=") for text in [*overrides[job.variant], *added]):
             OmegaConf.update(config, key, value)
         write_composed(config, directory, overrides[job.variant])
         own = {"config_hash": job.config_hash, "variant": job.variant, "seed": job.seed}
         write_json(directory / "run.json", info | own | {"overrides": overrides[job.variant]})
-        changed = {stage: other(given, random) for stage, given in answers.items()}
-        accuracies = {f"{stage}/acc": float(given.hits.mean()) for stage, given in changed.items()}
+        changed = {stage: perturbed(original, random) for stage, original in answers.items()}
+        accuracies = {f"{stage}/acc": float(copy.hits.mean()) for stage, copy in changed.items()}
         write_json(directory / "metrics.json", metrics | accuracies)
         write_answers(directory, changed, read_classes(run))
 
 
-def other(answers: Answers, random: np.random.Generator) -> Answers:
-    """Answers that differ from these for about one image in fifty."""
+def perturbed(answers: Answers, random: np.random.Generator) -> Answers:
+    """Return answers that differ from these for about one image in fifty."""
     guess = np.where(random.random(len(answers.label)) < 0.02, (answers.guess + 1) % 10, answers.guess)
     return Answers(answers.label, guess.astype(np.int16), answers.probability)
 

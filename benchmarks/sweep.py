@@ -1,4 +1,4 @@
-"""Runs a minute of one sweep against a shell loop of cnnlab.train, one after the other and packed.
+"""Measure the runs per minute of a sweep, sequential and packed, and of a shell loop of cnnlab.train.
 
 python benchmarks/sweep.py
 """
@@ -28,7 +28,7 @@ def main() -> None:
     print("| LeNet-5 | shell loop | one sweep | | with study.pack=8 | |\n| --- | --- | --- | --- | --- | --- |")
     for case, (options, runs) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            timed(*options, cwd=folder)  # files into the cache
+            timed(*options, cwd=folder)  # fills the file cache
             seconds = [
                 sum(timed(*options, f"seed={seed}", cwd=folder) for seed in range(runs)),
                 timed("-m", *options, f"seed=range({runs})", cwd=folder),

@@ -1,10 +1,10 @@
-"""What the statistics of reports promise, simulated: coverage of intervals, family error and power of verdicts.
+"""Simulate the statistics of reports: coverage of intervals, family-wise error and power of verdicts.
 
     python benchmarks/verdicts.py            a few minutes on one core
     python benchmarks/verdicts.py --rounds 500
 
-Differences are drawn that have a known mean, as a study of `seeds` seeds would find them, and handed to the functions
-that reports use.
+Random differences with a known mean, as a study of `seeds` seeds would measure them, are passed to the functions that
+reports use.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DEPENDENCE: dict[str, Draw] = {
     "heavy tails": lambda rng, shape: rng.standard_t(3, size=shape),
     "skewed": lambda rng, shape: rng.exponential(size=shape) - 1,
 }
-EFFECT = 2.5  # standard deviations of a seed's difference
+EFFECT = 2.5  # in standard deviations of a seed's difference
 
 
 def coverage(rounds: int) -> None:
@@ -46,7 +46,7 @@ def coverage(rounds: int) -> None:
 
 
 def holm(ps: list[float]) -> np.ndarray:
-    """What max-T is compared with (Holm 1979)."""
+    """Return p values corrected by Holm's method (1979), for comparison with max-T."""
     order, corrected, floor = np.argsort(ps), np.empty(len(ps)), 0.0
     for rank, index in enumerate(order):
         floor = max(floor, min(1.0, ps[index] * (len(ps) - rank)))

@@ -8,10 +8,10 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    from cnnlab.trained.evaluate import as_asked
+    from cnnlab.trained.evaluate import evaluate_request
 
     run = Run.chosen(config, needs_data=True, other_data=True)
-    metrics = as_asked(run, config)
+    metrics = evaluate_request(run, config)
     if isinstance(metrics, Table):
         print(metrics)
         return

@@ -12,7 +12,7 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    from cnnlab.trained.robustness import mnist_c, robustness, strips
+    from cnnlab.trained.robustness import mnist_c_means, robustness, strips
 
     given = config["run"] if isinstance(config["run"], list) else [config["run"]]
     runs = [Run.load(directory).reading(config["data_dir"]) for directory in given]
@@ -31,7 +31,7 @@ def _task(config: dict[str, Any]) -> None:
         key = (row["distortion"], row["amount"])
         wide.setdefault(key, {"distortion": key[0], "amount": key[1]})[row["run"]] = row["accuracy"]
     print(Table(wide.values()))
-    for name, mean in mnist_c(rows).items():
+    for name, mean in mnist_c_means(rows).items():
         print(f"\nMNIST-C      {mean:.2%} {name}, the mean over its fifteen corruptions at its severities", end="")
     print(f"\nwritten to   {os.path.relpath(output)}")
 

@@ -18,7 +18,7 @@ from cnnlab.config.errors import one_line_errors, value_errors
 from cnnlab.config.identity import config_hash
 from cnnlab.config.keys import refuse_study_keys
 from cnnlab.config.values import check_values
-from cnnlab.distributed.world import first, joined
+from cnnlab.distributed.world import in_process_group, is_first_process
 from cnnlab.trained.run import Run
 
 NO_STUDY = "this is a single run; -m or ablation=NAME makes a study"
@@ -108,7 +108,7 @@ def _task(config: dict[str, Any]) -> None:
 def main() -> None:
     """Run the command."""
     resumed, others = _split_resume(sys.argv[1:])
-    if resumed is None and (first() or not joined()):
+    if resumed is None and (is_first_process() or not in_process_group()):
         command("train", _task)()
         return
     with one_line_errors():

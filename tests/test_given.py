@@ -23,7 +23,7 @@ from cnnlab.models.network import Network
 from cnnlab.models.published import class_names, images_for, published, recognise
 from cnnlab.runs.checkpoints import read_state_dict
 from cnnlab.trained.run import Run
-from cnnlab.training.weights import read_weights, take
+from cnnlab.training.weights import load_shared_layers, read_weights
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_with_a_file_of_torchvisions_weights_logits_are_torchvisions(composed, t
     name, *overrides = model.split()
     config = composed(f"model={name}", *overrides)["model"]
     ours = Network(config, (3, 224, 224), 1000, mean=PREPARE.mean, std=PREPARE.std)
-    assert take(ours, read_weights(file, config)) == []
+    assert load_shared_layers(ours, read_weights(file, config)) == []
     file.unlink()
     picture = torch.rand(2, 3, 224, 224)
     normalised = (picture - torch.tensor(PREPARE.mean).view(3, 1, 1)) / torch.tensor(PREPARE.std).view(3, 1, 1)
@@ -206,7 +206,7 @@ def test_an_inserted_layer_starts_afresh(composed, weights):
     mix = "+model.layers.mix={kind: conv, channels: 64, kernel_size: 1, after: conv1}"
     config = composed("model=squeezenet", mix)
     network = Network(config["model"], (3, 64, 64), 1000)
-    assert take(network, read_weights(weights, config["model"])) == ["mix"]
+    assert load_shared_layers(network, read_weights(weights, config["model"])) == ["mix"]
 
 
 def test_a_training_takes_all_but_a_head_of_other_classes(weights, squeezenet, folder, tmp_path, capsys):

@@ -10,7 +10,7 @@ import torch
 import cnnlab
 from cnnlab.reporting.plots import deleted_blocks
 from cnnlab.reporting.study import read_study
-from cnnlab.trained.lesions import answer, draws, expand, lesion
+from cnnlab.trained.lesions import draws, expand, lesion, run_lesions
 from cnnlab.trained.load import load_test
 from cnnlab.trained.run import Run
 from cnnlab.trained.silence import parse, silenced, validation_means, without
@@ -120,7 +120,7 @@ def test_what_is_silenced_is_checked(digits_run):
         with pytest.raises(ValueError, match=message):
             parse(network, [key])
     with pytest.raises(ValueError, match=r"lenet5 has no blocks, .*; take lesion=each"):
-        answer(digits_run, "each_block")
+        run_lesions(digits_run, "each_block")
     with pytest.raises(ValueError, match="known are mean, zero, pass"):
         lesion(digits_run, [["conv1"]], by="nothing")
 
@@ -211,19 +211,19 @@ def test_a_silenced_branch_keeps_its_shortcut_and_a_silenced_sum_does_not(residu
 
 @pytest.mark.slow
 def test_every_block_has_a_row_and_sets_of_blocks_are_drawn(residual_run):
-    passed, silent = (answer(residual_run, "each_block", by) for by in ("pass", "mean"))
+    passed, silent = (run_lesions(residual_run, "each_block", by) for by in ("pass", "mean"))
     assert [row["lesion"] for row in silent] == ["none", *(f"s{s}b{b}_*" for s in (1, 2, 3) for b in (1, 2))]
     projected = {"s2b1_*": "s2b1_conv1+s2b1_conv2", "s3b1_*": "s3b1_conv1+s3b1_conv2"}
     assert [row["lesion"] for row in passed] == [projected.get(row["lesion"], row["lesion"]) for row in silent]
-    table = answer(residual_run, "blocks:2", "pass")
+    table = run_lesions(residual_run, "blocks:2", "pass")
     assert [(row["blocks"], row["draws"]) for row in table] == [(0, 1), (1, 6), (2, 10)]
     assert table[1]["test/acc"] == pytest.approx(sum(row["test/acc"] for row in passed[1:]) / 6)
-    assert table == answer(residual_run, "blocks:2", "pass")
+    assert table == run_lesions(residual_run, "blocks:2", "pass")
     assert "<svg" in (residual_run.directory / "evaluate/blocks-digits-pass.svg").read_text()
     assert deleted_blocks({"one": table, "other": table}).count("</svg>") == 1
     for wrong in ("blocks:7", "blocks:0", "blocks:two"):
         with pytest.raises(ValueError, match="take a number from 1 to 6, the blocks that can be silenced"):
-            answer(residual_run, wrong, "pass")
+            run_lesions(residual_run, wrong, "pass")
     names = [str(n) for n in range(8)]
     assert len(set(draws(names, 4))) == 10
     assert len(draws(names, 7)) == 8
@@ -233,9 +233,9 @@ def test_every_block_has_a_row_and_sets_of_blocks_are_drawn(residual_run):
 def test_blocks_of_a_chain_that_change_its_shape_have_no_accuracy_by_pass(composed, tmp_path):
     fit = ["model=plain20", "model.width=0.125", "trainer=cpu", "trainer.max_epochs=1", "data.val_size=0.75"]
     run = cnnlab.fit([*fit, f"output_dir={tmp_path}"])
-    table = answer(run, "each_block", "pass")
+    table = run_lesions(run, "each_block", "pass")
     assert [row["lesion"] for row in table if row["test/acc"] is None] == ["s2b1_*", "s3b1_*"]
-    assert answer(run, "blocks:1", "pass")[1]["draws"] == 7
+    assert run_lesions(run, "blocks:1", "pass")[1]["draws"] == 7
 
 
 def test_in_a_chain_a_layer_of_one_shape_is_passed_by_as_a_hook_would(composed):

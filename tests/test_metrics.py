@@ -10,7 +10,7 @@ from children import forked
 
 import cnnlab
 from cnnlab.runs.checkpoints import read
-from cnnlab.runs.metrics import METRICS, asked_metrics, make_metrics, measure
+from cnnlab.runs.metrics import METRICS, configured_metrics, make_metrics, measure
 from cnnlab.training.stages import StageMetrics
 
 ASKED = [name for name, metric in METRICS.items() if metric.on_request and name != "mine"]
@@ -77,8 +77,8 @@ def test_a_registered_metric_is_counted_in_every_run_and_one_on_request_where_it
 
 
 def test_a_run_on_another_loss_counts_what_it_is_compared_by(composed):
-    assert asked_metrics(composed("metrics=[f1]")) == ["f1"]
-    assert asked_metrics(composed("model.loss=mse", "metrics=[f1]")) == ["f1", "cross_entropy", "squared_error"]
+    assert configured_metrics(composed("metrics=[f1]")) == ["f1"]
+    assert configured_metrics(composed("model.loss=mse", "metrics=[f1]")) == ["f1", "cross_entropy", "squared_error"]
 
 
 def test_a_study_is_compared_by_what_its_runs_have():

@@ -11,7 +11,7 @@ from cnnlab.trained.canny import canny
 from cnnlab.trained.distortions import DISTORTIONS, elastic, line_weight, perspective
 from cnnlab.trained.mnist_c import MNIST_C
 from cnnlab.trained.pixels import swapped
-from cnnlab.trained.robustness import chosen, mnist_c, robustness, strips
+from cnnlab.trained.robustness import matching_distortions, mnist_c_means, robustness, strips
 
 SEVEN = """
 ........#...........
@@ -136,16 +136,16 @@ def test_a_runs_accuracy_without_distortion_is_its_test_accuracy_and_falls(digit
 
 
 def test_globs_choose_distortions_and_the_mean_of_mnist_c_takes_its_own_severities(digits_run):
-    assert chosen(digits_run, "mnist_c/*") == [f"mnist_c/{name}" for name in MNIST_C]
-    assert chosen(digits_run, ["blur", "s*", "blur"]) == ["shift", "scale", "blur"]
-    assert chosen(digits_run, None) == list(DISTORTIONS)
+    assert matching_distortions(digits_run, "mnist_c/*") == [f"mnist_c/{name}" for name in MNIST_C]
+    assert matching_distortions(digits_run, ["blur", "s*", "blur"]) == ["shift", "scale", "blur"]
+    assert matching_distortions(digits_run, None) == list(DISTORTIONS)
     rows = Table(
         {"run": "r", "distortion": f"mnist_c/{name}", "amount": severity, "accuracy": 0.5 if severity == own else 1.0}
         for name, (_, own) in MNIST_C.items()
         for severity in range(6)
     )
-    assert mnist_c(rows) == {"r": 0.5}
-    assert mnist_c(Table(rows[6:])) == {}
+    assert mnist_c_means(rows) == {"r": 0.5}
+    assert mnist_c_means(Table(rows[6:])) == {}
 
 
 def test_an_image_is_shown_under_each_distortion(digits_run):

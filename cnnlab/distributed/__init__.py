@@ -1,1 +1,1 @@
-"""The processes of one run: who they are, and starting them."""
+"""Start and coordinate the processes of a run."""

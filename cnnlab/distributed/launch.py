@@ -1,8 +1,8 @@
-"""A run of several processes on this machine: a process group of its own, forked from one that trains nothing.
+"""Start the processes of a run on this machine: a process group, forked from a parent that does not train.
 
-Lightning would start the other processes by repeating the command line; in a sweep or a notebook that would repeat the
-whole sweep. Here `python -m cnnlab.distributed.launch` imports what they need, once, and forks them, told as torchrun
-would tell them who they are.
+Lightning would start the other processes by repeating the command line, which in a sweep or a notebook would repeat the
+whole sweep. Here `python -m cnnlab.distributed.launch` imports the libraries once and forks the processes, which get
+the environment variables that torchrun would set.
 """
 
 import contextlib
@@ -23,32 +23,32 @@ from typing import Any
 
 from cnnlab.config.errors import EXPECTED
 from cnnlab.device import for_run
-from cnnlab.distributed.world import clear_shared_files, device_count, joined
+from cnnlab.distributed.world import clear_shared_files, device_count, in_process_group
 from cnnlab.runs.record import read_json
 
-# what every process of a group would import, the last two for what exchanges the gradients
+# modules that every process imports, the last two when DDP is set up
 NEEDED = ("lightning.pytorch.loggers", "lightning.pytorch.strategies", "torch._dynamo.utils",
           "torch._dynamo.trace_rules")  # fmt: skip
-GRACE = 20  # seconds in which the other processes may say what happened when one has failed
+GRACE = 20  # seconds after a failure in which the other processes may report theirs
 
 
 def needs_launch(trainer: Mapping[str, Any]) -> bool:
-    """Whether a trainer config wants processes that have not been started yet."""
-    return not joined() and "LOCAL_RANK" not in os.environ and device_count(trainer) > 1
+    """Return whether a trainer config needs several processes that have not been started yet."""
+    return not in_process_group() and "LOCAL_RANK" not in os.environ and device_count(trainer) > 1
 
 
 def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: Path, overrides: Sequence[str]) -> None:
-    """Call a function in every process of a group of its own and wait for them; signals are passed on.
+    """Call a function in every process of a new process group and wait for them; signals are forwarded.
 
     Args:
-        function: of a module; called with the other arguments.
+        function: of a module, called with the other arguments.
         config: a train config as plain containers.
-        directory: the run directory, in whose `run.json` the function leaves the cause where it fails.
+        directory: the run directory; if the function fails, it leaves the cause in `run.json` there.
         overrides: to be recorded there.
 
     Raises:
-        ValueError: it failed; the message is the cause it left in `run.json`.
-        SystemExit, KeyboardInterrupt: it was stopped by a signal.
+        ValueError: the function failed; the message is the cause in `run.json`.
+        SystemExit, KeyboardInterrupt: a signal stopped it.
     """
     resumes = (directory / "checkpoints/last.ckpt").is_file()
     kept = read_json(directory / "run.json").get("threads") if resumes else None
@@ -70,15 +70,15 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            with contextlib.suppress(ProcessLookupError):  # what may be left
+            with contextlib.suppress(ProcessLookupError):  # none is left
                 os.killpg(process.pid, signal.SIGKILL)
     if status == 130:
         raise KeyboardInterrupt
     if status == 143:
         raise SystemExit(143)
     if status != 0:
-        noted = directory / "run.json"  # by the first process
-        cause = read_json(noted)["cause"] if noted.is_file() else None
+        record = directory / "run.json"  # written by the first process
+        cause = read_json(record)["cause"] if record.is_file() else None
         raise ValueError(cause or f"a process of {directory} ended with status {status}")
 
 
@@ -92,20 +92,20 @@ def main() -> None:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         fork = multiprocessing.get_context("fork")
-        ranks = [fork.Process(target=_be_one, args=(rank, port, job)) for rank in range(job["count"])]
-        for rank in ranks:
-            rank.start()
+        processes = [fork.Process(target=_run_rank, args=(rank, port, job)) for rank in range(job["count"])]
+        for process in processes:
+            process.start()
     except KeyboardInterrupt:
         sys.exit(130)
-    for number in (signal.SIGINT, signal.SIGTERM):  # which the processes get too, and answer
+    for number in (signal.SIGINT, signal.SIGTERM):  # the processes of the group get them too, and handle them
         signal.signal(number, signal.SIG_IGN)
-    status = _status(ranks)
+    status = _exit_status(processes)
     sys.stdout.flush()
-    os._exit(status)  # to take down what was imported would take a second
+    os._exit(status)  # a normal exit would spend a second on unloading modules
 
 
-def _be_one(rank: int, port: int, job: Mapping[str, Any]) -> None:
-    """Be a process of a run; what it is told of its place is what torchrun would tell it."""
+def _run_rank(rank: int, port: int, job: Mapping[str, Any]) -> None:
+    """Run the function of a job as one process of the run, with the environment variables that torchrun would set."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["count"], "LOCAL_WORLD_SIZE": job["count"]}
     os.environ |= {name: str(number) for name, number in numbers.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
@@ -115,22 +115,22 @@ def _be_one(rank: int, port: int, job: Mapping[str, Any]) -> None:
         function(job["config"], Path(job["directory"]), job["overrides"])
     except KeyboardInterrupt:
         sys.exit(130)
-    except EXPECTED:  # the cause is in run.json, and whoever started the processes says it, once
+    except EXPECTED:  # the cause is in run.json, from which `launch` reports it once
         sys.exit(1)
     finally:
         clear_shared_files()
 
 
-def _status(ranks: Sequence[Any]) -> int:
-    """Wait for all; when one has failed, for the others no longer than they may take to notice."""
-    left = list(ranks)
-    while left and all(rank.exitcode in (None, 0) for rank in ranks):
-        wait([rank.sentinel for rank in left])
-        left = [rank for rank in left if rank.exitcode is None]
+def _exit_status(processes: Sequence[Any]) -> int:
+    """Wait for all processes, after a failure at most GRACE seconds, and return the exit status of the run."""
+    left = list(processes)
+    while left and all(process.exitcode in (None, 0) for process in processes):
+        wait([process.sentinel for process in left])
+        left = [process for process in left if process.exitcode is None]
     deadline = time.monotonic() + GRACE
-    for rank in ranks:
-        rank.join(max(0, deadline - time.monotonic()))
-    status = next((rank.exitcode for rank in ranks if rank.exitcode), 0)
+    for process in processes:
+        process.join(max(0, deadline - time.monotonic()))
+    status = next((process.exitcode for process in processes if process.exitcode), 0)
     return int(status) if status >= 0 else 128 - status
 
 

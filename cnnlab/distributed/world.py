@@ -1,4 +1,4 @@
-"""Which processes train this run, and what they agree on: torchrun, SLURM or `launch` has started them."""
+"""Coordinate the processes of a run, which torchrun, SLURM or `launch` has started."""
 
 import os
 import socket
@@ -8,26 +8,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-_stores: list[Any] = []  # of the runs that a cluster's processes have agreed on; one ends with the object
-_folders: list[Any] = []  # likewise
+_stores: list[Any] = []  # torch.distributed stores, one for each run; kept because a store closes with its object
+_folders: list[Any] = []  # temporary folders, kept for the same reason
 
 
-def joined() -> bool:
-    """Whether torchrun, SLURM or `launch` has started this process, with others."""
+def in_process_group() -> bool:
+    """Return whether torchrun, SLURM or `launch` has started this process as one of a group."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
-def first() -> bool:
-    """Whether this process is the first of its run, or the only one."""
+def is_first_process() -> bool:
+    """Return whether this process is the first of its run, or the only one."""
     rank = next((os.environ[k] for k in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if k in os.environ), "0")
     return int(rank) == 0
 
 
-def agree(directory: Path | None) -> Path:
-    """Agree on the run directory of the first process, which gives it; the others, which do not, wait to be told.
+def broadcast_directory(directory: Path | None) -> Path:
+    """Broadcast the run directory of the first process; the others pass None and wait for it.
 
-    They meet where torch.distributed will: at MASTER_ADDR and MASTER_PORT, as torchrun or Lightning's reading of SLURM
-    has them.
+    They connect where torch.distributed will: at MASTER_ADDR and MASTER_PORT, from torchrun, or on SLURM Lightning.
     """
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -49,30 +48,30 @@ def _key() -> str:
 
 
 def shared_file(name: str, write: Callable[[Path], bool]) -> Path | None:
-    """Share a file that this machine's first process writes for all; None where there are no others, or no file.
+    """Let this machine's first process write a file for all, and return its path; None without others or a file.
 
     Args:
         name: of the file.
-        write: writes it, and gives whether there is anything to share.
+        write: writes it, and returns whether there is anything to share.
     """
     if not _stores:
         return None
     store, key = _stores[-1], f"{_key()}/{socket.gethostname()}/{name}"
     if int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))) == 0:
         folder = tempfile.TemporaryDirectory()
-        _folders.append(folder)  # it goes with this process, which the others do not outlive
+        _folders.append(folder)  # removed when this process ends, which the others do not outlive
         path, written = Path(folder.name) / name, False
         try:
             written = write(path)
         finally:
             store.set(key, str(path) if written else "")
     store.wait([key], timedelta(hours=1))
-    told = store.get(key).decode()
-    return Path(told) if told else None
+    shared = store.get(key).decode()
+    return Path(shared) if shared else None
 
 
 def device_count(trainer: Mapping[str, Any]) -> int:
-    """Count the processes on this machine: one a device."""
+    """Return the number of processes on this machine: one for each device."""
     devices = trainer["devices"]
     if isinstance(devices, (list, tuple)):
         return len(devices)
@@ -85,6 +84,6 @@ def device_count(trainer: Mapping[str, Any]) -> int:
 
 
 def clear_shared_files() -> None:
-    """Remove what `shared_file` has written, for a process that ends without Python's own end."""
+    """Remove the files of `shared_file`, for a process that ends without Python's own cleanup."""
     while _folders:
         _folders.pop().cleanup()

@@ -1,1 +1,1 @@
-"""Train several runs of one structure as one batched network."""
+"""Train several runs of equal structure as one batched network."""

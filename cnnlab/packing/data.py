@@ -1,4 +1,4 @@
-"""The training examples of several runs at a time, each in its own order and augmentation."""
+"""Batch the training examples of several runs at once, each in its own order and augmentation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from cnnlab.training.datamodule import DataModule
 
 
 class PackData(DataModule):
-    """The batches of every member of a pack; everything else is held once, by whatever `first` holds.
+    """Provide the batches of every member of a pack, from one copy of the data.
 
     Args:
-        first: loaded, of the first member.
+        first: the loaded data module of the first member, whose tensors all members share.
         own: seed and augment config of each member.
     """
 
@@ -26,14 +26,14 @@ class PackData(DataModule):
         self._own = own
 
     def train_dataloader(self) -> Any:
-        """Join the members' batches, one behind the other: (M x n, ...) and (M x n)."""
+        """Return the concatenated batches of M members: inputs (M x n, ...) and labels (M x n,)."""
         first = super().train_dataloader()
         others = [first.like(seed, augmentation(augment or {})) for seed, augment in self._own[1:]]
-        return Together([first, *others])  # the first tells checkpoints how far all have come
+        return JoinedBatches([first, *others])  # checkpoints hold the progress of the first, which is that of all
 
 
-class Together:
-    """Several batches of the same examples at a time, concatenated."""
+class JoinedBatches:
+    """Iterate over several `Batches` of the same data at once, concatenating their batches."""
 
     def __init__(self, batches: Sequence[Batches]) -> None:
         self.batches = list(batches)

@@ -1,4 +1,4 @@
-"""The training step of several classifiers of one structure, computed as one."""
+"""Compute the training step of several classifiers of equal structure as one."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -11,36 +11,38 @@ from torch.func import vmap
 from cnnlab.packing.stacked import Stacked
 from cnnlab.training.classifier import Classifier
 
-# whose step changes each value by its own gradient alone, so that one of them can step several networks; by exact type
+# optimizers that update each value by its own gradient alone, so that one can step several networks; subclasses may not
 ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adadelta, torch.optim.RMSprop)
 
 
 class Members:
-    """Computes networks, losses and norms of all members as one, and the steps of neighbours with one recipe.
+    """Compute logits, losses and norms of all members as one, and step neighbours with equal recipes by one optimizer.
 
-    A step takes about twice the operations of one network's, however many there are, and a GPU waits for these.
+    A step launches about twice the operations of a single network's, however many members there are; on a GPU, small
+    networks are limited by launches.
 
     Args:
-        members: of one structure.
-        recipes: what optimizer and schedule of each are made of.
-        reseed: called with m before member m draws by chance, so that it draws what it would alone.
+        members: of equal structure.
+        recipes: configs of each member's optimizer and schedule.
+        reseed: called with m before member m draws random numbers, so that they are those of a run by itself.
     """
 
     def __init__(self, members: Sequence[Classifier], recipes: Sequence[Any], reseed: Callable[[int], None]) -> None:
         self.members = list(members)
         self._stacked = Stacked([member.network for member in members], reseed)
-        made = [member.configure_optimizers() for member in members]  # of the parameters where they lie now
+        made = [member.configure_optimizers() for member in members]  # after stacking, which moves the parameters
         self.optimizers: list[torch.optim.Optimizer] = [m["optimizer"] for m in made]
         self.schedules: list[dict[str, Any]] = [m["lr_scheduler"] for m in made]
         losses = {str((m.loss_name, m.hparams["label_smoothing"], m.hparams["class_weights"])) for m in members}
         self._one_loss = len(losses) == 1
-        self._owners = list(range(len(members)))  # whose optimizer and schedule steps each member
-        self._shares: list[tuple[Tensor, str, slice]] = []  # parameter of such an optimizer, and of which stacked one
+        self._owners = list(range(len(members)))  # member whose optimizer and schedule steps each member
+        # each parameter of these optimizers: name and rows of the stacked parameter that it is a view of
+        self._shares: list[tuple[Tensor, str, slice]] = []
         for _, neighbours in groupby(self._owners, key=lambda m: recipes[m]):
             self._share(list(neighbours))
 
     def _share(self, neighbours: list[int]) -> None:
-        """Let the optimizer of the first step all of them, where it takes them as one."""
+        """Let the first neighbour's optimizer step all of them, if it is elementwise."""
         first, rows = neighbours[0], slice(neighbours[0], neighbours[-1] + 1)
         if type(self.optimizers[first]) not in ELEMENTWISE:
             for m in neighbours:
@@ -48,15 +50,15 @@ class Members:
                 self._shares += [(p, name, slice(m, m + 1)) for name, p in own if p.requires_grad]
             return
         names: dict[Tensor, str] = {p: name for name, p in self.members[first].network.named_parameters()}
-        for group in self.optimizers[first].param_groups:  # its state is made at its first step
-            mine = [names[p] for p in group["params"]]
-            group["params"] = [self._stacked.parameters[name].detach()[rows] for name in mine]
-            self._shares += [(p, name, rows) for p, name in zip(group["params"], mine, strict=True)]
+        for group in self.optimizers[first].param_groups:  # parameters can be replaced: state is made at the first step
+            own_names = [names[p] for p in group["params"]]
+            group["params"] = [self._stacked.parameters[name].detach()[rows] for name in own_names]
+            self._shares += [(p, name, rows) for p, name in zip(group["params"], own_names, strict=True)]
         for m in neighbours:
             self._owners[m] = first
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Compute (M, N, classes) of each member's own inputs (M, N, ...), or of inputs (N, ...) for all."""
+        """Compute logits (M, N, classes) of each member's own inputs (M, N, ...), or of shared inputs (N, ...)."""
         return self._stacked(inputs)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ class Members:
             losses: Tensor = vmap(self.members[0].loss)(logits.float(), labels)
             return losses
         each = zip(self.members, logits, labels, strict=True)
-        return torch.stack([member.loss(own.float(), answers) for member, own, answers in each])
+        return torch.stack([member.loss(own.float(), targets) for member, own, targets in each])
 
     def norms(self) -> Tensor:
         """Compute the norm (M,) of each member's gradient."""
@@ -74,23 +76,23 @@ class Members:
         return norms
 
     def clip(self, norms: Tensor, limit: float) -> None:
-        """Shorten to `limit` each gradient whose norm (M,) is greater."""
+        """Scale each member's gradient whose norm (M,) exceeds `limit` down to it."""
         factors = (limit / (norms + 1e-6)).clamp(max=1)  # as torch.nn.utils.clip_grad_norm_
         for parameter in self._stacked.parameters.values():
             if parameter.grad is not None:
                 parameter.grad.mul_(factors.view(-1, *[1] * (parameter.ndim - 1)))
 
-    def hand_out(self) -> None:
-        """Let every member's parameters have their part of the gradients."""
+    def distribute_gradients(self) -> None:
+        """Set the gradients of the members' own parameters to views of the stacked ones."""
         for name, stacked in self._stacked.parameters.items():
             if stacked.grad is not None:
                 for member, gradient in zip(self.members, stacked.grad, strict=True):
                     member.network.get_parameter(name).grad = gradient
 
     def step(self, alive: Sequence[int], epoch_ends: bool) -> None:
-        """Change the weights of the members that are alive, and move their schedules.
+        """Step the optimizers and schedules of the members that are alive.
 
-        Members that are not alive may step on with their neighbours, whom it does not touch.
+        Members that are not may be stepped with their neighbours, which does not affect these.
         """
         for parameter, name, rows in self._shares:
             whole = self._stacked.parameters[name].grad
@@ -102,17 +104,17 @@ class Members:
             if schedule["interval"] == "step" or epoch_ends:
                 schedule["scheduler"].step()
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         """Drop all gradients."""
         for parameter in self._stacked.parameters.values():
             parameter.grad = None
 
-    def rate(self, m: int) -> float:
+    def learning_rate(self, m: int) -> float:
         """Return the learning rate of a member."""
         return float(self.optimizers[self._owners[m]].param_groups[0]["lr"])
 
-    def saved(self, m: int) -> dict[str, Any]:
-        """Return what a member's checkpoint says of its optimizer and schedule."""
+    def state_of(self, m: int) -> dict[str, Any]:
+        """Return the states of a member's optimizer and schedule, for its checkpoint."""
         owner = self._owners[m]
         optimizer, schedule = self.optimizers[owner], self.schedules[owner]["scheduler"]
         state = optimizer.state_dict()
@@ -124,7 +126,7 @@ class Members:
 
 
 def _row(values: dict[str, Any], shape: torch.Size, row: int) -> dict[str, Any]:
-    """Return what an optimizer keeps of one network's parameter, from what it keeps of several."""
+    """Return one network's row of the optimizer state of a parameter stacked over several; scalars are shared."""
     return {
         k: v[row].clone() if isinstance(v, Tensor) and v.ndim and v.shape == shape else v for k, v in values.items()
     }

@@ -1,4 +1,4 @@
-"""Several classifiers of one structure in one Lightning loop, each learning as if it were alone."""
+"""Train several classifiers of equal structure in one Lightning loop, each as if it were alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
@@ -20,9 +20,9 @@ from cnnlab.training.lightning_internals import dump_checkpoint
 
 
 class Pack(LightningModule):
-    """Trains the classifiers of several fits, each with its own optimizer, schedule, chance, metrics and loggers.
+    """Train the classifiers of several fits, each with its own optimizer, schedule, random seed, metrics and loggers.
 
-    `Members` computes their steps. One that diverges fails by itself.
+    `Members` computes their steps. A member that diverges fails without stopping the others.
     """
 
     def __init__(self, fits: Sequence[Fit]) -> None:
@@ -32,34 +32,34 @@ class Pack(LightningModule):
         self.failures: dict[int, FloatingPointError] = {}
         self.history, self.files = History(), MemberFiles(self)
         self._epoch: list[dict[str, float]] = [{} for _ in fits]
-        self._losses: list[Tensor] = []  # (M,), of the steps that no member has been told of
+        self._losses: list[Tensor] = []  # (M,) each, of the steps since `flush_losses`
         self._counts: list[int] = []
         self._deferred: tuple[DeferredBool, TrainStep, Tensor] | None = None
 
     @property
     def live(self) -> dict[str, float]:
-        """What the progress bar shows: the first member's."""
+        """Return the first member's metrics, for the progress bar."""
         live: dict[str, float] = self.members[0].live  # type: ignore[assignment]
         return live
 
     def setup(self, stage: str) -> None:
-        """Let the members ask this trainer for epoch and step."""
+        """Attach the members to this trainer, from which they read epoch and step."""
         for member in self._each():
             member.trainer = self.trainer
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make one optimizer that steps each member's, and its schedule."""
+        """Make the optimizer that steps those of all members, with their schedules."""
         recipes = [(fit.config["optimizer"], fit.config["scheduler"]) for fit in self.fits]
         self.steps = Members([fit.classifier for fit in self.fits], recipes, self._reseed)
-        return Each(self)
+        return MemberOptimizers(self)
 
     def on_fit_start(self) -> None:
-        """Draw the members' graphs."""
+        """Write the members' graphs."""
         for fit in self.fits:
             Graph().on_fit_start(fit.trainer, fit.classifier)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add up the members' losses, so that each one's gradient is its own."""
+        """Return the sum of the members' losses, of which each member's gradient is its own."""
         inputs, labels = (part.unflatten(0, (len(self.members), -1)) for part in batch)
         self._batch_idx = batch_idx
         logits = self.steps.logits(inputs)
@@ -69,7 +69,7 @@ class Pack(LightningModule):
         self._counts.append(labels.shape[1])
         if self._logs():
             for m, member in self.alive():
-                member.note(logits[m], labels[m], losses[m])
+                member.record_step(logits[m], labels[m], losses[m])
         return losses.sum()
 
     def configure_gradient_clipping(
@@ -78,12 +78,12 @@ class Pack(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip each member's gradients to the norm `gradient_clip_val`; one whose norm is not finite fails here.
+        """Clip each member's gradients to the norm `gradient_clip_val`, and fail members whose norm is not finite.
 
-        On a GPU, to avoid a host-device sync, it fails a step later; its steps harm no other's.
+        On a GPU they fail a step later, to avoid a host-device sync; until then they do not affect other members.
         """
         norms = self.steps.norms()
-        self.look_back()
+        self.check_previous_step()
         finite = torch.isfinite(norms + self._step.loss)
         finite[list(self.failures)] = True
         if self.defers():
@@ -94,34 +94,34 @@ class Pack(LightningModule):
             self.steps.clip(norms, gradient_clip_val)
         if self._logs():
             for m, member in self.alive():
-                member.live |= {"lr": self.steps.rate(m), "grad_norm": norms[m].item()}
+                member.live |= {"lr": self.steps.learning_rate(m), "grad_norm": norms[m].item()}
                 self._log(m, member.live, self._step.number)
 
     def defers(self) -> bool:
-        """Return whether the norms are looked at a step later: on a GPU, to avoid a host-device sync."""
+        """Return whether the norms are checked a step later: on a GPU, to avoid a host-device sync."""
         return self.device.type == "cuda"
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Forget the gradients."""
-        self.steps.forget()
+        """Drop the gradients."""
+        self.steps.zero_grad()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Keep, behind the last batch, each member's mean loss over the epoch's examples."""
+        """After the epoch's last batch, keep each member's mean loss over the epoch's examples."""
         if self.trainer.is_last_batch:
-            self.look_back()
-            self.tell()
+            self.check_previous_step()
+            self.flush_losses()
             for row, member in zip(self._epoch, self._each(), strict=True):
                 total = member.epoch_loss.total()
                 row["train/loss"] = float(total[0] / total[1])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the batch for all."""
+        """Add the batch to each member's metrics."""
         inputs, labels = batch
         for own, member in zip(self.steps.logits(inputs), self._each(), strict=True):
             member.stages["val"].count(own, labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Keep each member's metrics."""
+        """Keep each member's metrics, and fail members with one that is not finite."""
         for m, member in self.alive():
             try:
                 self._epoch[m] |= {k: float(v) for k, v in member.stages["val"].counted(self.global_step).items()}
@@ -129,13 +129,13 @@ class Pack(LightningModule):
                 self.failed(m, error)
 
     def on_train_epoch_end(self) -> None:
-        """Log and keep the epoch of each member, and its checkpoint where it is its best."""
+        """Log and record each member's epoch, and save its checkpoint if it is the best."""
         rate = {"train/images_per_second": float(self.trainer.callback_metrics["train/images_per_second"])}
         checkpoint: dict[str, Any] | None = None
         for m, _ in self.alive():
             fit, row = self.fits[m], self._epoch[m] | rate
             fit.history.epochs.append(row)
-            fit.history.seconds = self.history.seconds / len(self.members)  # its share; the rate is that of all
+            fit.history.seconds = self.history.seconds / len(self.members)  # a share, unlike the rate, which is of all
             self._log(m, row | {"epoch": self.current_epoch}, self.trainer.global_step - 1)
             for logger in fit.trainer.loggers:
                 logger.save()
@@ -145,12 +145,12 @@ class Pack(LightningModule):
         self._epoch = [{} for _ in self.fits]
 
     def checkpoint_of(self, m: int, whole: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a member alone would have in its checkpoint, from that of the pack."""
+        """Return the checkpoint that a member would have by itself, from the pack's."""
         fit, member = self.fits[m], self.fits[m].classifier
         own = {
             **whole,
-            "state_dict": {k: v.clone() for k, v in member.state_dict().items()},  # of a part all would be saved
-            **self.steps.saved(m),
+            "state_dict": {k: v.clone() for k, v in member.state_dict().items()},  # a view would save all members'
+            **self.steps.state_of(m),
             "callbacks": {c.state_key: c.state_dict() for c in (fit.history, fit.best)},
             "hparams_name": "kwargs",
             "hyper_parameters": dict(member.hparams),
@@ -167,8 +167,8 @@ class Pack(LightningModule):
         """Return the members that have not failed, by number."""
         return [(m, member) for m, member in enumerate(self.members) if m not in self.failures]
 
-    def look_back(self) -> None:
-        """Let go of the members whose loss or gradient of the step before was not finite, where that was deferred.
+    def check_previous_step(self) -> None:
+        """Fail the members whose loss or gradient was not finite in the previous step, if its check was deferred.
 
         Raises:
             FloatingPointError: no member is left.
@@ -181,11 +181,11 @@ class Pack(LightningModule):
             loss, norm = step.loss[m].item(), norms[m].item()
             if not isfinite(loss + norm):
                 what = f"the gradient norm is {norm}" if isfinite(loss) else f"the loss is {loss}"
-                self.failed(m, FloatingPointError(step.said(f"{what}; {LOWER}")))
+                self.failed(m, FloatingPointError(step.message(f"{what}; {LOWER}")))
 
     def _fail_infinite(self, norms: Tensor, clip_to: float | None) -> None:
-        """Let go of the members whose loss or gradient norm (M,) is not finite, and say in which layer."""
-        self.steps.hand_out()
+        """Fail the members whose loss or gradient norm (M,) is not finite, naming the layer."""
+        self.steps.distribute_gradients()
         step = self._step
         for m, member in self.alive():
             own = TrainStep(step.epoch, step.number, step.inputs[m], step.labels[m], step.loss[m])
@@ -194,8 +194,8 @@ class Pack(LightningModule):
             except FloatingPointError as error:
                 self.failed(m, error)
 
-    def tell(self) -> None:
-        """Let each member know its losses of the steps so far."""
+    def flush_losses(self) -> None:
+        """Add the losses of the steps since the last call to each member's epoch loss."""
         if self._losses:
             for member, losses in zip(self._each(), torch.stack(self._losses, 1), strict=True):
                 member.epoch_loss.add(losses.unbind(), self._counts)
@@ -213,7 +213,7 @@ class Pack(LightningModule):
             logger.log_metrics(dict(values), step)
 
     def failed(self, m: int, error: FloatingPointError) -> None:
-        """Go on without a member.
+        """Record a member's failure, and continue without it.
 
         Raises:
             FloatingPointError: no member is left.
@@ -223,15 +223,15 @@ class Pack(LightningModule):
             raise error
 
 
-class Each(torch.optim.Optimizer):
-    """Steps optimizer and schedule of all members that have not failed."""
+class MemberOptimizers(torch.optim.Optimizer):
+    """Step the optimizers and schedules of all members that have not failed."""
 
     def __init__(self, pack: Pack) -> None:
         super().__init__([g for own in pack.steps.optimizers for g in own.param_groups], {})
         self._pack = pack
 
     def step(self, closure: Any = None) -> Any:
-        """Compute the gradients of all, then step, as Lightning would."""
+        """Compute all gradients with Lightning's closure, then step."""
         pack = self._pack
         with torch.enable_grad():
             loss = closure()
@@ -239,26 +239,26 @@ class Each(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: each member's checkpoint has its own."""
+        """Return no state: each member's checkpoint has its own."""
         return {}
 
 
 class MemberFiles(WholeFiles):
-    """Writes the checkpoint of a pack as one for each member, into its own folder."""
+    """Write the checkpoint of a pack as one for each member, in the member's folder."""
 
     def __init__(self, pack: Pack) -> None:
         super().__init__()
         self._pack = pack
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write each member's; only the name of the path counts."""
-        self._pack.look_back()
-        self._pack.tell()
+        """Write each member's checkpoint, of which `path` gives only the file name."""
+        self._pack.check_previous_step()
+        self._pack.flush_losses()
         for m, _ in self._pack.alive():
             self.save_member(checkpoint, m, self._pack.fits[m].last.with_name(Path(path).name))
 
     def save_member(self, checkpoint: dict[str, Any], m: int, path: Any) -> None:
-        """Write that of a member; one with a weight that is not finite fails here."""
+        """Write a member's checkpoint, or fail the member if a weight is not finite."""
         try:
             own = self._pack.checkpoint_of(m, checkpoint)
         except FloatingPointError as error:

@@ -1,4 +1,4 @@
-"""Networks of one structure as one: their weights lie stacked, and one call computes all of them."""
+"""Stack the weights of networks of equal structure, so that one call computes all of them."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -14,17 +14,16 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Stacked:
-    """Computes M networks of one structure at once; torch.func.vmap makes products batched and convolutions grouped.
+    """Compute M networks of equal `structure` at once; torch.func.vmap batches products and groups convolutions.
 
     Args:
-        networks: which keep their parameters and buffers, as parts of the stacked ones, so that whatever changes the
-            ones changes the others; a structure as `structure` says.
-        reseed: called with m before the dropout of network m is drawn, so that it is what it would be alone.
+        networks: whose parameters and buffers become views of the stacked ones.
+        reseed: called with m before network m draws dropout masks, so that they are those of a run by itself.
     """
 
     def __init__(self, networks: Sequence[Network], reseed: Callable[[int], None]) -> None:
         self.networks, self._reseed = list(networks), reseed
-        self._rank = 1 + len(networks[0].shapes["input"])  # of a batch of one network's inputs
+        self._rank = 1 + len(networks[0].shapes["input"])  # number of axes of one network's batch
         self.parameters = {
             name: _stack([n.get_parameter(name).detach() for n in networks]).requires_grad_(own.requires_grad)
             for name, own in networks[0].named_parameters()
@@ -40,18 +39,18 @@ class Stacked:
                 if name in state:
                     own.data = state[name].detach()[m]
         self._template = copy.deepcopy(networks[0]).to("meta")
-        # bytes to floats, the same for all, comes before; ids of words stay as they are
+        # the conversion of bytes to floats is shared, and done before vmap; word ids stay as they are
         self._floats: nn.Module = getattr(networks[0], "input", nn.Identity())
         if hasattr(networks[0], "input"):
             self._template.set_submodule("input", nn.Identity())
         self._dropouts = [name for name, part in self._template.named_modules() if isinstance(part, DROPOUTS)]
         for name in self._dropouts:
             self._template.set_submodule(name, Masked())
-        # of what reaches dropouts, by the shape of the inputs
-        self._reached: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
+        # by input shape, then by dropout: shape and strides of the dropout's input
+        self._dropout_inputs: dict[torch.Size, dict[str, tuple[torch.Size, tuple[int, ...]]]] = {}
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Compute logits (M, N, classes) of each network's own inputs (M, N, ...), or of inputs (N, ...) for all."""
+        """Compute logits (M, N, classes) of each network's own inputs (M, N, ...), or of shared inputs (N, ...)."""
         own = inputs.ndim == self._rank + 1
         training = self.networks[0].training
         self._template.train(training)
@@ -68,23 +67,23 @@ class Stacked:
         return vmap(one, in_dims=(0, 0 if own else None))(state, floats)
 
     def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Draw what each network's dropouts multiply by, in the order in which it would draw alone."""
-        reached = self._reaching(inputs)
-        masks: dict[str, list[Tensor]] = {name: [] for name in reached}
+        """Draw the dropout masks of each network, in the order in which it would draw them alone."""
+        layouts = self._find_dropout_inputs(inputs)
+        masks: dict[str, list[Tensor]] = {name: [] for name in layouts}
         for m, network in enumerate(self.networks):
             self._reseed(m)
-            for name, (shape, strides) in reached.items():
+            for name, (shape, strides) in layouts.items():
                 ones = torch.empty_strided(shape, strides, device=inputs.device).fill_(1)
                 masks[name].append(network.get_submodule(name)(ones))
-        return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
+        return {f"{name}.mask": torch.stack(each) for name, each in masks.items()}
 
-    def _reaching(self, inputs: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
-        """Find shape and strides of what reaches each dropout of one network, in the order of its computation.
+    def _find_dropout_inputs(self, inputs: Tensor) -> dict[str, tuple[torch.Size, tuple[int, ...]]]:
+        """Return shape and strides of each dropout's input in one network, in the order of computation.
 
-        Values are drawn in the order in which they lie in memory, which only a network that computes can tell.
+        Masks are drawn in memory order, which is known only from a forward pass.
         """
         shape = inputs.shape[-self._rank :]
-        if shape not in self._reached:
+        if shape not in self._dropout_inputs:
             found: dict[str, tuple[torch.Size, tuple[int, ...]]] = {}
             network = self.networks[0].eval()
             dropouts = {name: network.get_submodule(name) for name in self._dropouts}
@@ -94,17 +93,17 @@ class Stacked:
             ):
                 network(torch.zeros(shape, dtype=inputs.dtype, device=inputs.device))
             network.train()
-            self._reached[shape] = found
-        return self._reached[shape]
+            self._dropout_inputs[shape] = found
+        return self._dropout_inputs[shape]
 
 
 def _stack(values: Sequence[Tensor]) -> Tensor:
-    """Stack with channels first: under vmap, batch norm on a GPU refuses what convolutions give with channels last."""
+    """Stack with channels first: under vmap, batch norm on a GPU refuses the channels-last output of convolutions."""
     return torch.stack(list(values)).contiguous()
 
 
 class Masked(nn.Module):
-    """A dropout whose mask is given."""
+    """A dropout whose mask is set from outside."""
 
     mask: Tensor
 
@@ -113,15 +112,15 @@ class Masked(nn.Module):
         self.register_buffer("mask", torch.empty(0, device="meta"))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values times mask in training; as they are otherwise."""
+        """Multiply values by the mask in training; return them unchanged otherwise."""
         return values * self.mask if self.training else values
 
 
 def structure(network: nn.Module) -> str | None:
-    """Return what networks must have in common to be stacked: all but values of weights and rates of dropout.
+    """Describe all of a network but the values of its weights and dropout rates; equal ones can be stacked.
 
-    What each layer reads counts too. None where a network draws by other chance than dropout, or has parts that
-    torch.func is not known to take.
+    The sources of each layer count too. None if a network draws random numbers other than dropout's, or has modules
+    that torch.func may not support.
     """
     parts = []
     for name, part in network.named_modules():

@@ -1,4 +1,4 @@
-"""Which runs can be trained together, and their life from lock to metrics, each in its own run directory."""
+"""Decide which runs can be packed, and train them together, each in its own run directory from lock to metrics."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,15 +18,16 @@ from cnnlab.training.callbacks.last import LastCheckpoint
 from cnnlab.training.callbacks.progress import TrainingProgress
 from cnnlab.training.fit import finish, load_data, log_to, log_unfinished_fit, record_environment, take_threads
 from cnnlab.training.lightning_internals import copy_progress
-from cnnlab.training.run import begin, end, pass_on
+from cnnlab.training.run import begin, end, reraise_signal
 
+# keys in which packed runs may differ
 OWN = ("seed", "run_name", "model", "optimizer", "scheduler", "augment", "label_smoothing", "class_weights",
        "metrics", "test_flip", "test_shift", "study")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PackedRun:
-    """A run to be trained: its config, checked, its directory, and the overrides to record."""
+    """A run to be trained: its checked config, its directory, and the overrides to record."""
 
     config: Config
     directory: Path
@@ -34,14 +35,14 @@ class PackedRun:
 
 
 def train_together(jobs: Sequence[PackedRun]) -> list[Mapping[str, float] | Exception]:
-    """Fit all jobs at once, then test the best checkpoint of each; returns each one's metrics, or why it failed.
+    """Fit all jobs at once, then test the best checkpoint of each; returns each one's metrics or error.
 
     Args:
-        jobs: of which `kin` says the same.
+        jobs: with equal `kin`.
 
     Raises:
         InUseError: another process holds one of the directories.
-        KeyboardInterrupt, SystemExit: a signal came; all can be resumed, each by itself.
+        KeyboardInterrupt, SystemExit: a signal came; each run can be resumed by itself.
     """
     with ExitStack() as held:
         for job in jobs:
@@ -52,7 +53,7 @@ def train_together(jobs: Sequence[PackedRun]) -> list[Mapping[str, float] | Exce
             outcomes = _fit_and_test(jobs, infos)
         except BaseException as error:
             stopped = [end(job.directory, info, error) for job, info in zip(jobs, infos, strict=True)]
-            pass_on(stopped[0], error)
+            reraise_signal(stopped[0], error)
             if not isinstance(error, Exception):
                 raise
             return [error] * len(jobs)
@@ -62,14 +63,14 @@ def train_together(jobs: Sequence[PackedRun]) -> list[Mapping[str, float] | Exce
 
 
 def kin(config: Config) -> str | None:
-    """Return what configs must have in common to be trained together; None for one that is trained alone."""
+    """Return a digest; runs whose configs have the same one can be trained together. None: it is trained alone."""
     if why_alone(config):
         return None
     return digest({k: v for k, v in config.items() if k not in OWN} | {"structure": structure(meta_network(config))})
 
 
 def why_alone(config: Config) -> str | None:
-    """Return why a run cannot be trained together with others, or would gain nothing; None where it can."""
+    """Return why a run cannot be trained together with others, or would not be faster; None if it can."""
     trainer, data = config["trainer"], config["data"]
     on_cpu = trainer["accelerator"] == "cpu" or not torch.cuda.is_available()
     several = trainer["devices"] not in (1, "auto") or (
@@ -118,11 +119,11 @@ def _fit_and_test(jobs: Sequence[PackedRun], infos: Sequence[Config]) -> list[Ma
     else:
         for m in pack.failures:
             log_unfinished_fit(fits[m])
-    return [pack.failures.get(m) or _tested(fit, trainer) for m, fit in enumerate(fits)]
+    return [pack.failures.get(m) or _test_member(fit, trainer) for m, fit in enumerate(fits)]
 
 
-def _tested(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
-    """Return a member's metrics, or why its test failed."""
+def _test_member(fit: Fit, trainer: Trainer) -> Mapping[str, float] | Exception:
+    """Test a member's best checkpoint; returns its metrics, or the error."""
     copy_progress(trainer, fit.trainer)
     try:
         return finish(fit)

@@ -1,4 +1,4 @@
-"""Write and read what a run answered to each validation and test example: `answers.npz` in its run directory."""
+"""Write and read a run's predictions on each validation and test example: `answers.npz` in its run directory."""
 
 import os
 import zlib
@@ -18,22 +18,22 @@ FIELDS = {"label": np.int16, "guess": np.int16, "probability": np.float16}
 
 @dataclass(frozen=True)
 class Answers:
-    """To N examples, in the order of the data."""
+    """Predictions on N examples, in the order of the data."""
 
-    label: NDArray[np.int16]  # (N,), the class of each
-    guess: NDArray[np.int16]  # (N,), the class that is most probable to the network
-    probability: NDArray[np.float16]  # (N,), of that class
+    label: NDArray[np.int16]  # (N,), true class
+    guess: NDArray[np.int16]  # (N,), predicted class
+    probability: NDArray[np.float16]  # (N,), of the predicted class
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Tell which answers are right, (N,)."""
+        """Return which predictions are right, (N,)."""
         return np.equal(self.label, self.guess)
 
 
 def write_answers(directory: Path, answers: Mapping[str, Answers], classes: Sequence[str]) -> None:
-    """Write the answers of a run, by stage (`val`, `test`), and the names of the classes, whole or not at all.
+    """Write a run's answers by stage (`val`, `test`), and the class names, atomically.
 
-    The file is a zip archive, whose members carry checksums, as numpy writes it.
+    The file is numpy's zip archive, whose members carry checksums.
     """
     arrays = {f"{stage}_{name}": getattr(own, name) for stage, own in answers.items() for name in FIELDS}
     temporary = directory / f".{NAME}.{os.getpid()}"
@@ -43,7 +43,7 @@ def write_answers(directory: Path, answers: Mapping[str, Answers], classes: Sequ
 
 
 def read_answers(directory: Path) -> dict[str, Answers]:
-    """Read the answers of a run, by stage; none where an earlier version, or no fit, made the directory.
+    """Read a run's answers by stage; {} if the run was not fitted, or by an earlier version.
 
     Raises:
         ValueError: the file is damaged.
@@ -60,7 +60,7 @@ def read_answers(directory: Path) -> dict[str, Answers]:
 
 
 def read_classes(directory: Path) -> list[str]:
-    """Read the names of the classes, in label order; none where there are no answers.
+    """Read the names of the classes, in label order; [] if there are no answers.
 
     Raises:
         ValueError: the file is damaged.
@@ -73,7 +73,7 @@ def _read(directory: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         return {}
     try:
-        with ZipFile(path) as archive:  # numpy does not look at checksums
+        with ZipFile(path) as archive:  # numpy does not verify checksums
             if spoilt := archive.testzip():
                 raise ValueError(f"the checksum of {spoilt} is wrong")
         with np.load(path, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Write checkpoint files whole or not at all, and read them as data."""
+"""Write checkpoint files atomically, and read them without executing code."""
 
 import os
 import pickle
@@ -14,14 +14,14 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-SUFFIX = ".part"  # of a file that is being written
+SUFFIX = ".part"  # of an unfinished file
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes to a file beside the target, flushes it to the disk, and renames it."""
+    """Write a checkpoint to a temporary file beside the target, flush it to the disk, and rename it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save; the target stays as it was until the new file is complete.
+        """Save a checkpoint; the target is unchanged until the new file is complete.
 
         Raises:
             OSError: the disk is full, or cannot be written; names the file.
@@ -35,7 +35,7 @@ class WholeFiles(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(target)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError where its writer fails
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if its writer fails
             part.unlink(missing_ok=True)
             cause = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
             raise OSError(f"{target} cannot be written: {cause}") from error
@@ -46,7 +46,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def save_classifier(path: Path, state_dict: Mapping[str, torch.Tensor], hyper_parameters: Mapping[str, Any]) -> None:
-    """Write what a checkpoint needs to be used, of a classifier that no Trainer has trained.
+    """Write a checkpoint of a classifier without a Trainer: enough to load it, not to resume.
 
     Raises:
         OSError: the disk is full, or cannot be written; names the file.
@@ -57,16 +57,16 @@ def save_classifier(path: Path, state_dict: Mapping[str, torch.Tensor], hyper_pa
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds, on the CPU: tensors and plain containers; nothing in the file is executed.
+    """Read a checkpoint of tensors and plain containers, on the CPU, without executing code from the file.
 
     Raises:
-        ValueError: the file is missing, cut short, altered, or holds more than that.
+        ValueError: the file is missing, truncated or altered, or holds other objects.
     """
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            if altered := archive.testzip():  # torch does not look at the checksums
+            if altered := archive.testzip():  # torch does not verify the checksums
                 raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
@@ -77,29 +77,29 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-# what zipfile and torch raise for files that are not what they should be
+# errors of zipfile and torch for damaged and unexpected files
 READ_ERRORS = (pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, ValueError,
                RuntimeError, TypeError, AttributeError, NotImplementedError, zlib.error)  # fmt: skip
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Return what a file with a state dict of torch holds, on the CPU, in its order; nothing in the file is executed.
+    """Read a torch state dict from a file, on the CPU, in its order, without executing code from the file.
 
-    The state dict may stand alone, or under "state_dict" or "model".
+    The state dict may be the content itself, or lie under "state_dict" or "model".
 
     Raises:
-        ValueError: the file is damaged, holds other things than tensors, or would take more memory than it is large.
+        ValueError: the file is damaged, holds other objects than tensors, or would take more memory than its size.
     """
     size = path.stat().st_size
     try:
-        if zipfile.is_zipfile(path):  # files of older versions of torch are none
+        if zipfile.is_zipfile(path):  # files of older versions of torch are not
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > size:
                     raise zipfile.BadZipFile("unpacked it would be larger than the file")
                 if altered := archive.testzip():
                     raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of what is refused below
+            warnings.simplefilter("ignore")  # torch's, about tensors that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(content, dict) and "hyper_parameters" in content:
             raise ValueError("it is a checkpoint; init_from=RUN_DIR names the run directory that it lies in")
@@ -115,7 +115,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
                 raise ValueError(f"its entry {key[:80]!r} is no ordinary tensor")
             if value.numel() * value.element_size() > size:
                 raise ValueError(f"its entry {key[:80]!r} is larger than the file")
-    except pickle.UnpicklingError as error:  # torch's message ends in a way to execute it all the same
+    except pickle.UnpicklingError as error:  # torch's own message tells how to execute it anyway
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not executed") from error
     except (*READ_ERRORS, OSError, LookupError, ArithmeticError, MemoryError, AssertionError, StructError) as error:
         cause = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -124,7 +124,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -> None:
-    """Refuse the checkpoint of a run with another hash; one without, as older ones, is taken.
+    """Refuse the checkpoint of a run with another hash; older checkpoints without a hash are accepted.
 
     Raises:
         ValueError: names the file and both hashes.
@@ -138,27 +138,27 @@ def refuse_other_run(content: Mapping[str, Any], config_hash: str, path: Path) -
 
 
 def refuse_other_network(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
-    """Compare names and shapes of two state dicts.
+    """Refuse a state dict whose names and shapes differ from the network's.
 
     Raises:
         ValueError: names the first difference.
     """
     for key in [*ours, *theirs]:
-        mine, yours = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
-        if mine != yours:
+        here, found = (tuple(s[key].shape) if key in s else None for s in (ours, theirs))
+        if here != found:
             raise ValueError(
-                f"the checkpoint is of another network: {key} is {yours or 'not in it'}, here {mine or 'not'}"
+                f"the checkpoint is of another network: {key} is {found or 'not in it'}, here {here or 'not'}"
             )
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what a killed save left."""
+    """Remove the unfinished files of killed processes."""
     for part in folder.glob(f".*{SUFFIX}"):
         part.unlink(missing_ok=True)
 
 
 def refuse_foreign_checkpoint(directory: Path, config_hash: str) -> None:
-    """Look at the checkpoint from which a run would be resumed, before anything of the run is changed.
+    """Refuse a directory whose last checkpoint cannot resume this run, before anything is changed.
 
     Raises:
         ValueError: it is damaged, or of another run.

@@ -1,4 +1,4 @@
-"""The plan of a study or a search, `plan.json`: what is compared or searched, and the runs of a study."""
+"""Read and write the plan of a study or a search, `plan.json`: variants and runs, or the space searched."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ TRIALS = "trials.log"  # Optuna's journal, in a search's directory
 
 @dataclass
 class Variant:
-    """One arm of a study."""
+    """An arm of a study."""
 
     name: str
     overrides: list[str]
@@ -23,42 +23,42 @@ class Variant:
     params: int | None = None
     macs: int | None = None
     seconds: float | None = None  # estimated, of one run
-    reason: str | None = None  # why it cannot be
+    reason: str | None = None  # why it is invalid
 
 
 @dataclass
 class Job:
-    """One run of a study."""
+    """A run of a study."""
 
     variant: str
     seed: int
-    run_dir: str  # within the study's directory
+    run_dir: str  # relative to the study's directory
     config_hash: str
-    fold: int | None = None  # that is held out, where the study is a cross-validation
+    fold: int | None = None  # held out, in a cross-validation
 
     @property
     def run(self) -> tuple[str, int, int | None]:
-        """What tells it from the others of its study."""
+        """Return the key of the run within its study."""
         return self.variant, self.seed, self.fold
 
 
 @dataclass
 class Plan:
-    """What `plan.json` says."""
+    """Content of a study's `plan.json`."""
 
     name: str
     baseline: str
-    identity: str  # of all that is not varied; a plan of another identity is another study
+    identity: str  # hash of the config without varied keys; a plan with another one is another study
     command: list[str]
     varied: list[str]
     variants: list[Variant]
     jobs: list[Job]
-    margin: float | None = None  # a difference that is too small to matter, of accuracy as a fraction
-    one_split: str | None = None  # the baseline once more, all seeds on one validation split, where splits vary
+    margin: float | None = None  # largest difference too small to matter, of accuracy as a fraction
+    one_split: str | None = None  # if splits vary: the baseline again, all seeds on one validation split
     tuned: list[dict[str, Any]] = field(default_factory=list)  # trials: variant, overrides, val/acc, chosen
-    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are looked at
-    metric: Measure | None = None  # what variants are compared by; None: accuracy
-    folds: int | None = None  # of a cross-validation
+    factors: list[list[str]] = field(default_factory=list)  # groups of layers whose interactions are measured
+    metric: Measure | None = None  # that variants are compared by; None: accuracy
+    folds: int | None = None  # number of folds of a cross-validation
     schema: int = SCHEMA
 
     @classmethod
@@ -66,7 +66,7 @@ class Plan:
         """Read the plan of a study's directory.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or it is damaged.
         """
         path = directory / "plan.json"
         if is_search(directory):
@@ -83,7 +83,7 @@ class Plan:
             raise ValueError(f"{path} is damaged: {error}") from error
 
     def write(self, directory: Path) -> None:
-        """Write `plan.json`, with the variants and jobs of an earlier plan of the same study that this one lacks."""
+        """Write `plan.json`, merged with variants and jobs of an earlier plan of the same study."""
         directory.mkdir(parents=True, exist_ok=True)
         if (directory / "plan.json").is_file() or is_search(directory):
             earlier = Plan.load(directory)
@@ -96,7 +96,7 @@ class Plan:
 
 @dataclass
 class Parameter:
-    """What values of a key a search tries."""
+    """The values of a key that a search draws from."""
 
     kind: str  # float, int or choice
     low: float | None = None
@@ -106,7 +106,7 @@ class Parameter:
 
     @classmethod
     def of(cls, distribution: Any) -> "Parameter":
-        """Make the same of one of Optuna's distributions."""
+        """Convert a distribution of Optuna's."""
         if hasattr(distribution, "choices"):
             return cls("choice", choices=list(distribution.choices))
         kind = "int" if isinstance(distribution.low, int) else "float"
@@ -120,22 +120,22 @@ class Parameter:
 
 @dataclass
 class SearchPlan:
-    """What the `plan.json` of a search says; its trials are in Optuna's journal."""
+    """Content of a search's `plan.json`; its trials are in Optuna's journal."""
 
     name: str
     command: list[str]
-    run: list[str]  # the command of one run, which the values of a trial complete
+    run: list[str]  # command of a single run, to which a trial's values are appended
     space: dict[str, Parameter]
-    trials: int  # wanted
-    images: int  # for validation
+    trials: int  # number wanted
+    images: int  # number for validation
     schema: int = SCHEMA
 
     @classmethod
     def load(cls, directory: Path) -> "SearchPlan | None":
-        """Read the plan of a search's directory; None where an earlier version made it.
+        """Read the plan of a search's directory; None if there is none, as in one of an earlier version.
 
         Raises:
-            ValueError: it is damaged, or that of a study.
+            ValueError: it is damaged, or a study's.
         """
         path = directory / "plan.json"
         if not path.is_file():
@@ -150,14 +150,14 @@ class SearchPlan:
             raise ValueError(f"{path} is damaged: {error}") from error
 
     def write(self, directory: Path) -> None:
-        """Write `plan.json`; that of an earlier command of the same search is replaced."""
+        """Write `plan.json`, in place of one of an earlier command of the same search."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.load(directory)  # which refuses a study's
+        self.load(directory)  # refuses a study's
         write_json(directory / "plan.json", asdict(self))
 
 
 def is_search(directory: Path) -> bool:
-    """Whether a directory is that of a search, and not of a study."""
+    """Return whether a directory belongs to a search, not a study."""
     return (directory / TRIALS).is_file()
 
 
@@ -169,6 +169,6 @@ def runs_of(plan: Plan, directory: Path) -> Iterator[tuple[Job, Record | None]]:
 
 
 def job_of(variant: str, config: Mapping[str, Any]) -> Job:
-    """Make the job of a variant whose config is resolved; its directory's name says variant, seed and config hash."""
+    """Make the job of a variant's resolved config; its directory is named by variant, seed and config hash."""
     identity, seed = config_hash(config), config["seed"]
     return Job(variant, seed, f"{variant}-s{seed}-{identity}", identity, config["data"].get("fold"))

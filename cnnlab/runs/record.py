@@ -21,7 +21,7 @@ from cnnlab.registry import one_line
 SCHEMA = 1
 PACKAGES = ("cnnlab", "torch", "torchvision", "lightning", "hydra-core", "numpy")
 STATUSES = ("running", "completed", "failed", "interrupted")
-# in run.json, and of what kind each is
+# required keys of run.json, and their types
 RECORDED: dict[str, tuple[type, ...]] = {
     "status": (str,),
     "config_hash": (str,),
@@ -32,22 +32,22 @@ RECORDED: dict[str, tuple[type, ...]] = {
     "git": (dict, type(None)),
     "versions": (dict,),
 }
-LARGEST = 1e100  # that a metric may be
-EXACT_WITH = ("device", "threads", "world_size", "versions")  # a resume is bit-identical where these are the same
+LARGEST = 1e100  # value of a metric; a larger one means a damaged file
+EXACT_WITH = ("device", "threads", "world_size", "versions")  # a resume is bit-identical if these are unchanged
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run directory says, for reading."""
+    """Read a run directory."""
 
     directory: Path
 
     @classmethod
     def load(cls, directory: Any) -> Self:
-        """Return the run of a directory, named by a path; Hydra reads `run=7` as a number.
+        """Return the run of a directory; not only str, as Hydra reads `run=7` as a number.
 
         Raises:
-            ValueError: there is no run in it.
+            ValueError: the directory holds no run.
         """
         path = Path("" if directory is None else str(directory))
         if not (path / "run.json").is_file():
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What `run.json` says; `status` is interrupted where the process that was running is gone."""
+        """Return the content of `run.json`; `status` is "interrupted" if the process of a running run is gone."""
         info = read_json(self.directory / "run.json")
         for key, kinds in RECORDED.items():
             if key not in info:
@@ -69,12 +69,12 @@ class Record:
 
     @property
     def status(self) -> str:
-        """Running, completed, failed or interrupted."""
+        """Return "running", "completed", "failed" or "interrupted"."""
         return str(self.info["status"])
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What `metrics.json` says; empty before the run is done."""
+        """Return the content of `metrics.json`; {} before the run is completed."""
         path = self.directory / "metrics.json"
         metrics = read_json(path) if path.is_file() else {}
         for name, value in metrics.items():
@@ -85,11 +85,11 @@ class Record:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, as plain containers; raises ValueError where there is none, or a damaged one."""
+        """Return the resolved config, as plain containers; raises ValueError if it is missing or damaged."""
         return saved_config(self.directory)
 
     def reading(self, data_dir: Any) -> Self:
-        """Return the run with its data in another folder, as on another machine; None leaves them where they were."""
+        """Return a copy that reads its data from another folder, as on another machine; None keeps the folder."""
         run = type(self)(self.directory)
         if data_dir is not None:
             run.config["data"]["dir"] = str(data_dir)
@@ -100,22 +100,22 @@ def saved_config(directory: Path) -> dict[str, Any]:
     """Return the resolved config of a run directory, as plain containers.
 
     Raises:
-        ValueError: there is none, or it is damaged.
+        ValueError: it is missing or damaged.
     """
-    from cnnlab.config.compose import load_config  # which imports Hydra: looking at metrics does without
+    from cnnlab.config.compose import load_config  # imports Hydra, which reading metrics does not need
 
     return load_config(directory)
 
 
 def completed(directory: Path) -> bool:
-    """Whether there is nothing left to do in a run directory."""
+    """Return whether a directory holds a completed run."""
     return (directory / "run.json").is_file() and Record.load(directory).status == "completed"
 
 
 def read_history(directory: Path) -> list[dict[str, Any]]:
-    """Return a row for each epoch of a run from the logs of the CSV logger; no rows where there are none.
+    """Return a row for each epoch of a run from the logs of the CSV logger; [] if there are none.
 
-    A resumed run has several logs; what a later one says of an epoch counts.
+    A resumed run has several logs; for an epoch in several of them, the last counts.
 
     Raises:
         ValueError: a log is damaged.
@@ -137,10 +137,10 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 
 
 def read_scalars(directory: Path) -> dict[str, dict[int, float]]:
-    """Return every scalar of a run from the logs of the CSV logger, by name: its value at each step that has one.
+    """Return every scalar of a run from the logs of the CSV logger, by name: its values by step.
 
-    `epoch` is one of them: the number, from 0, of the epoch that ends at a step. A resumed run has several logs; what
-    a later one says of a step counts.
+    `epoch` is one of them: the number, from 0, of the epoch that ends at a step. A resumed run has several logs; for a
+    step in several of them, the last counts.
 
     Raises:
         ValueError: a log is damaged.
@@ -155,7 +155,7 @@ def read_scalars(directory: Path) -> dict[str, dict[int, float]]:
 
 
 def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
-    """Yield the columns of a run's logs, the first log first; an empty cell is None.
+    """Yield the columns of a run's logs, oldest log first; an empty cell is None.
 
     Raises:
         ValueError: a log is damaged.
@@ -177,13 +177,13 @@ def _logs(directory: Path) -> Iterator[dict[str, list[float | None]]]:
 
 
 def identity(directory: Path, config: Mapping[str, Any]) -> str:
-    """Return the hash of the config that a run began with; a resume may have changed how long it trains."""
+    """Return the hash of the config that a run began with, as a resume may have changed the number of epochs."""
     begun = (directory / "run.json").is_file() and (directory / ".hydra/config.yaml").is_file()
     return config_hash(saved_config(directory) if begun else config)
 
 
 def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what `run.json` says of a run before it starts."""
+    """Return the content of `run.json` at the start of a run."""
     return {
         "schema": SCHEMA,
         "status": "running",
@@ -201,7 +201,7 @@ def provenance(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def now() -> str:
-    """Return the time, UTC, ISO 8601."""
+    """Return the time in UTC as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -213,7 +213,7 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit and whether files differ from it, of the checkout this code is in; None outside of one."""
+    """Return the commit of this code's checkout, and whether files differ from it; None outside of a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
@@ -243,27 +243,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write whole or not at all: to a file beside it, then renamed."""
+    """Write a JSON file atomically: to a temporary file beside it, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
 
 
 def cause(error: BaseException) -> str:
-    """Write an error as `run.json` has it."""
+    """Format an error for `run.json`: type and message in one line."""
     text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def record_failure(directory: Path, config: Mapping[str, Any], overrides: Sequence[str], error: BaseException) -> None:
-    """Leave a `run.json` of a run that failed before it could write one."""
+    """Write the `run.json` of a run that failed before it could write one."""
     directory.mkdir(parents=True, exist_ok=True)
     failed = {"status": "failed", "cause": cause(error), "ended": now()}
     write_json(directory / "run.json", provenance(config, overrides) | failed)
 
 
 class InUseError(ValueError):
-    """Another process holds a run directory."""
+    """Another process holds the lock of a run directory."""
 
 
 @contextlib.contextmanager
@@ -282,11 +282,11 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def locked(directory: Path) -> bool:
-    """Whether a run is under way in a directory."""
+    """Return whether a process is running in a run directory."""
     try:
         with lock(directory):
             return False
     except InUseError:
         return True
-    except OSError:  # a read-only copy: nobody is running in it
+    except OSError:  # a read-only copy, in which no process can be running
         return False

@@ -1,4 +1,4 @@
-"""Means over examples, and metrics of torchmetrics that take probabilities or that leave out absent classes."""
+"""Define metrics that torchmetrics lacks, or that need probabilities or must leave out absent classes."""
 
 import warnings
 from typing import cast
@@ -18,7 +18,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 
 class MeanOverExamples(Metric):
-    """A mean over all examples of what `of_each` says."""
+    """The mean of `of_each` over all examples."""
 
     total: Tensor
     examples: Tensor
@@ -29,11 +29,11 @@ class MeanOverExamples(Metric):
             self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
 
     def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compute (N,) from logits (N, classes) and labels (N,)."""
+        """Compute a value (N,) for each example from logits (N, classes) and labels (N,)."""
         raise NotImplementedError
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add examples."""
+        """Add logits (N, classes) and labels (N,)."""
         self.total = self.total + self.of_each(preds, target).sum()
         self.examples = self.examples + len(target)
 
@@ -43,10 +43,10 @@ class MeanOverExamples(Metric):
 
 
 class CrossEntropy(MeanOverExamples):
-    """Minus the logarithm of the probability of the label."""
+    """Minus the logarithm of the true class's probability."""
 
     def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compute (N,)."""
+        """Compute the cross-entropy (N,)."""
         return F.cross_entropy(logits, labels, reduction="none")
 
 
@@ -54,14 +54,14 @@ class SquaredError(MeanOverExamples):
     """The squared error of the probabilities, summed over the classes (Brier 1950)."""
 
     def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compute (N,)."""
+        """Compute the squared error (N,)."""
         return (logits.softmax(1) - F.one_hot(labels, logits.shape[1])).square().sum(1)
 
 
 class BalancedAccuracy(MulticlassRecall):
-    """The mean of the classes' recalls over the classes that have examples, as scikit-learn has it.
+    """The mean recall over the classes that have examples, as in scikit-learn.
 
-    torchmetrics counts a class without examples as never recognised where it is answered once.
+    torchmetrics counts a class without examples as recall 0 once it has been predicted.
     """
 
     def __init__(self, classes: int) -> None:
@@ -75,10 +75,10 @@ class BalancedAccuracy(MulticlassRecall):
 
 
 class OfProbabilities(Metric):
-    """A metric that is given logits where torchmetrics has it take probabilities."""
+    """A mixin that turns logits into the probabilities that a metric of torchmetrics takes."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add logits (N, classes), which torchmetrics takes for probabilities where all lie from 0 to 1."""
+        """Add logits (N, classes), which torchmetrics would take for probabilities if all lie from 0 to 1."""
         super().update(preds.softmax(1), target)  # type: ignore[safe-super]
 
 
@@ -90,26 +90,26 @@ class CalibrationError(OfProbabilities, MulticlassCalibrationError):
 
 
 class MeanOfPresent(OfProbabilities, MulticlassPrecisionRecallCurve):
-    """A mean of the classes' areas under a curve, from all probabilities.
+    """The mean of the classes' areas under a curve, without binning of probabilities.
 
-    Each class is held against all others; those that all examples are of, or none, are left out.
+    Each class is taken against the rest; classes that have no examples, or all of them, are left out.
     """
 
     def __init__(self, classes: int) -> None:
         super().__init__(classes, average="none", thresholds=None, validate_args=False)  # type: ignore[arg-type]
 
     def compute(self) -> Tensor:  # type: ignore[override]
-        """Return the mean, 0 to 1; NaN where all examples are of one class."""
+        """Return the mean, 0 to 1; NaN if all examples are of one class."""
         labels = dim_zero_cat(self.target)
         examples = torch.bincount(labels, minlength=self.num_classes)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes without examples
+            warnings.simplefilter("ignore")  # about classes without examples
             each = cast("Tensor", super().compute())
         return each[(examples > 0) & (examples < len(labels))].mean()
 
 
 class AUROC(MeanOfPresent, MulticlassAUROC):
-    """The area under the curve of true against false positives."""
+    """The area under the curve of true against false positive rate."""
 
 
 class AveragePrecision(MeanOfPresent, MulticlassAveragePrecision):

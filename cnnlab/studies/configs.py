@@ -1,7 +1,7 @@
-"""The configs of a study's variants and runs, composed without doing again what variants have in common.
+"""Compose the configs of a study's variants and runs, reading the files that they share only once.
 
-Hydra takes a tenth of a second to compose a config from its files. Which files they are depends on the choices of
-groups alone: they are read once for each set of choices, and what sets a value is applied to a copy, by Hydra's code.
+Hydra takes a tenth of a second to compose a config from its files. Which files it reads depends on the choices of
+groups alone: they are read once for each set of choices, and overrides of values are applied to a copy by Hydra's code.
 """
 
 import copy
@@ -19,17 +19,17 @@ from cnnlab.config.compose import plain, refuse_unknown_augment
 from cnnlab.config.identity import Config
 from cnnlab.config.keys import references
 
-VARY = {"seed", "data.split_seed", "data.fold", "data"}  # keys in which runs of a variant may differ, or that hold one
+VARY = {"seed", "data.split_seed", "data.fold", "data"}  # keys in which runs of a variant may differ, and their parents
 
 
 class Configs:
-    """Composes the configs of a study; what it returns must not be changed.
+    """Compose and cache the configs of a study; the caller must not change them.
 
     Args:
         context: Hydra's.
-        config: composed without what is varied.
-        fixed: overrides of all variants.
-        own: overrides of all variants, which count after a variant's: the first seed and the study's name.
+        config: composed without the overrides that vary.
+        fixed: overrides of all variants, applied before a variant's own.
+        own: overrides of all variants, applied after a variant's own: the first seed and the study's name.
     """
 
     def __init__(self, context: HydraContext, config: DictConfig, fixed: Sequence[str], own: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Configs:
         self._fixed, self._own = list(fixed), list(own)
         self._parsed = OverridesParser.create().parse_overrides(self._own)
         self._read: dict[tuple[str, ...], DictConfig] = {}  # by choices of groups
-        self._plain: dict[tuple[str, ...], tuple[Config, bool]] = {}  # by overrides; whether a value reads the seed
+        self._plain: dict[tuple[str, ...], tuple[Config, bool]] = {}  # by overrides: config, does a value refer to VARY
 
     def variant(self, overrides: Sequence[str]) -> Config:
         """Return the config of a variant at the first seed, as plain containers.
@@ -69,7 +69,7 @@ class Configs:
         return self._plain[key]
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the config of a variant as Hydra composes it, perhaps without the part that only Hydra reads."""
+        """Return the config of a variant as Hydra composes it, with or without the node `hydra`."""
         parsed = [*OverridesParser.create().parse_overrides(list(overrides)), *self._parsed]
         if all(self._commutes(override) for override in parsed):
             values = [override for override in parsed if self._sets_value(override)]
@@ -79,11 +79,11 @@ class Configs:
                 ConfigLoaderImpl._apply_overrides_to_config(values, config)
                 return config
             except (HydraException, OmegaConfBaseException):
-                pass  # what is wrong, Hydra says of the whole
+                pass  # Hydra composes it from scratch below, and raises its own error
         return self._loader.load_sweep_config(self._config, [*self._fixed, *overrides, *self._own])
 
     def _commutes(self, override: Override) -> bool:
-        """Whether it is known that Hydra chooses files by an override, or else sets a value after it has read them."""
+        """Return whether an override surely does one thing: choose a file, or set a value after files are read."""
         known = override.package is None and not override.is_sweep_override() and not override.is_hydra_override()
         return known and (self._sets_value(override) or isinstance(override.value(), (str, type(None))))
 

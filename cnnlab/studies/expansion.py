@@ -20,28 +20,28 @@ from cnnlab.data.load import facts
 from cnnlab.data.splits import few_validation_warning, has_validation, remark, sizes
 from cnnlab.models.arrangement import as_patterns
 from cnnlab.packing.together import kin, why_alone
-from cnnlab.runs.metrics import Measure, asked_metrics, measure
+from cnnlab.runs.metrics import Measure, configured_metrics, measure
 from cnnlab.runs.plan import Job, Plan, Variant, job_of
 from cnnlab.studies.configs import Configs
 from cnnlab.studies.execute import Task
-from cnnlab.studies.plan import MEASURES, Estimates, some, width_for
+from cnnlab.studies.plan import MEASURES, Estimates, abbreviate, width_for
 from cnnlab.studies.removals import KEYS, factors, removals
 from cnnlab.studies.tune import SEED as TUNING_SEED
-from cnnlab.studies.tune import choice
+from cnnlab.studies.tune import chosen_overrides
 from cnnlab.training.validate import check
 
-ONE_SPLIT = "data.split_seed=0"  # of the baseline's runs that show the spread of seeds without that of splits
+ONE_SPLIT = "data.split_seed=0"  # for extra runs of the baseline, whose spread is that of seeds alone, not of splits
 Axis = list[tuple[str, list[str]]]  # of a sweep: names with the overrides they stand for
 
 
 class Expansion:
-    """The variants and runs of a study, composed."""
+    """Compose the variants and runs of a study from a multirun's config and arguments."""
 
     def __init__(self, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> None:
         self.context, self.config = context, config
         parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
         self.fixed = [p.input_line or "" for p in parsed if not p.is_sweep_override()]
-        swept = {p.get_key_element(): p for p in parsed if p.is_sweep_override()}  # the last of a key counts
+        swept = {p.get_key_element(): p for p in parsed if p.is_sweep_override()}  # the last override of a key counts
         for key, override in swept.items():
             if not override.is_discrete_sweep():
                 raise ValueError(f"{key}: a study needs values to choose from, not an interval")
@@ -59,7 +59,7 @@ class Expansion:
         if self.split_varies:
             self.varied = sorted({*self.varied, "data.split_seed"})
         self.folds = _folds(config, self.varied, self.split_varies)
-        self.warnings: dict[str, None] = {}  # of variants, each said once
+        self.warnings: dict[str, None] = {}  # about variants, each printed once
         by_folds = {"folds": self.folds} if self.folds else {}
         self.identity = config_hash({**plain(config), "seed": None, "varied": self.varied, **by_folds})
         with open_dict(config):
@@ -78,10 +78,10 @@ class Expansion:
         self.configs = Configs(context, config, self.fixed, own)
 
     def plan(self, tuned: Sequence[dict[str, Any]] = ()) -> tuple[Plan, list[Variant]]:
-        """Plan all variants that can be, with their jobs; return those that cannot, too.
+        """Return the plan of all valid variants with their jobs, and the invalid variants.
 
         Args:
-            tuned: what the trials of `tuned` gave.
+            tuned: rows of the variants' trials, see `select_trials`.
         """
         study = self.config.study
         variants = [self._examine(v) for v in self._variants()]
@@ -89,7 +89,7 @@ class Expansion:
         baseline = study.baseline or names[0]
         if baseline not in names:
             raise ValueError(f"study.baseline={baseline}: the variants are {', '.join(names)}")
-        variants.sort(key=lambda v: v.name != baseline)  # the baseline first, all else in its order
+        variants.sort(key=lambda v: v.name != baseline)  # the baseline first, the others in their order
         if study.match and not variants[0].reason:
             variants += [self._examine(self._twin(v, variants[0])) for v in variants[1:] if not v.reason]
         one_split = None
@@ -101,13 +101,13 @@ class Expansion:
             return Plan(study.name, baseline, self.identity, sys.argv, self.varied, variants, []), invalid
         jobs = []
         for variant in valid:
-            overrides = [*variant.overrides, *choice(tuned, variant.name)]
+            overrides = [*variant.overrides, *chosen_overrides(tuned, variant.name)]
             for seed in self.seeds:
                 split_seed = seed if self.split_varies and variant.name != one_split else None
                 for fold in range(self.folds or 1):
                     config = self.configs.run(overrides, seed, split_seed, fold if self.folds else None)
                     jobs.append(job_of(variant.name, config))
-        # a study cut short has all variants at fewer seeds or folds
+        # by seed and fold, so that an interrupted study has all variants at fewer seeds or folds
         jobs.sort(key=lambda job: (self.seeds.index(job.seed), job.fold or 0))
         command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
         config = self.configs.variant(valid[0].overrides)
@@ -121,9 +121,9 @@ class Expansion:
         return plan, invalid
 
     def _measure(self, config: Config) -> Measure | None:
-        """Return what variants are compared by, unless by accuracy; in a cross-validation on examples held out."""
+        """Return the measure to compare variants by: `study.metric`, or val/acc with folds, or None for accuracy."""
         name = config["study"].get("metric") or ("val/acc" if self.folds else None)
-        return None if name is None else measure(name, facts(config["data"])[1], asked_metrics(config))
+        return None if name is None else measure(name, facts(config["data"])[1], configured_metrics(config))
 
     def _variants(self) -> Iterator[Variant]:
         seen: set[str] = set()
@@ -138,7 +138,7 @@ class Expansion:
                 yield Variant(name, overrides + extra)
 
     def _removals(self, overrides: list[str]) -> Axis:
-        """List nothing, then what the study removes from the network of these overrides."""
+        """List removals from the network of these overrides: none, then each of the study's."""
         if not any(self.config.study[key] for key in KEYS):
             return [("", [])]
         config = self.configs.variant(overrides)
@@ -147,7 +147,7 @@ class Expansion:
         return [("", []), *((n, [f"model.remove=[{','.join([*already, *r])}]"]) for n, r in named.items())]
 
     def _examine(self, variant: Variant) -> Variant:
-        """Return the variant with its sizes and its time, or the reason why it cannot be."""
+        """Return the variant with its sizes and estimated seconds, or with the reason why it is invalid."""
         if variant.reason:
             return variant
         try:
@@ -161,7 +161,7 @@ class Expansion:
         return replace(variant, removed=network.removed, params=network.params, macs=network.macs, seconds=seconds)
 
     def _twin(self, variant: Variant, baseline: Variant) -> Variant:
-        """Return the variant at the width that gives it the baseline's capacity."""
+        """Return a copy of the variant at the width that gives it the baseline's capacity, `study.match`."""
         measure = self.config.study.match
         name = f"{variant.name}-same_{measure}"
         try:
@@ -171,18 +171,18 @@ class Expansion:
         return Variant(name, [*variant.overrides, f"model.width={width}"])
 
     def kinship(self, plan: Plan) -> dict[str, str | None]:
-        """For each variant, what those have in common that can be trained together with it; say which are alone."""
+        """Return for each variant the key that it shares with those it can be packed with; print which cannot be."""
         configs = {v.name: self.configs.variant(v.overrides) for v in plan.variants if not v.reason}
         alone: dict[str, list[str]] = {}
         for name, config in configs.items():
             if reason := why_alone(config):
                 alone.setdefault(reason, []).append(name)
         for reason, names in alone.items():
-            print(f"study.pack   one after the other because of {reason}: {some(names)}", flush=True)
+            print(f"study.pack   one after the other because of {reason}: {abbreviate(names)}", flush=True)
         return {name: kin(config) for name, config in configs.items()}
 
     def kin_of(self, plan: Plan, job: Job, kinship: Mapping[str, str | None]) -> str | None:
-        """Return what a job has in common with those that can be trained together with it: the same examples, too."""
+        """Return the key that a job shares with those it can be packed with: its variant's, and the same examples."""
         kin = kinship.get(job.variant)
         split = job.seed if self.split_varies and job.variant != plan.one_split else ""
         return kin and f"{kin} {split} {job.fold}"
@@ -193,13 +193,13 @@ class Expansion:
         split = [f"data.split_seed={job.seed}"] if self.split_varies else []
         own = [*_hold_out(job.fold, self.folds), f"seed={job.seed}", f"study.name={plan.name}"]
         own += [f"study.variant={job.variant}", f"study.varied=[{','.join(self.varied)}]"]
-        return [*self.fixed, *split, *variant.overrides, *choice(plan.tuned, job.variant), *own]
+        return [*self.fixed, *split, *variant.overrides, *chosen_overrides(plan.tuned, job.variant), *own]
 
     def trial(self, plan: Plan, variant: Variant, tried: Sequence[str]) -> Task:
-        """Make a trial of a variant before the study, with overrides that are tried.
+        """Make the task of a tuning trial of a variant, with the overrides `tried`.
 
         Raises:
-            ValueError: its config asks for what cannot be.
+            ValueError: its config cannot work.
         """
         own = [f"seed={TUNING_SEED}", f"study.name={plan.name}", f"study.variant={variant.name}", "study.tuning=true"]
         overrides = [*self.fixed, *variant.overrides, *tried, *own]
@@ -209,10 +209,10 @@ class Expansion:
 
 
 def _folds(config: DictConfig, varied: Sequence[str], split_varies: bool) -> int | None:
-    """Return how many folds a study has, if it is a cross-validation.
+    """Return the number of folds of a cross-validation, or None.
 
     Raises:
-        ValueError: they are no number, or something else says which examples are held out.
+        ValueError: it is not a whole number of at least 2, or another key chooses the validation examples too.
     """
     folds = config.study.folds
     if folds is None:
@@ -228,15 +228,15 @@ def _folds(config: DictConfig, varied: Sequence[str], split_varies: bool) -> int
 
 
 def _hold_out(fold: int | None, folds: int | None) -> list[str]:
-    """Return the overrides of a run that holds out a fold; the config of data of a user's own may lack the keys."""
+    """Return the overrides of a run that holds out a fold; with "++", as a user's data config may lack the keys."""
     return [] if folds is None else [f"++data.folds={folds}", f"++data.fold={fold}"]
 
 
 def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
-    """Whether each seed has a validation split of its own.
+    """Return whether each seed has a validation split of its own.
 
     Raises:
-        ValueError: `study.vary` names something else, or there is no split to draw.
+        ValueError: `study.vary` is invalid, or the data are not split at random.
     """
     vary = config.study.vary if isinstance(config.study.vary, str) else list(config.study.vary)
     if vary not in (["seed"], ["seed", "split"]):
@@ -251,7 +251,7 @@ def _split_varies(config: DictConfig, varied: Sequence[str]) -> bool:
 
 
 def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) -> list[int]:
-    """Return the seeds that the command line sweeps, else those of the study, else the one seed there is."""
+    """Return the seeds that the command line sweeps, else those of the study, else the single one."""
     given = list(swept.sweep_iterator()) if swept else [single] if of_study is None else of_study
     seeds = [s for s in given if isinstance(s, int) and s >= 0] if isinstance(given, Sequence) else []
     if not seeds or len(seeds) < len(given):
@@ -260,10 +260,10 @@ def _seeds(swept: Override | None, of_study: Sequence[int] | None, single: int) 
 
 
 def _label(override: Override, value: str) -> str:
-    """Name a swept value: by the value where it speaks for itself, else with the key's last part."""
+    """Name a swept value: by itself if it is a word, else with the last part of its key."""
     key = override.get_key_element().lstrip("+")
     if key == "model.remove":
         names = value.strip("[]'\"")
         return f"no_{safe(names)}" if names else ""
-    speaks = value.replace("_", "").isalnum() and value[:1].isalpha() and value not in ("true", "false", "null")
-    return safe(value) if speaks else f"{key.rpartition('.')[2]}_{safe(value)}"
+    is_word = value.replace("_", "").isalnum() and value[:1].isalpha() and value not in ("true", "false", "null")
+    return safe(value) if is_word else f"{key.rpartition('.')[2]}_{safe(value)}"

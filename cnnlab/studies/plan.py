@@ -1,4 +1,4 @@
-"""What a variant of a study would cost, and the width at which it costs as much as the baseline."""
+"""Estimate the duration of a study's runs, and find the width that gives a variant the baseline's capacity."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -14,19 +14,19 @@ from cnnlab.device import best_device, resolve_precision
 from cnnlab.models.network import Network
 from cnnlab.training.assemble import meta_network
 
-MEASURES = ("params", "macs")  # of capacity, for twins
-MATCHED = 0.02  # how far a twin's capacity may be from the baseline's
-WIDTHS = (0.02, 50.0)  # where a twin's width is looked for
+MEASURES = ("params", "macs")  # of capacity, choices of `study.match`
+MATCHED = 0.02  # largest relative difference between a variant's capacity and the baseline's
+WIDTHS = (0.02, 50.0)  # range that is searched for a width
 BATCHES = {"train": "batch_size", "val": "eval_batch_size", "test": "eval_batch_size"}  # keys of the data config
-TIMED_MACS = 2e10  # multiply-adds of a timed step, at most
-TIMING = 2.0  # seconds after which only networks of another size are timed
+TIMED_MACS = 2e10  # largest number of multiply-adds of a timed step
+TIMING = 2.0  # seconds of timing after which only networks of clearly another size are timed
 
 
 def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
-    """Find the `model.width` at which a network has as many `params`, or does as many `macs`, as wanted, within 2 %.
+    """Find the `model.width` at which a network has the wanted number of `params` or `macs`, within 2 %.
 
     Raises:
-        ValueError: no width does; the message says how near the nearest comes.
+        ValueError: there is no such width; the message tells how far the nearest is off.
     """
 
     def size(width: float) -> int:
@@ -44,20 +44,19 @@ def width_for(config: Mapping[str, Any], measure: str, wanted: int) -> float:
 
 
 class Estimates:
-    """Estimates how long runs take, from a few timed steps of each network on random examples.
+    """Estimate the duration of runs from a few timed steps of each network on random examples.
 
-    A network is timed once. When that has taken TIMING seconds in all, the time of one whose multiply-adds are within
-    a factor of two is scaled instead, so that a study of 200 networks is planned in seconds, too.
+    A network is timed once. After TIMING seconds of timing, the time of one whose multiply-adds are within a factor of
+    two is scaled instead, so that a study of 200 networks is planned in seconds, too.
     """
 
     def __init__(self) -> None:
-        self._timed: dict[
-            tuple[Any, ...], dict[str, tuple[int, float]]
-        ] = {}  # by setting: macs, seconds for an example
+        # by data and device, then by network: macs, seconds per example
+        self._timed: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}
         self._spent = 0.0
 
     def seconds(self, config: Config, macs: int) -> float:
-        """Return the seconds that one run would take: those of an example, times the examples it would see."""
+        """Return the seconds that one run would take: those per example, times the examples it would see."""
         train, val, test = (
             limited(count, config["trainer"].get(f"limit_{split}_batches"), config["data"][batch])
             for (split, batch), count in zip(BATCHES.items(), sizes(config["data"]), strict=True)
@@ -67,8 +66,8 @@ class Estimates:
         accelerator = config["trainer"]["accelerator"]
         device = torch.device("cpu" if accelerator == "cpu" else best_device())
         half = resolve_precision(config["precision"], accelerator) == "bf16-mixed"
-        its = facts(config["data"])
-        timed = self._timed.setdefault((its, batch, device, half), {})
+        data_facts = facts(config["data"])
+        timed = self._timed.setdefault((data_facts, batch, device, half), {})
         structure = digest(config["model"])
         near = [t for t in timed.values() if macs / 2 <= t[0] <= 2 * macs] if self._spent > TIMING else []
         if structure not in timed and near:
@@ -76,8 +75,8 @@ class Estimates:
             timed[structure] = macs, taken * macs / closest
         elif structure not in timed:
             started = perf_counter()
-            halves = [] if its.vocabulary else [0.5] * its.shape[0]
-            network = Network(config["model"], *its, mean=halves, std=halves)
+            halves = [] if data_facts.vocabulary else [0.5] * data_facts.shape[0]
+            network = Network(config["model"], *data_facts, mean=halves, std=halves)
             timed[structure] = macs, step_seconds(network, batch, device, half) / batch
             self._spent += perf_counter() - started
         epochs: int = config["trainer"]["max_epochs"]
@@ -85,14 +84,14 @@ class Estimates:
 
 
 def limited(count: int, limit: float | None, batch: int) -> int:
-    """Return how many of so many examples a limit of Lightning's leaves: whole batches, or, as a float, a share."""
+    """Return how many of `count` examples Lightning's `limit_*_batches` leaves: an int in batches, a float a share."""
     if limit is None:
         return count
     return min(count, limit * batch if isinstance(limit, int) else round(limit * count))
 
 
 def step_seconds(network: Network, batch: int, device: torch.device, half: bool) -> float:
-    """Return the seconds of a forward and a backward pass, the shortest of three, after one that does not count."""
+    """Return the seconds of a forward and backward pass: the shortest of three, after one for warming up."""
     network = network.to(device).channels_last()
     inputs = network.example(batch, device)
     times = []
@@ -113,7 +112,7 @@ def shown_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def some(names: Sequence[str], shown: int = 8) -> str:
-    """Name the first of many."""
+def abbreviate(names: Sequence[str], shown: int = 8) -> str:
+    """Join names, the first few of a long list."""
     rest = len(names) - shown
     return "; ".join(names[:shown]) + (f"; and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Which layers the variants of a study do without: single ones, blocks, pairs, all subsets of groups."""
+"""List the layers that the variants of a study remove: single ones, blocks, pairs, all subsets of groups."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -8,12 +8,12 @@ from typing import Any
 from cnnlab.models.arrangement import arrange, blocks_of, remove_layers
 from cnnlab.models.layers import KINDS
 
-GROUPS = 6  # of a factorial study, at most: 64 variants
-KEYS = ("leave_out", "leave_out_blocks", "factorial", "pairs")  # of `study`, each a way to say it
+GROUPS = 6  # largest number of groups of a factorial study: 64 variants
+KEYS = ("leave_out", "leave_out_blocks", "factorial", "pairs")  # keys of `study` that remove layers
 
 
 def removals(study: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Name what each variant of a network does without, beside what it does without anyway.
+    """Return the layers that each variant removes, by the variant's name, beside those that `model.remove` names.
 
     Raises:
         ValueError: a pattern matches nothing, there are no blocks, or groups share layers.
@@ -31,10 +31,10 @@ def removals(study: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, li
 
 
 def factors(study: Mapping[str, Any], model: Mapping[str, Any]) -> list[list[str]]:
-    """Resolve the groups of layers whose interactions a study looks at; none where it looks at none.
+    """Return the groups of layers whose interactions a study measures; [] if it measures none.
 
     Raises:
-        ValueError: a pattern matches nothing, groups share layers, or there are fewer than two groups, or too many.
+        ValueError: a pattern matches nothing, groups share layers, or there is one group only, or too many.
     """
     if study["factorial"] and study["pairs"]:
         raise ValueError("study.factorial and study.pairs: give one of the two")
@@ -55,7 +55,7 @@ def factors(study: Mapping[str, Any], model: Mapping[str, Any]) -> list[list[str
 
 
 def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str], key: str) -> list[str]:
-    """Find the layers whose names match a glob, pools too, but not the classifier and none that is removed anyway.
+    """Return the layers whose names match a glob, pools included, the classifier and layers already removed not.
 
     Raises:
         ValueError: nothing matches.
@@ -68,7 +68,7 @@ def layers_to_leave_out(model: Mapping[str, Any], patterns: Sequence[str], key: 
 
 
 def blocks_to_leave_out(model: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Find blocks of layers, see `blocks_of`, but not one with the classifier, nor layers that are removed anyway.
+    """Return blocks of layers, see `blocks_of`, except one with the classifier and layers already removed.
 
     Raises:
         ValueError: there is none.
@@ -89,7 +89,7 @@ def _patterns(given: str | Sequence[str]) -> list[str]:
 
 
 def _removable(model: Mapping[str, Any]) -> list[str]:
-    """Return the layers that are not removed anyway, but the classifier."""
+    """Return the layers that are not already removed, except the classifier."""
     layers, _ = remove_layers(arrange(model["layers"]), model.get("remove") or [])
     return [name for name in layers if not _gives_classes(model, [name])]
 

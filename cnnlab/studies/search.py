@@ -1,4 +1,4 @@
-"""Search, `-m hydra/sweeper=search`: Optuna proposes trials, which are scored by validation accuracy."""
+"""Search hyperparameters, `-m hydra/sweeper=search`: Optuna proposes trials, scored by validation accuracy."""
 
 import os
 import sys
@@ -23,7 +23,6 @@ from cnnlab.runs.plan import Parameter, SearchPlan, job_of
 from cnnlab.runs.record import Record
 from cnnlab.studies.execute import Task, carry_out
 from cnnlab.studies.tally import Tally
-from cnnlab.studies.workers import start_forkserver
 from cnnlab.training.callbacks.pruning import load_search
 from cnnlab.training.validate import check
 
@@ -35,12 +34,12 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
 
     Args:
         context: Hydra's, for composing.
-        config: the config composed without what is searched.
-        arguments: overrides as on the command line; a choice, a range or an interval is searched.
-        wanted, parallel: trials in all, and under way at once.
+        config: composed without the overrides that are searched.
+        arguments: overrides as on the command line; choices, ranges and intervals are searched.
+        wanted, parallel: number of trials in all, and running at once.
 
     Raises:
-        ValueError: nothing to search, or a config that cannot be.
+        ValueError: there is nothing to search, or the config cannot work.
         SystemExit: a trial failed.
     """
     parsed = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
@@ -50,7 +49,6 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         raise ValueError("nothing to search: give a range, such as 'optimizer.lr=tag(log, interval(0.001, 0.1))'")
     if not isinstance(wanted, int) or wanted < 1 or not isinstance(parallel, int) or parallel < 1:
         raise ValueError(f"hydra.sweeper.trials={wanted} and parallel={parallel} must be whole numbers of at least 1")
-    start_forkserver(config)
     base = plain(config)
     refuse_study_keys(base["study"], "a search varies what hydra.sweeper.params says, at one seed", taken=["name"])
     check(base)
@@ -58,17 +56,17 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         name = config_hash({**base, "searched": sorted(space)})
         config.study.name = config.study.name or f"search-{name}"
     directory = Path(str(config.hydra.sweep.dir))
-    ranges = {key: Parameter.of(drawn) for key, drawn in space.items()}
+    ranges = {key: Parameter.of(values) for key, values in space.items()}
     command = ["python", "-m", "cnnlab.train", *sys.argv[1:]]
     images = sizes(base["data"])[1]
-    single = one_run(context, config, fixed, space)
+    single = base_command(context, config, fixed, space)
     SearchPlan(config.study.name, command, single, ranges, wanted, images).write(directory)
     study = load_search(directory, base["seed"])
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     print(f"search       {os.path.relpath(directory)}", flush=True)
     if already := len(study.get_trials(states=done)):
         print(f"{already} of {wanted} trials are done already")
-    for cut in study.get_trials(states=(TrialState.RUNNING,)):  # of a search that was killed
+    for cut in study.get_trials(states=(TrialState.RUNNING,)):  # left by a search that was killed
         study.tell(cut.number, state=TrialState.FAIL)
         study.enqueue_trial(cut.params)
         print(f"trial_{cut.number:03d} was cut off: its values are tried again", flush=True)
@@ -94,8 +92,8 @@ def search(context: HydraContext, config: DictConfig, arguments: Sequence[str], 
         sys.exit(f"cnnlab: {failed} trials failed; {directory / 'results.csv'} says which")
 
 
-def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
-    """Return the command of one run with all that is not searched, which the values of a trial complete."""
+def base_command(context: HydraContext, config: DictConfig, fixed: Sequence[str], space: Collection[str]) -> list[str]:
+    """Return the command of a single run without the searched keys, to which a trial's values are appended."""
     given = sys.argv[1:]
     options = [
         a for i, a in enumerate(given) if (given[i - 1] if i else "") in FOLDERS or a.partition("=")[0] in FOLDERS
@@ -103,12 +101,12 @@ def one_run(context: HydraContext, config: DictConfig, fixed: Sequence[str], spa
     options += [a for a in given if a.startswith("hydra.searchpath=")]
     kept = [o for o in fixed if o.partition("=")[0] not in space and not o.startswith(("study.", "hydra.", "hydra/"))]
     files = context.config_loader.load_configuration(config.hydra.job.config_name, [*fixed], RunMode.RUN)
-    mode = ["hydra.mode=RUN"] if files.hydra.mode == RunMode.MULTIRUN else []  # an experiment that is a search
+    mode = ["hydra.mode=RUN"] if files.hydra.mode == RunMode.MULTIRUN else []  # for an experiment file of a search
     return ["python", "-m", "cnnlab.train", *options, *kept, *mode]
 
 
 def distribution(override: Override) -> Any:
-    """Return what Optuna draws from for a sweep of Hydra's: interval(...), tag(log, interval(...)), range, choices."""
+    """Convert a sweep of Hydra's, interval(...), tag(log, interval(...)), range or choices, to a distribution."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -121,7 +119,7 @@ def distribution(override: Override) -> Any:
 
 
 def tell(study: Study, trial: Trial, task: Task) -> bool:
-    """Tell Optuna what became of a trial; return whether its run was completed."""
+    """Report a trial's outcome to Optuna; return whether its run was completed."""
     run = Record.load(task.directory) if (task.directory / "run.json").is_file() else None
     if run is None or run.status != "completed":
         study.tell(trial, state=TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Tune each variant of a study on validation images, the same number of trials for each, before the study runs."""
+"""Tune each variant of a study by validation accuracy, with equally many trials each, before the study runs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -8,20 +8,20 @@ from typing import Any
 from cnnlab.config.identity import value_at
 from cnnlab.runs.record import Record, completed
 
-SEED = 900_001  # of all trials, which no study has by accident
-MISSING = object()  # what a config has at a key that it lacks
+SEED = 900_001  # of all trials, and unlikely to be one of the study's
+MISSING = object()  # stands for the value of a key that a config lacks
 
 
-def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> list[list[str]]:
+def trial_overrides(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> list[list[str]]:
     """List the overrides of each trial of a variant: all combinations of the values of all keys.
 
     Args:
-        tune: `study.tune`: of each key the values. A number is a factor of what the variant has; anything else is a
-            value, and so is a number behind "=".
+        tune: `study.tune`: keys with a list of values each. A number multiplies the variant's own value; a string is
+            the value itself, "=0.1" the value 0.1.
         config: of the variant.
 
     Raises:
-        ValueError: it is no mapping, a key has no values, or factors where the variant has no number.
+        ValueError: `tune` is not a mapping, a key is unknown or has no values, or a factor has no number to multiply.
     """
     axes = []
     if not isinstance(tune, Mapping):
@@ -44,15 +44,15 @@ def choices(tune: Mapping[str, Sequence[Any]], config: Mapping[str, Any]) -> lis
     return [list(chosen) for chosen in product(*axes)]
 
 
-def choice(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
-    """Return the overrides that were chosen for a variant; none where it was not tuned."""
+def chosen_overrides(tuned: Sequence[Mapping[str, Any]], variant: str) -> list[str]:
+    """Return the overrides that were chosen for a variant; [] if it was not tuned."""
     return next((list(row["overrides"]) for row in tuned if row["variant"] == variant and row["chosen"]), [])
 
 
-def choose(variant: str, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
-    """Tell what became of the trials of a variant, and which had the best validation accuracy, of equals the first.
+def select_trials(variant: str, trials: Sequence[tuple[list[str], Path]]) -> list[dict[str, Any]]:
+    """Select the trial of a variant with the best validation accuracy, of equals the first.
 
-    Returns rows of `variant`, `overrides`, `val/acc` (None where a trial failed) and `chosen`.
+    Returns a row for each: `variant`, `overrides`, `val/acc` (None if the trial failed) and `chosen`.
 
     Raises:
         ValueError: all trials failed.

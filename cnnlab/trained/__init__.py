@@ -1,1 +1,1 @@
-"""Load trained networks and use them: evaluate, predict, silence layers, distort images, export."""
+"""Load trained networks and use them: evaluate, predict, silence layers, distort inputs, export."""

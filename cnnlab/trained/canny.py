@@ -1,4 +1,4 @@
-"""Canny's edge detector for whole batches of images."""
+"""Detect edges in batches of images by Canny's method."""
 
 import torch
 import torch.nn.functional as F
@@ -7,15 +7,16 @@ from torch import Tensor
 from cnnlab.trained.pixels import fetch, smooth
 
 SOBEL = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
-SIGMA = 1.0  # pixels, of the Gaussian that smooths first; as the other two, scikit-image's default, which MNIST-C took
-LOW, HIGH = 0.1, 0.2  # of gradients
+# scikit-image's defaults, which MNIST-C used
+SIGMA = 1.0  # pixels, standard deviation of the Gaussian that smooths first
+LOW, HIGH = 0.1, 0.2  # thresholds of the gradient
 
 
 def canny(grey: Tensor) -> Tensor:
-    """Draw the edges of images (N, 1, H, W), floats from 0 to 1, as 1 on 0 (Canny 1986), one pixel wide.
+    """Return the edges of images (N, 1, H, W), floats from 0 to 1, as ones on zeros, one pixel wide (Canny 1986).
 
-    An edge is where the gradient by Sobel's operator is at least LOW, the largest along its direction, and connected
-    with a place where it is at least HIGH. Pixels at the border of the image are no edges.
+    An edge is where the Sobel gradient is at least LOW, is the largest along its direction, and is connected with a
+    pixel where it is at least HIGH. Pixels at the image's border are never edges.
     """
     kernel = torch.tensor(SOBEL, device=grey.device)
     padded = F.pad(smooth(grey, SIGMA), (1, 1, 1, 1), mode="replicate")
@@ -23,7 +24,7 @@ def canny(grey: Tensor) -> Tensor:
     size = torch.hypot(dx, dy)
     thin = _largest_along(size, dy, dx) & F.pad(torch.ones_like(size[..., 1:-1, 1:-1]), (1, 1, 1, 1)).bool()
     weak, strong = thin & (size >= LOW), thin & (size >= HIGH)
-    while True:  # strong ones grow along weak ones
+    while True:  # strong edges grow along weak ones
         grown = weak & (F.max_pool2d(strong.float(), 3, stride=1, padding=1) > 0)
         if torch.equal(grown, strong):
             return grown.float()
@@ -31,7 +32,7 @@ def canny(grey: Tensor) -> Tensor:
 
 
 def _largest_along(size: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-    """Return where no neighbour along the gradient, interpolated between two pixels, has a larger one."""
+    """Return where the gradient is no smaller than at both neighbours along its direction, interpolated from pixels."""
     steep = dy.abs() > dx.abs()
     share = torch.where(steep, dx.abs() / dy.abs().clamp(min=1e-12), dy.abs() / dx.abs().clamp(min=1e-12))
     largest = size > 0

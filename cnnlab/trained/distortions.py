@@ -1,7 +1,7 @@
-"""Distortions of whole batches of images, each by an amount: what a network is asked to bear.
+"""Distort batches of images by an amount, to test a network's robustness.
 
 A distortion is a function of images (N, C, H, W), floats from 0 to 1, and an amount. To add one, add a function to
-DISTORTIONS with the amounts it is tried at; the first is none at all. What is drawn is the same at every call.
+DISTORTIONS with the amounts to test; the first must leave images unchanged. Random numbers are the same at every call.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Distort = Callable[[Tensor, float], Tensor]
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
-    """Shift by pixels to the right and down; black comes in."""
+    """Shift by pixels to the right and down; the gap is black."""
     shifted: Tensor = T.affine(images, 0.0, [pixels, pixels], 1.0, [0.0], T.InterpolationMode.BILINEAR)
     return shifted
 
@@ -37,7 +37,7 @@ def scale(images: Tensor, factor: float) -> Tensor:
 
 
 def perspective(images: Tensor, share: float) -> Tensor:
-    """Tilt the upper edge away: it shrinks by a share, and its corners move in by half of that along both axes."""
+    """Tilt the upper edge away: it shrinks by a share, and its corners move inward by half of that along both axes."""
     height, width = images.shape[2:]
     right, bottom, inward = width - 1, height - 1, share / 2
     corners = [[0, 0], [right, 0], [right, bottom], [0, bottom]]
@@ -47,16 +47,16 @@ def perspective(images: Tensor, share: float) -> Tensor:
 
 
 def elastic(images: Tensor, pixels: float) -> Tensor:
-    """Move neighbours together by random amounts of this standard deviation along each axis (Simard et al. 2003).
+    """Displace pixels by a smooth random field of this standard deviation along each axis (Simard et al. 2003).
 
-    The amounts are smoothed by a Gaussian of 4 pixels; Simard's own strength, 34 of these, is 1.4.
+    The field is smoothed by a Gaussian of 4 pixels; Simard's own strength, a factor of 34, is 1.4 pixels.
     """
     generator = torch.Generator(images.device).manual_seed(0)
     height, width = images.shape[2:]
-    margin = 16  # beyond which the Gaussian does not reach
+    margin = 16  # reach of the Gaussian
     canvas = (len(images), 2, height + 2 * margin, width + 2 * margin)
-    drawn = smooth(torch.rand(canvas, generator=generator, device=images.device) * 2 - 1, 4)
-    moved = drawn[..., margin:-margin, margin:-margin] * (pixels * 3**0.5 * 8 * pi**0.5)  # 1 over its deviation
+    field = smooth(torch.rand(canvas, generator=generator, device=images.device) * 2 - 1, 4)
+    moved = field[..., margin:-margin, margin:-margin] * (pixels * 3**0.5 * 8 * pi**0.5)  # 1 / its standard deviation
     moved = moved * torch.tensor([2 / width, 2 / height], device=images.device).view(2, 1, 1)
     still = F.affine_grid(torch.eye(2, 3, device=images.device)[None], [1, 1, height, width], align_corners=False)
     return F.grid_sample(images, still + moved.permute(0, 2, 3, 1), align_corners=False) if pixels else images
@@ -73,19 +73,19 @@ def contrast(images: Tensor, factor: float) -> Tensor:
     return ((images - mean) * factor + mean).clamp(0, 1)
 
 
-def noise(images: Tensor, deviation: float) -> Tensor:
+def noise(images: Tensor, std: float) -> Tensor:
     """Add Gaussian noise of a standard deviation, the same for every network."""
     generator = torch.Generator(images.device).manual_seed(0)
-    return (images + deviation * torch.randn(images.shape, generator=generator, device=images.device)).clamp(0, 1)
+    return (images + std * torch.randn(images.shape, generator=generator, device=images.device)).clamp(0, 1)
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian; its standard deviation in pixels."""
+    """Blur by a Gaussian, whose standard deviation is in pixels."""
     return T.gaussian_blur(images, 2 * int(3 * sigma + 0.5) + 1, sigma) if sigma else images
 
 
 def line_weight(images: Tensor, steps: float) -> Tensor:
-    """Thicken (above 0) or thin bright lines, by half a pixel a step on either side."""
+    """Thicken (above 0) or thin bright lines, by half a pixel per step on either side."""
     for _ in range(abs(int(steps))):
         bright = images if steps > 0 else -images
         grown = F.max_pool2d(F.pad(bright, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

@@ -1,4 +1,4 @@
-"""Test metrics of a finished run, on its own or on other data."""
+"""Test a finished run on its own or other data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,28 +11,28 @@ from cnnlab.models.losses import LOSSES
 from cnnlab.reporting.tables import Table
 from cnnlab.runs.metrics import make_metrics
 from cnnlab.runs.record import Record, write_json
-from cnnlab.trained.lesions import answer
+from cnnlab.trained.lesions import run_lesions
 from cnnlab.trained.load import load_test
 
 
 def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Metrics of a run's best checkpoint on test examples, each once.
+    """Compute the metrics of a run's best checkpoint on test examples.
 
     Args:
         run: a finished run.
-        data: a data config as a plain mapping; the run's own if not given. Pictures are scaled to the run's size, and
-            keep the run's normalisation.
+        data: a data config as a plain mapping; the run's own if not given. Images are scaled to the run's size and
+            normalised as in the run.
 
-    Returns `test/loss`, `test/acc` (and `test/top5_acc` with more than 10 classes, and what else the run counts),
-    `images`, and `per_class`, the accuracy by class name. Writes the same to `evaluate/<data>.json` in the run
+    Returns `test/loss`, `test/acc` (`test/top5_acc` with more than 10 classes, and the run's extra metrics), `images`
+    (their number), and `per_class`, the accuracy by class name. Writes the same to `evaluate/<data>.json` in the run
     directory.
 
     Raises:
-        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+        ValueError: no checkpoint, no test examples, or other channels or classes than the run's.
     """
     config = dict(data or run.config["data"])
-    classifier, images, labels = load_test(run, config)
-    logits = classifier.logits(images, config["eval_batch_size"])
+    classifier, inputs, labels = load_test(run, config)
+    logits = classifier.logits(inputs, config["eval_batch_size"])
     hits = logits.argmax(1) == labels
     metrics: dict[str, Any] = {"test/loss": float(LOSSES[classifier.loss_name](logits.double(), labels))}
     for name, metric in make_metrics(len(classifier.classes), classifier.hparams["metrics"]).items():
@@ -50,13 +50,13 @@ def evaluate(run: Record, data: Mapping[str, Any] | None = None) -> dict[str, An
     return metrics
 
 
-def request(
+def compose_request(
     run: Record,
     data: str | Sequence[str] | Mapping[str, Any] | None,
     lesion: str | Sequence[str] | None,
     lesion_by: str | None,
 ) -> dict[str, Any]:
-    """Compose what the command would do for a run, from arguments as `Run.evaluate` takes them.
+    """Compose the command's config for a run, from the arguments of `Run.evaluate`.
 
     Raises:
         ValueError: there is no such dataset or key.
@@ -67,17 +67,17 @@ def request(
         overrides = [o if "=" in o else f"data={o}" for o in given]
     with value_errors():
         composed, _ = compose("evaluate", [f"run={run.directory}", *overrides])
-        asked = plain(composed, "evaluate")
+        config = plain(composed, "evaluate")
     if isinstance(data, Mapping):
-        asked["data"] = dict(data)
-    return asked | {k: v for k, v in {"lesion": lesion, "lesion_by": lesion_by}.items() if v is not None}
+        config["data"] = dict(data)
+    return config | {k: v for k, v in {"lesion": lesion, "lesion_by": lesion_by}.items() if v is not None}
 
 
-def as_asked(run: Record, config: Mapping[str, Any]) -> dict[str, Any] | Table:
-    """Evaluate a run as a config of the command asks: its metrics, or a table of lesions."""
+def evaluate_request(run: Record, config: Mapping[str, Any]) -> dict[str, Any] | Table:
+    """Evaluate a run by a config of the command; returns metrics, or a table of lesions."""
     run = run.reading(config["data_dir"])
     if config["lesion"]:
-        return answer(run, config["lesion"], config["lesion_by"], config.get("data"))
+        return run_lesions(run, config["lesion"], config["lesion_by"], config.get("data"))
     if config["lesion_by"] != "mean":
         raise ValueError(f"lesion_by={config['lesion_by']} needs lesion=..., the layers that it silences")
     return evaluate(run, config.get("data"))

@@ -1,4 +1,4 @@
-"""A trained network for other programs: ONNX and torch.export, all of it inside, batch size free, both checked."""
+"""Export a trained network as ONNX and torch.export, with preprocessing and any batch size, and check both."""
 
 import warnings
 from pathlib import Path
@@ -19,14 +19,14 @@ from cnnlab.trained.load import load_data
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
-TOLERANCE = 1e-5  # of the largest logit
-# of sounds: a spectrogram's values are rounded to bytes, and one on the border falls to either side
+TOLERANCE = 1e-5  # relative to the largest logit
+# a spectrogram's values are rounded to bytes, so that tiny differences can become a whole step
 TOLERANCE_OF_SOUNDS = 1e-3
-CHECKED = 64  # examples
+CHECKED = 64  # number of examples
 
 
 class OfWaveforms(nn.Module):
-    """Waveforms (N, 1, samples), floats from -1 to 1, to logits (N, classes): spectrogram and network as one."""
+    """Compute logits (N, classes) of waveforms (N, 1, samples), floats from -1 to 1: spectrogram and network as one."""
 
     def __init__(self, network: Network, facts: Facts, config: Config) -> None:
         super().__init__()
@@ -39,12 +39,11 @@ class OfWaveforms(nn.Module):
 
 
 def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
-    """Write `<model>.onnx` and `<model>.pt2`; returns of each the path and the largest difference from the checkpoint.
+    """Write `<model>.onnx` and `<model>.pt2`; returns the path of each and its largest difference from the checkpoint.
 
-    Both take any number of examples and give logits (N, classes): of images (N, C, H, W), floats from 0 to 1; of
-    waveforms (N, 1, samples), floats from -1 to 1, at the rate and of the length that the run was trained on; of ids of
-    words (N, length). They are compared with the checkpoint on real examples, in batches of other sizes than the one
-    they were traced with.
+    Both compute logits (N, classes) of any number of examples: images (N, C, H, W), floats from 0 to 1; waveforms
+    (N, 1, samples), floats from -1 to 1, of the run's rate and length; or word ids (N, length). They are compared with
+    the checkpoint on real examples, in batches of other sizes than the traced one.
 
     Raises:
         ValueError: no checkpoint, or an export that differs by more than 1e-5 of the largest logit, of sounds 1e-3.
@@ -61,12 +60,12 @@ def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
         expected = network(examples)
     found = {}
     with steps("export", 4) as step:
-        answers = write(network, examples, output, run.config["model"]["name"], step)
-        for path, answer in answers.items():
+        exported = write(network, examples, output, run.config["model"]["name"], step)
+        for path, compute in exported.items():
             step(f"checking {path.name}")
             with torch.inference_mode():
-                given = torch.cat([answer(part) for part in examples.split(CHECKED // 3)])
-            difference = float((given - expected).abs().max() / expected.abs().max())
+                logits = torch.cat([compute(part) for part in examples.split(CHECKED // 3)])
+            difference = float((logits - expected).abs().max() / expected.abs().max())
             if difference > tolerance:
                 raise ValueError(f"{path} differs from the checkpoint by {difference:.1e} of the largest logit")
             found[path.suffix[1:]] = (path, difference)
@@ -76,10 +75,10 @@ def export(run: Record, output: Path) -> dict[str, tuple[Path, float]]:
 def write(
     network: nn.Module, examples: Tensor, output: Path, name: str, step: Announce = lambda name: None
 ) -> dict[Path, Any]:
-    """Write both files, traced with two of the examples; returns what they hold, as functions of examples."""
+    """Write both files, traced with two of the examples; returns the exported networks as callables, by path."""
     output.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporters' of each other
+        warnings.simplefilter("ignore")  # the exporters' about each other's internals
         step(f"{name}.pt2")
         program = torch.export.export(network, (examples[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, output / f"{name}.pt2")
@@ -92,20 +91,20 @@ def write(
 
 
 def real_examples(run: Record, classifier: Classifier) -> Tensor:
-    """Some examples of a run's data as exported files take them; noise where the run has no data."""
+    """Return CHECKED examples of a run's data, as inputs of the exported network; noise if the run has no data."""
     data = run.config["data"]
     if without_images(data):
         shape = classifier.hparams["input_shape"]
         return torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     if form(data) is SOUNDS:
         train = load(data).train
-        some = torch.arange(0, len(train), max(1, len(train) // CHECKED))[:CHECKED]
-        return as_floats(in_memory(train.part(some)).inputs)
+        indices = torch.arange(0, len(train), max(1, len(train) // CHECKED))[:CHECKED]
+        return as_floats(in_memory(train.part(indices)).inputs)
     return as_floats(load_data(run, classifier).val.inputs[:CHECKED])
 
 
 class OnnxNetwork:
-    """Examples (N, ...) to logits (N, classes), computed by onnxruntime."""
+    """Compute logits (N, classes) of examples (N, ...) with onnxruntime."""
 
     def __init__(self, path: Path) -> None:
         from onnxruntime import InferenceSession

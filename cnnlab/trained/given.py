@@ -1,4 +1,4 @@
-"""Make a run directory of a network with given weights, without training, so that every command can use it."""
+"""Make a run directory for a network with given weights, without training, so that every command can use it."""
 
 import os
 import secrets
@@ -15,25 +15,25 @@ from cnnlab.models.published import class_names, images_for
 from cnnlab.runs.checkpoints import save_classifier
 from cnnlab.runs.record import Record, completed, now, provenance, write_json
 from cnnlab.training.classifier import Classifier
-from cnnlab.training.weights import Weights, described, digest_of, read_weights, take
+from cnnlab.training.weights import Weights, describe_start, digest_of, load_shared_layers, read_weights
 
 COLOURS = 3  # channels of the images that networks of torchvision take
 
 
-def given(asked: Mapping[str, Any]) -> Record:
-    """Return the run of a network with given weights; made now, or found where the same was asked for before.
+def given_run(request: Mapping[str, Any]) -> Record:
+    """Return the run of a network with given weights, reusing that of an earlier, equal request.
 
     Args:
-        asked: a command's config, with `model`, `init_from`, perhaps `data`, `output_dir` and `trusted_modules`.
+        request: a command's config, with `model`, `init_from`, perhaps `data`, `output_dir` and `trusted_modules`.
 
     Raises:
         ValueError: there are no such weights, or they do not fit the network.
     """
-    source, data = asked["init_from"], asked.get("data")
+    source, data = request["init_from"], request.get("data")
     own = Record.load(source) if (Path(str(source)) / "run.json").is_file() else None
     base = plain(compose("train", ["data=image_folder"])[0])
     config = own.config | {key: base[key] for key in ("study", "run_name", "resume")} if own else base
-    config |= {key: asked[key] for key in ("model", "init_from", "output_dir", "trusted_modules")}
+    config |= {key: request[key] for key in ("model", "init_from", "output_dir", "trusted_modules")}
     if data and not own:
         config["data"] = dict(data)
     names = class_names_of(data) if data and not own else None
@@ -49,12 +49,12 @@ def given(asked: Mapping[str, Any]) -> Record:
         config = {key: str(value) if key == "init_from" else value for key, value in config.items()}
         _write(directory, config, _classifier(config, weights, names), weights)
     run = Record(directory)
-    print(f"{described(source, run.info['given']['afresh'])}\nrun          {os.path.relpath(directory)}\n")
+    print(f"{describe_start(source, run.info['given']['afresh'])}\nrun          {os.path.relpath(directory)}\n")
     return run
 
 
-def request(overrides: Sequence[str]) -> Config:
-    """Compose what a command would do with these overrides for a network with given weights.
+def compose_given(overrides: Sequence[str]) -> Config:
+    """Compose a command's config for a network with given weights.
 
     Raises:
         ValueError: there is no such network, dataset or key.
@@ -64,7 +64,7 @@ def request(overrides: Sequence[str]) -> Config:
 
 
 def _prepared_as(weights: Weights, data: Mapping[str, Any]) -> Config:
-    """Return a data config whose images are prepared as weights expect them; with a `crop` of its own it stays."""
+    """Return the data config with the weights' resize and crop, unless it has a `crop` or the weights are a run's."""
     if weights.classifier or data.get("crop") is not None:
         return dict(data)
     expected = images_for(weights.entry)
@@ -72,21 +72,21 @@ def _prepared_as(weights: Weights, data: Mapping[str, Any]) -> Config:
 
 
 def _classifier(config: Config, weights: Weights, names: list[str] | None) -> Classifier:
-    """Make the classifier: for a run's weights as that one was, else for images as the weights expect them."""
+    """Build the classifier: a run's weights keep that run's hyperparameters, others the published preprocessing."""
     if weights.classifier:
-        told = {k: v for k, v in weights.classifier.hparams.items() if k not in ("model", "config_hash")}
+        options = {k: v for k, v in weights.classifier.hparams.items() if k not in ("model", "config_hash")}
     else:
         shape = _shape(config["data"])
         expected, classes = images_for(weights.entry), class_names(weights.classes)
         if names is not None and len(names) == len(classes) and not set(names) <= set(classes):
             classes = names
         mean, std = list(expected.mean), list(expected.std)
-        told = {"input_shape": shape, "classes": classes, "mean": mean, "std": std, "seed": config["seed"]}
-    return Classifier(config["model"], **told, config_hash=config_hash(config))
+        options = {"input_shape": shape, "classes": classes, "mean": mean, "std": std, "seed": config["seed"]}
+    return Classifier(config["model"], **options, config_hash=config_hash(config))
 
 
 def _shape(data: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of images; without a folder of pictures the data config says it all the same."""
+    """Return the shape of images, from the data config alone if it names no folder."""
     if without_images(data):
         crop = data["crop"] - 2 * data["trim"]
         return COLOURS, crop, crop
@@ -100,14 +100,14 @@ def _shape(data: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def without_images(data: Mapping[str, Any]) -> bool:
-    """Whether a data config says only how images are prepared, as that of given weights may."""
+    """Return whether a data config only describes preprocessing, without a folder, as for given weights."""
     return data["name"] == "image_folder" and data["path"] is None
 
 
 def _write(directory: Path, config: Config, classifier: Classifier, weights: Weights) -> None:
-    """Write a run directory, whole or not at all: under another name beside it, then renamed."""
+    """Write a run directory atomically: under a temporary name beside it, then renamed."""
     network = classifier.network
-    afresh = take(network, weights)
+    afresh = load_shared_layers(network, weights)
     overrides = [f"model={config['model']['name']}", f"init_from={config['init_from']}"]
     part = directory.with_name(f".{directory.name}.{secrets.token_hex(3)}")
     part.mkdir(parents=True)
@@ -119,7 +119,7 @@ def _write(directory: Path, config: Config, classifier: Classifier, weights: Wei
         write_json(part / "run.json", info | {"given": {"from": str(weights.source), "afresh": afresh}})
         part.rename(directory)
     except OSError:
-        if not completed(directory):  # or another process has made it meanwhile
+        if not completed(directory):  # else another process has made it meanwhile
             raise
     finally:
         shutil.rmtree(part, ignore_errors=True)

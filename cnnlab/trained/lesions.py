@@ -1,7 +1,7 @@
-"""What trained layers are worth without training again: silence them, or some of their channels, and test.
+"""Measure what trained layers contribute, without retraining: silence layers or channels, and test.
 
-The method of lesions, as Meyes et al. (2019) use it on networks, and Veit et al. (2016) on the blocks of residual
-networks. Replacing an output by its mean keeps the next layer's input at its usual level, where zero does not.
+Lesion studies as in Meyes et al. (2019), and in Veit et al. (2016) for the blocks of residual networks. Replacing an
+output by its mean keeps the next layer's input at its usual level; zero does not.
 """
 
 import contextlib
@@ -35,29 +35,31 @@ from cnnlab.trained.silence import (
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
-DRAWS = 10  # sets of so many blocks
+DRAWS = 10  # number of random sets of blocks
 
 
-def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapping[str, Any] | None = None) -> Table:
-    """Answer what `lesion=` asks of a run.
+def run_lesions(
+    run: Record, spec: str | Sequence[str], by: str = "mean", data: Mapping[str, Any] | None = None
+) -> Table:
+    """Test a run with the lesions that `lesion=` describes.
 
     Args:
-        asked: layers, globs of layers, or channels as "conv3:17", which are silenced together; "each" layer by itself,
+        spec: layers, globs of layers, or channels as "conv3:17", which are silenced together; "each" layer by itself,
             "each:conv3" (every channel of that layer), "each_block"; or "blocks:4", one to four blocks drawn at random.
-        by: what replaces an output, see `lesion`.
+        by: replacement of an output, see `lesion`.
         data: a data config as a plain mapping; the run's own if not given.
 
-    Returns rows as `lesion` does, for "each_block" with a plot in `evaluate/each_block-<data>-<by>.svg`; for "blocks:4"
-    as `lesion_blocks` does.
+    Returns rows of `lesion`, or for "blocks:4" of `lesion_blocks`. For "each_block", writes a plot to
+    `evaluate/each_block-<data>-<by>.svg`.
 
     Raises:
-        ValueError: an unknown layer, channel or replacement, or a single lesion that cannot be.
+        ValueError: an unknown layer, channel or replacement, or a single lesion after which the network does not fit.
     """
     classifier = load_trained(run)
-    if isinstance(asked, str) and asked.startswith("blocks:"):
-        return lesion_blocks(run, blocks(classifier, by), asked.partition(":")[2], by, data)
-    rows = lesion(run, expand(classifier, asked, by), by, data)
-    if asked == "each_block":
+    if isinstance(spec, str) and spec.startswith("blocks:"):
+        return lesion_blocks(run, blocks(classifier, by), spec.partition(":")[2], by, data)
+    rows = lesion(run, expand(classifier, spec, by), by, data)
+    if spec == "each_block":
         _write_plot(run, f"each_block-{(data or run.config['data'])['name']}-{by}", single_blocks, rows)
     return rows
 
@@ -65,40 +67,40 @@ def answer(run: Record, asked: str | Sequence[str], by: str = "mean", data: Mapp
 def lesion(
     run: Record, lesions: Sequence[Sequence[str]], by: str = "mean", data: Mapping[str, Any] | None = None
 ) -> Table:
-    """Test accuracy of a run with parts of its network silenced, a row for each lesion, the intact network first.
+    """Measure the test accuracy of a run with parts of its network silenced, the intact network first.
 
     Args:
-        lesions: each a list of what is silenced together: layers, globs of layers, or channels as "conv3:17".
-        by: what replaces an output: its mean over the validation images (for each channel), or zero. With "pass" layers
-            are removed as `model.remove` does, and the others keep their trained weights; a channel is replaced by what
-            came into the layer.
+        lesions: each a list of parts silenced together: layers, globs of layers, or channels as "conv3:17".
+        by: "mean" replaces an output by its mean over the validation examples, for each channel; "zero" by zero. "pass"
+            removes layers as `model.remove` does, and the others keep their trained weights; a channel is replaced by
+            that of the layer's input.
         data: a data config as a plain mapping; the run's own if not given.
 
-    Returns rows of `lesion`, `test/acc` and `change`, the last two None where several lesions were asked for and what
-    this one leaves does not fit. Keeps all it found in `evaluate/lesions-<data>-<by>.json`, and computes nothing twice.
+    Returns rows of `lesion`, `test/acc` and `change`, the last two None if one of several lesions by "pass" leaves a
+    network that does not fit. Results are cached in `evaluate/lesions-<data>-<by>.json`.
 
     Raises:
-        ValueError: an unknown layer, channel or replacement, or a single lesion by "pass" after which nothing fits.
+        ValueError: an unknown layer, channel or replacement, or a single lesion by "pass" that leaves a misfit.
     """
     refuse_unknown(by)
     config = dict(data or run.config["data"])
     path = run.directory / "evaluate" / f"lesions-{config['name']}-{by}.json"
-    known = _kept(path, run.directory / "checkpoints/best.ckpt")
+    known = _read_cache(path, run.directory / "checkpoints/best.ckpt")
     classifier = load_trained(run)
-    targets = [parse(classifier.network, asked) for asked in ((), *lesions)]
+    targets = [parse(classifier.network, parts) for parts in ((), *lesions)]
     keys = [_key(own) for own in targets]
-    labels = ["+".join(asked) or "none" for asked in ((), *lesions)]
-    asked_for = {key: (own, label) for key, own, label in zip(keys, targets, labels, strict=True) if key not in known}
-    if asked_for:
-        classifier, images, classes = load_test(run, config)
-        with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(asked_for) + 1) as step:
+    labels = ["+".join(parts) or "none" for parts in ((), *lesions)]
+    missing = {key: (own, label) for key, own, label in zip(keys, targets, labels, strict=True) if key not in known}
+    if missing:
+        classifier, inputs, classes = load_test(run, config)
+        with steps(f"lesions of {run.info['variant']} s{run.info['seed']}", len(missing) + 1) as step:
             step("means of the outputs")
             means = validation_means(run, classifier) if by == "mean" else {}
-            for key, (own, label) in asked_for.items():
+            for key, (own, label) in missing.items():
                 step(label)
                 try:
                     with silenced(classifier, own, by, means):
-                        hits = classifier.logits(images, config["eval_batch_size"]).argmax(1) == classes
+                        hits = classifier.logits(inputs, config["eval_batch_size"]).argmax(1) == classes
                 except MisfitError:
                     if len(lesions) == 1:
                         raise
@@ -115,19 +117,19 @@ def lesion(
 def lesion_blocks(
     run: Record, lesions: Mapping[str, Sequence[str]], most: str, by: str, data: Mapping[str, Any] | None
 ) -> Table:
-    """Test accuracy of a run without one, two, ... blocks drawn at random, a row for each number (Veit et al. 2016).
+    """Measure the test accuracy of a run without one, two, ... blocks drawn at random (Veit et al. 2016).
 
     Args:
-        lesions: the layers of each block; those that cannot be silenced by themselves are not drawn.
+        lesions: the layers of each block; blocks that cannot be silenced by themselves are not drawn.
         most: the largest number of blocks.
-        run, by, data: as of `lesion`.
+        run, by, data: as in `lesion`.
 
-    Returns rows of `blocks` (0 for the intact network), `draws`, `test/acc` (their mean), `sd` over them, and `change`.
-    Single blocks are all silenced; of more there are ten draws, or all sets where these are fewer. Writes a plot to
-    `evaluate/blocks-<data>-<by>.svg`.
+    Returns rows of `blocks` (their number, 0 for the intact network), `draws`, mean `test/acc` and `sd` over draws, and
+    `change`. Single blocks are all silenced; of larger sets there are ten draws, or all if there are no more. Writes a
+    plot to `evaluate/blocks-<data>-<by>.svg`.
 
     Raises:
-        ValueError: `most` is no number from 1 to the number of blocks.
+        ValueError: `most` is not a number from 1 to the number of blocks.
     """
     intact, *singles = lesion(run, list(lesions.values()), by, data)
     able = [name for name, row in zip(lesions, singles, strict=True) if row["test/acc"] is not None]
@@ -158,18 +160,18 @@ def _write_plot(run: Record, name: str, plot: Callable[[Mapping[str, Table]], st
 
 
 def draws(blocks: Sequence[str], number: int) -> list[tuple[str, ...]]:
-    """Return each block by itself, or ten different sets of so many, the same ones every time, or all where no more."""
+    """Return ten different sets of `number` blocks, the same at every call; all sets if of one block, or no more."""
     if number == 1 or comb(len(blocks), number) <= DRAWS:
         return list(combinations(blocks, number))
-    chance, found = Random(number), dict[tuple[str, ...], None]()
+    rng, found = Random(number), dict[tuple[str, ...], None]()
     while len(found) < DRAWS:
-        some = chance.sample(blocks, number)
-        found[tuple(block for block in blocks if block in some)] = None
+        sample = rng.sample(blocks, number)
+        found[tuple(block for block in blocks if block in sample)] = None
     return list(found)
 
 
-def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
-    """Return the answers that a file keeps; none where it is damaged, or older than the checkpoint, after a resume."""
+def _read_cache(path: Path, checkpoint: Path) -> dict[str, float]:
+    """Return the cached accuracies of a file; {} if it is damaged, or older than the checkpoint, as after a resume."""
     with contextlib.suppress(OSError, ValueError):
         known = read_json(path)
         is_sound = all(isinstance(v, float) and 0 <= v <= 1 for v in known.values())
@@ -178,23 +180,23 @@ def _kept(path: Path, checkpoint: Path) -> dict[str, float]:
     return {}
 
 
-def expand(classifier: Classifier, asked: str | Sequence[str], by: str = "mean") -> list[list[str]]:
-    """Return the lesions that `lesion=` asks for, see `answer`."""
+def expand(classifier: Classifier, spec: str | Sequence[str], by: str = "mean") -> list[list[str]]:
+    """Expand `lesion=` to a list of lesions, see `run_lesions`."""
     network = classifier.network
-    if asked == "each":
+    if spec == "each":
         return [[name] for name in channels_of(network)]
-    if asked == "each_block":
+    if spec == "each_block":
         return list(blocks(classifier, by).values())
-    if isinstance(asked, str) and asked.startswith("each:"):
-        name = asked.partition(":")[2]
+    if isinstance(spec, str) and spec.startswith("each:"):
+        name = spec.partition(":")[2]
         return [[f"{name}:{channel}"] for channel in range(pick(channels_of(network), name, "layer to silence"))]
-    return [[asked] if isinstance(asked, str) else list(asked)]
+    return [[spec] if isinstance(spec, str) else list(spec)]
 
 
 def blocks(classifier: Classifier, by: str) -> dict[str, list[str]]:
-    """Return what silences each block of a network, without the block that holds the classifier.
+    """Return the lesion of each block of a network, without the block that holds the classifier.
 
-    By "pass" a block that changes the shape of the maps is left with its shortcut, where that fits.
+    By "pass", a block that changes the shape of the maps keeps its shortcut, if that fits.
 
     Raises:
         ValueError: there are no blocks.
@@ -217,21 +219,21 @@ def blocks(classifier: Classifier, by: str) -> dict[str, list[str]]:
 
 
 def _branch(network: Network, layers: Sequence[str]) -> list[str]:
-    """Return those layers of a block that its sum reads by its first input, where its others hold layers as well."""
+    """Return a block's layers on the path to the first input of its sum, if there are layers on the others, else []."""
     rows = {row.name: row for row in network.table if row.name in layers}
 
-    def behind(name: str) -> set[str]:
-        return {name}.union(*map(behind, rows[name].sources)) if name in rows else set()
+    def ancestors(name: str) -> set[str]:
+        return {name}.union(*map(ancestors, rows[name].sources)) if name in rows else set()
 
     total = next((row for row in reversed(rows.values()) if row.kind == "add"), None)
     if total is None:
         return []
-    first, *others = map(behind, total.sources)
+    first, *others = map(ancestors, total.sources)
     return [name for name in rows if name in first.difference(*others)] if any(others) else []
 
 
 def _fits(classifier: Classifier, layers: Sequence[str]) -> bool:
-    """Return whether there are layers whose removal leaves what the trained weights fit."""
+    """Return whether there are layers to remove and the trained weights fit the rest."""
     try:
         without(classifier, layers)
     except MisfitError:
@@ -240,7 +242,7 @@ def _fits(classifier: Classifier, layers: Sequence[str]) -> bool:
 
 
 def _key(targets: Targets) -> str:
-    """Return what an answer is kept under: "conv2+conv3:17"."""
+    """Return the cache key of a lesion: "conv2+conv3:17"."""
     return "+".join(
-        name if some is None else "+".join(f"{name}:{channel}" for channel in some) for name, some in targets.items()
+        name if indices is None else "+".join(f"{name}:{i}" for i in indices) for name, indices in targets.items()
     )

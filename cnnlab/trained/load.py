@@ -1,4 +1,4 @@
-"""Load what a run has trained, and the test examples it is asked about."""
+"""Load a run's classifier together with test examples, or its data."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -20,37 +20,38 @@ from cnnlab.training.load import load_trained
 def load_test(
     run: Record, config: Mapping[str, Any], permute: bool = True, as_loaded: bool = False
 ) -> tuple[Classifier, Tensor, Tensor]:
-    """A run's classifier where it computes fastest, and the test inputs of a data config as it takes them, with labels.
+    """Return a run's classifier on the best device, and the test inputs and labels of a data config.
 
-    Without `permute` the pixels of a run on permuted ones are left in their places; with `as_loaded` examples are not
-    yet prepared for the network, sounds are waveforms.
+    Without `permute`, the pixels of a run on permuted pixels stay in place. With `as_loaded`, inputs are not yet
+    converted for the network; sounds are waveforms.
 
     Raises:
-        ValueError: no checkpoint, no test images, or other channels or classes than the run's.
+        ValueError: no checkpoint, no test examples, or other channels or classes than the run's.
     """
     classifier = load_trained(run)
-    if (crop := run.config["data"].get("crop")) is not None:  # picture files are read as the run's were
+    if (crop := run.config["data"].get("crop")) is not None:  # image files are resized and cropped as the run's were
         config = {**config, "resize": run.config["data"]["resize"], "crop": crop}
     if form(config) is form(run.config["data"]):
         config = {**config, **{key: run.config["data"][key] for key in form(config).read_by}}
     splits = load(config)
     if splits.test is None:
         raise ValueError(f"data={config['name']} has no test images")
-    channels, its, ours = classifier.facts.shape[0], form(config), form(run.config["data"])
-    if its is not ours:
+    channels, theirs, ours = classifier.facts.shape[0], form(config), form(run.config["data"])
+    if theirs is not ours:
         raise ValueError(
-            f"data={config['name']} holds a {its.name} in each example, and {run.directory} was trained on {ours.name}s"
+            f"data={config['name']} holds a {theirs.name} in each example, and {run.directory} was trained on "
+            f"{ours.name}s"
         )
-    if its is PICTURES and splits.test.inputs.shape[1] != channels:
+    if ours is PICTURES and splits.test.inputs.shape[1] != channels:
         raise ValueError(
             f"data={config['name']} has {splits.test.inputs.shape[1]} channels, and {run.directory} was trained on "
             f"{channels}"
         )
     labels = labels_of_run(splits.test.labels, splits.classes, classifier.classes, config["name"])
-    theirs = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
+    run_data = run.config["data"] if permute else {**run.config["data"], "permute_pixels": False}
     if as_loaded:
         return classifier.to(best_device()), splits.test.inputs, labels
-    inputs = its.to_input(splits.test.inputs, classifier.facts, theirs)
+    inputs = ours.to_input(splits.test.inputs, classifier.facts, run_data)
     if tuple(inputs.shape[1:]) != classifier.facts.shape:
         raise ValueError(
             f"data={config['name']} has {show(inputs.shape[1:])}, and the network takes {show(classifier.facts.shape)}"
@@ -62,7 +63,7 @@ def load_data(run: Record, classifier: Classifier) -> DataModule:
     """Return a run's data, loaded and split.
 
     Raises:
-        ValueError: the training sentences were changed since the classifier was trained, so that ids are other words'.
+        ValueError: the training sentences, and so the vocabulary, have changed since the classifier was trained.
     """
     data = DataModule(run.config["data"])
     if data.facts.vocabulary != classifier.facts.vocabulary:
@@ -75,10 +76,10 @@ def load_data(run: Record, classifier: Classifier) -> DataModule:
 
 
 def labels_of_run(labels: Tensor, theirs: list[str], ours: list[str], name: str) -> Tensor:
-    """Labels renumbered as the run numbers its classes, by name.
+    """Return labels renumbered by class name from another dataset's classes to the run's.
 
     Raises:
-        ValueError: a class the run does not know.
+        ValueError: a class that the run was not trained on.
     """
     unknown = [c for c in theirs if c not in ours]
     if unknown:

@@ -1,10 +1,10 @@
-"""The fifteen corruptions of MNIST-C, as batched tensor code.
+"""Corrupt batches of images by the fifteen corruptions of MNIST-C.
 
 MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337) is MNIST under fifteen corruptions, each at one severity, which its authors
 chose from severities 1 to 5 (github.com/google-research/mnist-c, after Hendrycks & Dietterich 2019, arXiv:1903.12261).
-Here are all five. Stripe, dotted line, zigzag and canny edges have a single one there, and got others here. What is
-drawn by chance has the distribution that it has there, unless a docstring says otherwise, and the same values at every
-call. Amounts in pixels are those for 28x28 images at any size; what spans the image there, spans it at any size.
+All five are implemented here; stripe, dotted line, zigzag and canny edges, of which MNIST-C defines one severity, are
+extended to five. Random numbers have MNIST-C's distributions, unless a docstring says otherwise, and are the same at
+every call. Amounts in pixels are those of 28x28 images at any size; lines and stripes span images of any size.
 
 A corruption is a function of images (N, C, H, W), floats from 0 to 1, a severity from 1 to 5, and a generator.
 """
@@ -24,11 +24,11 @@ from cnnlab.trained.pixels import fetch, sign, smooth, swapped, uniform, warp
 Corruption = Callable[[Tensor, int, Generator], Tensor]
 MNIST_C: dict[str, tuple[Callable[[Tensor, float], Tensor], int]] = {}  # by name, with MNIST-C's own severity
 
-MAPS = 64  # different clouds of a batch
+MAPS = 64  # number of different clouds
 
 
 def corruption(published: int) -> Callable[[Corruption], Corruption]:
-    """Register a corruption, seeded and the images themselves at severity 0; MNIST-C has severity `published`."""
+    """Register a corruption, seeded, and without effect at severity 0; `published` is MNIST-C's own severity."""
 
     def register(corrupt: Corruption) -> Corruption:
         @wraps(corrupt)
@@ -46,7 +46,7 @@ def corruption(published: int) -> Callable[[Corruption], Corruption]:
 
 @corruption(5)
 def shot_noise(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Count photons: draw each value from a Poisson distribution, of 60, 25, 12, 5 or 3 at white."""
+    """Count photons: draw each value from a Poisson distribution, whose mean at white is 60, 25, 12, 5 or 3."""
     photons = (60, 25, 12, 5, 3)[severity - 1]
     return torch.poisson(images * photons, generator) / photons
 
@@ -55,8 +55,8 @@ def shot_noise(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def impulse_noise(images: Tensor, severity: int, generator: Generator) -> Tensor:
     """Make a share of the values, 3, 6, 9, 17 or 27 %, black or white."""
     share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
-    drawn = torch.rand(images.shape, generator=generator, device=images.device) / share
-    return torch.where(drawn < 0.5, 0.0, torch.where(drawn < 1, 1.0, images))
+    draws = torch.rand(images.shape, generator=generator, device=images.device) / share
+    return torch.where(draws < 0.5, 0.0, torch.where(draws < 1, 1.0, images))
 
 
 @corruption(1)
@@ -71,7 +71,7 @@ def glass_blur(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 @corruption(1)
 def motion_blur(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Blur along a line of -45 to 45 degrees, to one side, as ImageMagick does."""
+    """Blur along a direction of -45 to 45 degrees, to one side, as ImageMagick does."""
     radius, sigma = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity - 1]
     angle = uniform(images, generator, -pi / 4, pi / 4)
     weights = torch.exp(-((torch.arange(2 * radius + 1) / sigma) ** 2) / 2)
@@ -116,7 +116,7 @@ def brightness(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 @corruption(3)
 def translate(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Shift by 1, 2, 3, 4 or 5 pixels along both axes, either way; black comes in."""
+    """Shift by 1, 2, 3, 4 or 5 pixels along both axes, either way; the gap is black."""
     none = images.new_zeros(len(images), 1, 1, 1)
     right, down = (severity * sign(images, generator) for _ in range(2))
     return warp(images, (none + 1, none, right), (none, none + 1, down))
@@ -124,7 +124,7 @@ def translate(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 @corruption(4)
 def stripe(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Invert a stripe at the left and one at the right, each 1, 2, 3, 4 or 5 sixteenths of the width."""
+    """Invert a stripe at the left and one at the right, each 1, 2, 3, 4 or 5 sixteenths of the image's width."""
     width = images.shape[3]
     wide = round(width * severity / 16)
     at = torch.arange(width, device=images.device)
@@ -135,7 +135,7 @@ def stripe(images: Tensor, severity: int, generator: Generator) -> Tensor:
 def fog(images: Tensor, severity: int, generator: Generator) -> Tensor:
     """Lay a cloud over the image, made by the diamond-square algorithm.
 
-    MNIST-C makes a cloud of 256x256 for each image and takes its corner. Here an image has a random part of one of 64.
+    MNIST-C takes the corner of a new 256x256 cloud for each image; here each has a random part of one of 64 clouds.
     """
     strength, decay = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[severity - 1]
     height, width = images.shape[2:]
@@ -150,9 +150,9 @@ def fog(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 
 def plasma(side: int, decay: float, device: torch.device, generator: Generator) -> Tensor:
-    """Draw clouds (MAPS, side, side) from 0 to 1 that continue across their edges (Fournier et al. 1982).
+    """Generate clouds (MAPS, side, side), from 0 to 1, that are periodic in both axes (Fournier et al. 1982).
 
-    Their side is a power of two; by the square of `decay` the steps shrink from one scale to the next.
+    `side` is a power of two; random steps shrink by the square of `decay` from one scale to the next.
     """
     cloud = torch.zeros(MAPS, side, side, device=device)
     step, size = side, 100.0
@@ -181,15 +181,15 @@ def spatter(images: Tensor, severity: int, generator: Generator) -> Tensor:
         (0.65, 0.3, 4, 0.69, 0.6), (0.65, 0.3, 3, 0.68, 0.6), (0.65, 0.3, 2, 0.68, 0.5), (0.65, 0.3, 1, 0.65, 1.5),
         (0.67, 0.4, 1, 0.65, 1.5),
     )[severity - 1]  # fmt: skip
-    drawn = torch.randn((len(images), 1, *images.shape[2:]), generator=generator, device=images.device)
-    mud = smooth((smooth(level + spread * drawn, drop) > limit).float(), edge)
+    white = torch.randn((len(images), 1, *images.shape[2:]), generator=generator, device=images.device)
+    mud = smooth((smooth(level + spread * white, drop) > limit).float(), edge)
     mud = torch.where(mud < 0.8, 0.0, mud)
     return images * (1 - mud) + mud * 63 / 255
 
 
 @corruption(1)
 def dotted_line(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Draw 1, 2, 3, 4 or 5 dotted lines from the left edge to the right one."""
+    """Draw 1, 2, 3, 4 or 5 dotted lines from the left edge to the right edge."""
     height, width = images.shape[2:]
     dots = (torch.arange(width, device=images.device) % 4) // 2
     for _ in range(severity):
@@ -201,7 +201,7 @@ def dotted_line(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 @corruption(1)
 def zigzag(images: Tensor, severity: int, generator: Generator) -> Tensor:
-    """Draw 1, 2, 3, 4 or 5 zigzags from left to right, of 4 pixels a tooth and 2 either way."""
+    """Draw 1, 2, 3, 4 or 5 zigzags from left to right, with teeth 4 pixels wide and 2 pixels to either side."""
     height, width = images.shape[2:]
     long = max(width - 5, 1)
     count = (long - 2) // 4 + 1
@@ -209,7 +209,7 @@ def zigzag(images: Tensor, severity: int, generator: Generator) -> Tensor:
     for _ in range(severity):
         start = uniform(images, generator, 0, height - 1).floor()
         slope = uniform(images, generator, -5, 5).floor() / long
-        length = torch.hypot(torch.ones_like(slope), slope)  # of the middle line, for each column
+        length = torch.hypot(torch.ones_like(slope), slope)  # of the zigzag's axis, per column
         ends: list[tuple[Any, Any]] = [(0, 0), *teeth, (long * length, side / 6)]
         turned = [(2 + (a - slope * b) / length, start + (slope * a + b) / length) for a, b in ends]
         for one, other in pairwise(turned):
@@ -218,10 +218,9 @@ def zigzag(images: Tensor, severity: int, generator: Generator) -> Tensor:
 
 
 def stroke(images: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Tensor:
-    """Draw a line on black, (N, 1, H, W), that fades above and below it.
+    """Return a line on black, (N, 1, H, W), of the size of `images`, that fades out above and below.
 
-    It has the size of `images`; `start` and `end` are column and row, (N, 1, 1, 1) each, in pixels from the upper left
-    one.
+    `start` and `end` are column and row, (N, 1, 1, 1) each, in pixels from the upper left pixel.
     """
     height, width = images.shape[2:]
     rows, columns = torch.arange(height, device=images.device).view(-1, 1), torch.arange(width, device=images.device)
@@ -235,6 +234,6 @@ def stroke(images: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tens
 def canny_edges(images: Tensor, severity: int, generator: Generator) -> Tensor:
     """Leave nothing but the edges; at severities 1 to 4 they are mixed with the image by fifths.
 
-    MNIST-C has no severities of it. Images of several channels get the edges of their mean.
+    MNIST-C has no severities here. Images of several channels get the edges of their mean.
     """
     return images.lerp(canny(images.mean(1, keepdim=True)).expand_as(images), severity / 5)

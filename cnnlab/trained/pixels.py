@@ -1,4 +1,4 @@
-"""Move and smooth whole batches of images (N, C, H, W), each image by amounts of its own."""
+"""Move and smooth batches of images (N, C, H, W), each image by its own amounts."""
 
 import torch
 import torch.nn.functional as F
@@ -7,8 +7,8 @@ from torch import Generator, Tensor
 
 def uniform(images: Tensor, generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Draw one number for each image, (N, 1, 1, 1)."""
-    drawn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
-    return low + (high - low) * drawn
+    values = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+    return low + (high - low) * values
 
 
 def sign(images: Tensor, generator: Generator) -> Tensor:
@@ -17,7 +17,7 @@ def sign(images: Tensor, generator: Generator) -> Tensor:
 
 
 def smooth(images: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian of a standard deviation in pixels, cut off at four of them; edges are repeated outwards."""
+    """Blur by a Gaussian, `sigma` in pixels, truncated at 4 sigma; edge pixels are repeated outwards."""
     radius = int(4 * sigma + 0.5)
     kernel = torch.exp(-((torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2) / 2)
     kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
@@ -28,9 +28,9 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
 
 
 def fetch(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Give each pixel the values of the one that lies so many pixels further down and right; edges are repeated.
+    """Replace each pixel by the one that lies `down` and `right` pixels further on; edge pixels are repeated.
 
-    Both are whole numbers, which broadcast to (N, 1, H, W).
+    Both hold whole numbers and broadcast to (N, 1, H, W).
     """
     height, width = images.shape[2:]
     rows = (torch.arange(height, device=images.device).view(-1, 1) + down.long()).clamp(0, height - 1)
@@ -40,10 +40,10 @@ def fetch(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def swapped(images: Tensor, reach: int, generator: Generator) -> Tensor:
-    """Swap every second pixel, by chance, with one nearby, one after the other from the lower right to the upper left.
+    """Swap a random half of the pixels with one nearby each, in sequence from the lower right to the upper left.
 
-    The other lies up to `reach` pixels up or left, or one less down or right. Pixels too near to the edges to reach so
-    far begin no swap. Those that cannot meet are swapped at once.
+    The other pixel lies up to `reach` pixels up or left, or one less down or right. Pixels closer to the edges than
+    that start no swap. Swaps that cannot affect each other are done at once.
     """
     count, _, height, width = images.shape
     device, places = images.device, (count, height, width)
@@ -57,16 +57,16 @@ def swapped(images: Tensor, reach: int, generator: Generator) -> Tensor:
     values = images.flatten(2).clone()
     for here in inside[turn.argsort()].split(turn.bincount()[turn.unique()].tolist()):
         there = other[:, None, here].expand(-1, values.shape[1], -1)
-        mine, its = values[:, :, here], values.gather(2, there)
-        values.scatter_(2, there, mine)
-        values[:, :, here] = its
+        own_values, other_values = values[:, :, here], values.gather(2, there)
+        values.scatter_(2, there, own_values)
+        values[:, :, here] = other_values
     return values.view_as(images)
 
 
 def warp(images: Tensor, across: tuple[Tensor, Tensor, Tensor], down: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Give each pixel at (x, y) from the centre what lies at (a x + b y + c, d x + e y + f); outside is black.
+    """Sample each pixel (x, y), relative to the centre, from (a x + b y + c, d x + e y + f); outside is black.
 
-    `across` are a, b and c, (N, 1, 1, 1) each, c in pixels, and `down` are d, e and f alike.
+    `across` is (a, b, c), each (N, 1, 1, 1), c in pixels; `down` is (d, e, f) likewise.
     """
     height, width = images.shape[2:]
     (a, b, c), (d, e, f) = across, down

@@ -1,4 +1,4 @@
-"""A run with its trained network: the class behind `cnnlab.Run`."""
+"""Define `cnnlab.Run`: a run directory with its trained network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,26 +20,26 @@ class Run(Record):
     """
 
     @classmethod
-    def chosen(cls, asked: Mapping[str, Any], needs_data: bool = False, other_data: bool = False) -> Self:
-        """The run that a command's config names with `run`, or describes with `model` and `init_from`.
+    def chosen(cls, config: Mapping[str, Any], needs_data: bool = False, other_data: bool = False) -> Self:
+        """Return the run of a command's config, which names it by `run`, or describes it by `model` and `init_from`.
 
         Args:
-            asked: the config as plain containers.
-            needs_data: whether the command looks at images of a dataset.
-            other_data: whether it takes those of another dataset than a run's own.
+            config: as plain containers.
+            needs_data: whether the command needs examples of a dataset.
+            other_data: whether it accepts another dataset than the run's own.
 
         Raises:
             ValueError: both are given, or neither, or a part of the second is missing.
         """
-        source, model, data = asked["init_from"], asked.get("model"), asked.get("data")
-        of_a_run = asked["run"] or ((Path(str(source)) / "run.json").is_file() and source)
+        source, model, data = config["init_from"], config.get("model"), config.get("data")
+        of_a_run = config["run"] or ((Path(str(source)) / "run.json").is_file() and source)
         if of_a_run and data and not other_data:
             raise ValueError(f"data={data['name']}: {of_a_run} is a run, which has data of its own")
-        if asked["run"] is not None:
+        if config["run"] is not None:
             for key, value in {"init_from": source, "model": model and model.get("name")}.items():
                 if value is not None:
                     raise ValueError(f"run= and {key}={value}: give either run=, or model= and init_from=")
-            return cls.load(asked["run"])
+            return cls.load(config["run"])
         if source is None:
             wanted = "run=... has to be given, or in its place model=NAME and init_from="
             raise ValueError(f"{wanted}, the weights of a run, of a file or torchvision's" if model is None else wanted)
@@ -47,9 +47,9 @@ class Run(Record):
             raise ValueError(f"init_from={source}: model=... has to be given too, the network that takes these weights")
         if needs_data and not data and not of_a_run:
             raise ValueError(f"init_from={source}: data=... has to be given too, the images to look at")
-        from cnnlab.trained.given import given
+        from cnnlab.trained.given import given_run
 
-        return cls(given(asked).directory)
+        return cls(given_run(config).directory)
 
     @classmethod
     def given(cls, overrides: Sequence[str]) -> Self:
@@ -61,14 +61,14 @@ class Run(Record):
             overrides: as on the command line: `model=`, `init_from=`, perhaps `data=` and more.
 
         Raises:
-            ValueError: in one line, what the command would say.
+            ValueError: with the one-line message of the command.
         """
-        from cnnlab.trained.given import request
+        from cnnlab.trained.given import compose_given
 
-        return cls.chosen(request(overrides))
+        return cls.chosen(compose_given(overrides))
 
     def classifier(self, checkpoint: str = "best") -> "Classifier":
-        """The trained classifier, on the CPU, in evaluation mode.
+        """Load the trained classifier, on the CPU, in evaluation mode.
 
         Raises:
             ValueError: there is no such checkpoint, or it cannot be read.
@@ -78,17 +78,17 @@ class Run(Record):
         return load_trained(self, checkpoint)
 
     def network(self, checkpoint: str = "best") -> "Network":
-        """The trained network, on the CPU, in evaluation mode: images (N, C, H, W), bytes or 0 to 1, to logits."""
+        """Load the trained network, on the CPU, in evaluation mode; it takes (N, C, H, W), bytes or floats, 0 to 1."""
         return self.classifier(checkpoint).network
 
     @property
     def classes(self) -> list[str]:
-        """The class names, in label order."""
+        """Return the class names, in label order."""
         return self.classifier().classes
 
     @property
     def history(self) -> Table:
-        """A row for each epoch so far: `epoch`, from 1, `train/loss`, `val/loss`, `val/acc` and what else is logged.
+        """Return a row for each epoch: `epoch`, from 1, `train/loss`, `val/loss`, `val/acc` and other logged metrics.
 
         Raises:
             ValueError: the run was trained without the CSV logger, or its log is damaged.
@@ -100,20 +100,20 @@ class Run(Record):
         return rows
 
     def predict(self, images: Any = None, *, text: str | Sequence[str] | None = None) -> Table:
-        """Answer for images in memory or in files, or for sentences, a row for each.
+        """Predict images in memory or in files, or sentences, a row for each.
 
         Args:
             images: a tensor or array (N, C, H, W), or one image (C, H, W), bytes or floats from 0 to 1; or an image
-                file of any size, a folder of them, or a list of files and folders. Of a run on sentences text files
-                with a sentence a line.
-            text: in place of images a sentence, or several, for a run on sentences.
+                file of any size, a folder of them, or a list of files and folders. For a run on sentences, text files
+                with a sentence per line.
+            text: instead of images, one or several sentences, for a run on sentences.
 
-        Returns rows of `label` and `probability`; for files of `file`, `label`, `probability`, `error`, and for text of
-        `text` and the same. Behind these,
-        `label2` and `probability2` are the second guess, and so on to the fifth where there are so many classes.
+        Returns rows of `label` and `probability`; for files, of `file`, `label`, `probability`, `error`; for text, of
+        `text` and the same. Then follow `label2` and `probability2`, the second most probable class, and so on up to
+        the fifth.
 
         Raises:
-            ValueError: there is no such file, or a tensor has another shape than the network takes.
+            ValueError: there is no such file, or a tensor's shape is not the network's input shape.
         """
         from cnnlab.trained.predict import files_of, predict, predict_images, predict_text
 
@@ -134,19 +134,19 @@ class Run(Record):
         Args:
             data: a dataset, "mnist", or overrides as on the command line, ["data=image_folder", "data.path=..."], or a
                 data config as a plain mapping; the run's own data if not given.
-            lesion: what is silenced: a list of layers, globs or channels together; or "each", "each:conv3",
+            lesion: parts to silence: a list of layers, globs or channels, together; or "each", "each:conv3",
                 "each_block", or "blocks:4", one to four blocks drawn at random.
-            lesion_by: what replaces an output: "mean", which is the default, or "zero"; "pass" removes the layers.
+            lesion_by: replacement of an output: "mean" (the default) or "zero"; "pass" removes the layers.
 
         Returns `test/loss`, `test/acc`, `images`, `per_class`; with `lesion` a table of `lesion`, `test/acc`, `change`,
         for "blocks:4" of `blocks`, `draws`, `test/acc`, `sd`, `change`.
 
         Raises:
-            ValueError: in one line, what the command would say.
+            ValueError: with the one-line message of the command.
         """
-        from cnnlab.trained.evaluate import as_asked, request
+        from cnnlab.trained.evaluate import compose_request, evaluate_request
 
-        return as_asked(self, request(self, data, lesion, lesion_by))
+        return evaluate_request(self, compose_request(self, data, lesion, lesion_by))
 
     def __repr__(self) -> str:
         accuracy = self.metrics.get("test/acc")

@@ -1,4 +1,4 @@
-"""Silence layers or channels of a trained network, or remove layers from it, for a while."""
+"""Silence layers or channels of a trained network temporarily, or remove layers from it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,30 +21,30 @@ BY = ("mean", "zero", "pass")
 
 
 class MisfitError(ValueError):
-    """What a lesion by "pass" leaves does not fit."""
+    """A network after a lesion by "pass" does not fit together, or not its trained weights."""
 
 
-Targets = dict[str, list[int] | None]  # what is silenced: of each layer the channels, or None for all of it
+Targets = dict[str, list[int] | None]  # channels to silence by layer; None for the whole layer
 
 
 def refuse_unknown(by: str) -> None:
-    """Refuse a replacement that there is not.
+    """Refuse an unknown replacement.
 
     Raises:
-        ValueError: names those that there are.
+        ValueError: names the known ones.
     """
     if by not in BY:
         raise ValueError(f"lesion_by={by}: known are {', '.join(BY)}")
 
 
-def parse(network: Network, asked: Sequence[str]) -> Targets:
-    """Return what ["s1b2_*", "conv3:17"] silences, in the order of the network.
+def parse(network: Network, parts: Sequence[str]) -> Targets:
+    """Return the targets of a list of parts, such as ["s1b2_*", "conv3:17"], in the order of the network.
 
     Raises:
         ValueError: an unknown layer or channel.
     """
     channels, targets = channels_of(network), Targets()
-    for part in asked:
+    for part in parts:
         name, colon, channel = part.partition(":")
         names = matching(channels, [name]) or [name]
         count = pick(channels, names[0], "layer to silence")
@@ -58,14 +58,14 @@ def parse(network: Network, asked: Sequence[str]) -> Targets:
 
 
 def channels_of(network: Network) -> dict[str, int]:
-    """Return how many channels each layer has, without the layer that gives the classes."""
-    answers = class_layer(network.table)
-    return {row.name: row.output_shape[0] for row in network.table if row.name != answers}
+    """Return the number of channels of each layer but the classifying one."""
+    classifying = class_layer(network.table)
+    return {row.name: row.output_shape[0] for row in network.table if row.name != classifying}
 
 
 @contextlib.contextmanager
 def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[str, Tensor]) -> Iterator[Network]:
-    """Replace outputs of a classifier's network for a while, or let it compute without some layers."""
+    """Silence parts of a classifier's network inside the block; `means` holds the mean outputs, for `by="mean"`."""
     whole, trained = [name for name, channels in targets.items() if channels is None], classifier.network
 
     def replace(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[s
 
     if by == "pass" and whole:
         classifier.network = without(classifier, whole)
-    layers, spared = dict(classifier.network.named_children()), _still_merging(trained, whole)
+    layers, spared = dict(classifier.network.named_children()), _kept_merges(trained, whole)
     try:
         with watch({name: layers[name] for name in targets if name in layers and name not in spared}, replace):
             yield classifier.network
@@ -94,8 +94,8 @@ def silenced(classifier: Classifier, targets: Targets, by: str, means: Mapping[s
         classifier.network = trained
 
 
-def _still_merging(network: Network, silent: Sequence[str]) -> list[str]:
-    """Return the merges that are named with some, not all, of what they read: the others, as a shortcut, go on."""
+def _kept_merges(network: Network, silent: Sequence[str]) -> list[str]:
+    """Return silent merges with some, not all, sources silent: the other sources, such as a shortcut, pass through."""
     found, rest = [], set(silent)
     for row in network.table:
         silent_sources = rest.intersection(row.sources)
@@ -106,10 +106,10 @@ def _still_merging(network: Network, silent: Sequence[str]) -> list[str]:
 
 
 def without(classifier: Classifier, layers: Sequence[str]) -> Network:
-    """Return a trained network without some layers, removed as `model.remove` does; the others share their weights.
+    """Return a trained network without some layers, removed as by `model.remove`; the others share its weights.
 
     Raises:
-        MisfitError: the trained weights do not fit what is left.
+        MisfitError: the rest does not fit together, or not the trained weights.
     """
     facts, trained = classifier.hparams, classifier.network.state_dict()
     removed = as_patterns(facts["model"].get("remove") or [], "model.remove")
@@ -118,9 +118,9 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
         with torch.device("meta"):
             network = Network(model, *classifier.facts, mean=facts["mean"], std=facts["std"])
     except ValueError as error:
-        gone, misfit = ", ".join(layers), str(error).partition(";")[0]  # its remedies are for a network to be trained
+        names, misfit = ", ".join(layers), str(error).partition(";")[0]  # without its remedy, which is for training
         raise MisfitError(
-            f"lesion_by=pass: what {gone} leave does not fit, {misfit}; keep a shortcut, or silence by mean"
+            f"lesion_by=pass: what {names} leave does not fit, {misfit}; keep a shortcut, or silence by mean"
         ) from error
     state = network.state_dict()
     for key, value in state.items():
@@ -136,20 +136,20 @@ def without(classifier: Classifier, layers: Sequence[str]) -> Network:
 
 
 def validation_means(run: Record, classifier: Classifier) -> dict[str, Tensor]:
-    """Return of every layer the mean output of each channel over the run's validation images, to be broadcast."""
+    """Return each layer's mean output per channel over the run's validation examples, shaped for broadcasting."""
     data = load_data(run, classifier)
     return channel_means(classifier, data.val.inputs, run.config["data"]["eval_batch_size"])
 
 
-def channel_means(classifier: Classifier, images: Tensor, batch_size: int) -> dict[str, Tensor]:
-    """Return of every layer the mean output of each channel over images (N, C, H, W), to be broadcast."""
+def channel_means(classifier: Classifier, inputs: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """Return each layer's mean output per channel over inputs (N, ...), shaped for broadcasting."""
     sums: dict[str, Any] = {}
 
-    def add(name: str, inputs: Any, output: Tensor) -> None:
+    def add(name: str, _: Any, output: Tensor) -> None:
         means = output.double().mean([0, *range(2, output.ndim)], keepdim=True)
         sums[name] = sums.get(name, 0) + means * len(output)
 
     layers = {row.name: classifier.network.get_submodule(row.name) for row in classifier.network.table}
     with watch(layers, add):
-        classifier.walk(images, batch_size)
-    return {name: total / len(images) for name, total in sums.items()}
+        classifier.walk(inputs, batch_size)
+    return {name: total / len(inputs) for name, total in sums.items()}

@@ -1,7 +1,7 @@
-"""Distortions of whole batches of waveforms, each by an amount, before their spectrograms are computed.
+"""Distort batches of waveforms by an amount, before their spectrograms are computed.
 
 A distortion is a function of waveforms (N, 1, samples), floats from -1 to 1, and an amount. To add one, add a function
-to SOUND_DISTORTIONS with the amounts it is tried at; the first is none at all.
+to SOUND_DISTORTIONS with the amounts to test; the first must leave waveforms unchanged.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from torch import Tensor
 
 from cnnlab.trained.distortions import Distort
 
-WINDOW = 256  # samples of a piece that is moved when the tempo changes
-SEARCHED = 64  # samples by which a piece may lie elsewhere, either way, where it fits better
+WINDOW = 256  # samples of a piece that is moved to change the tempo
+SEARCHED = 64  # samples by which a piece may be taken earlier or later for a better fit
 
 
 def noise(waveforms: Tensor, decibels: float) -> Tensor:
-    """Add white noise, so many decibels below each sound's own power while it is heard, the same for every network."""
+    """Add white noise, so many decibels below each sound's power, padding left out; the same for every network."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(waveforms.shape[1:], generator=generator).to(waveforms.device)
-    heard = waveforms != 0  # without the silence that fills it up
+    white = torch.randn(waveforms.shape[1:], generator=generator).to(waveforms.device)
+    heard = waveforms != 0  # not the padding
     power = waveforms.square().sum(2, keepdim=True) / heard.sum(2, keepdim=True).clamp(min=1)
-    return waveforms + drawn * (power * 10 ** (-decibels / 10)).sqrt()
+    return waveforms + white * (power * 10 ** (-decibels / 10)).sqrt()
 
 
 def tempo(waveforms: Tensor, factor: float) -> Tensor:
-    """Play so many times as fast at the same pitch, about the middle; silence comes in, or both ends are cut off.
+    """Play so many times as fast at the same pitch, about the middle; both ends are padded with silence, or cut off.
 
-    Overlapping pieces are laid closer together or further apart, each where it fits best to what would have followed
-    the one before (WSOLA, Verhelst & Roelands 1993).
+    Overlapping pieces are taken further apart or closer together, each where it best matches the continuation of the
+    one before (WSOLA, Verhelst & Roelands 1993).
     """
     if factor == 1:
         return waveforms
@@ -40,7 +40,7 @@ def tempo(waveforms: Tensor, factor: float) -> Tensor:
     margin = SEARCHED + WINDOW
     padded = F.pad(waveforms[:, 0], (margin, margin + 2 * WINDOW))
     out = waveforms.new_zeros(len(waveforms), length + 2 * WINDOW)
-    follows = None  # of each waveform, where what would have followed its last piece begins
+    follows = None  # for each waveform, start of its last piece's continuation
     row = torch.arange(len(waveforms), device=waveforms.device)[:, None]
     piece = torch.arange(WINDOW, device=waveforms.device)
     for start in range(0, length + half, half):
@@ -58,9 +58,9 @@ def tempo(waveforms: Tensor, factor: float) -> Tensor:
 
 
 def _middle(values: Tensor, samples: int) -> Tensor:
-    """Values (N, samples): the middle of longer ones, or shorter ones in the middle of zeros."""
+    """Crop or zero-pad values on both sides to (N, samples)."""
     spare = samples - values.shape[1]
-    return F.pad(values, (spare // 2, spare - spare // 2))  # cuts off where it is negative
+    return F.pad(values, (spare // 2, spare - spare // 2))  # crops if negative
 
 
 SOUND_DISTORTIONS: dict[str, tuple[Distort, Sequence[float]]] = {

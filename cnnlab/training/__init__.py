@@ -1,1 +1,1 @@
-"""Train one run: assemble what its config describes, fit, test, record."""
+"""Train one run: assemble its parts from the config, fit, test, record."""

@@ -1,4 +1,4 @@
-"""Assemble what a config describes: classifier, callbacks, loggers, trainer."""
+"""Assemble the parts of a run from its config: classifier, callbacks, loggers, trainer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from cnnlab.models.losses import training_loss
 from cnnlab.models.network import Network
 from cnnlab.registry import one_line
 from cnnlab.runs.checkpoints import WholeFiles, clear_parts
-from cnnlab.runs.metrics import asked_metrics
+from cnnlab.runs.metrics import configured_metrics
 from cnnlab.runs.record import identity
 from cnnlab.training.callbacks.best import BestCheckpoint
 from cnnlab.training.callbacks.graph import Graph
@@ -38,36 +38,36 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 from cnnlab.training.lightning_internals import expect_evaluation_mode, keep_equal_values, remove_empty_hooks
 from cnnlab.training.optim import optimizer_target
-from cnnlab.training.weights import described, read_weights, take
+from cnnlab.training.weights import describe_start, load_shared_layers, read_weights
 
-# what libraries raise where a value is of the wrong kind
+# what libraries raise for a value of the wrong kind
 REFUSALS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError, ImportError,
             MisconfigurationException)  # fmt: skip
 
 
 def meta_network(config: Mapping[str, Any]) -> Network:
-    """The network of a train config on meta tensors: sizes without memory."""
+    """Build the network of a train config on meta tensors, which have sizes but take no memory."""
     with torch.device("meta"):
         return Network(config["model"], *facts(config["data"]))
 
 
 @dataclass
 class Parts:
-    """What a config describes as far as it needs no data, each made once: it is checked, then trained with."""
+    """The parts of a run that need no data, built once, for both the check and the training."""
 
     config: Config
     network: Network  # on meta tensors: names, shapes, sizes
     augment: Callable[..., Tensor] | None
     make_optimizer: Callable[..., torch.optim.Optimizer]
     make_scheduler: Callable[..., LRScheduler]
-    callbacks: dict[str, Callback]  # of the config
+    callbacks: dict[str, Callback]  # those of the config, by name
 
 
 def assemble(config: Config) -> Parts:
-    """Make what a config describes.
+    """Build the parts of a run that need no data.
 
     Args:
-        config: a train config as plain containers, whose values are checked.
+        config: a train config as plain containers, its values already checked.
 
     Raises:
         ValueError: names the part of the config and the remedy.
@@ -82,7 +82,7 @@ def assemble(config: Config) -> Parts:
     with prefix_errors("scheduler"):
         make_scheduler = target(config["scheduler"], LRScheduler, trusted)
     for name, node in (config["callbacks"] or {}).items():
-        if node is not None:  # callbacks.ema=null
+        if node is not None:  # null turns a callback off
             with prefix_errors(f"callbacks.{name}"):
                 callbacks[name] = target(node, Callback, trusted)()
     return Parts(config, network, augment, make_optimizer, make_scheduler, callbacks)
@@ -90,7 +90,7 @@ def assemble(config: Config) -> Parts:
 
 @contextmanager
 def prefix_errors(where: str) -> Iterator[None]:
-    """Let what a library refuses begin with the part of the config that it speaks of, in one line."""
+    """Turn a library's error into a ValueError of one line that begins with the part of the config it is about."""
     try:
         yield
     except REFUSALS as error:
@@ -99,7 +99,7 @@ def prefix_errors(where: str) -> Iterator[None]:
 
 @dataclass
 class Fit:
-    """What a config describes, made and ready to be trained."""
+    """A run that is ready to be trained."""
 
     config: Config
     directory: Path
@@ -112,7 +112,7 @@ class Fit:
 
 
 def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None) -> Fit:
-    """Make classifier, trainer and loggers; without `info`, what `run.json` says, the config's hash is looked up."""
+    """Build classifier, trainer and loggers; `info` is the content of `run.json`, None in all but the first process."""
     keep_freed()
     config = parts.config
     classifier = build(parts, data, info["config_hash"] if info else identity(directory, config))
@@ -144,30 +144,30 @@ def prepare(parts: Parts, directory: Path, data: DataModule, info: Config | None
 
 
 def trainer_options(config: Config) -> dict[str, Any]:
-    """What Lightning's Trainer is told in every run."""
+    """Return the options of Lightning's Trainer that every run has."""
     return {
         **config["trainer"],
         "precision": resolve_precision(config["precision"], config["trainer"]["accelerator"]),
         "deterministic": config["deterministic"],
         "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,  # Batches shares out by itself
+        "use_distributed_sampler": False,  # Batches splits each batch over the processes itself
         "enable_model_summary": False,
     }
 
 
 def strategy(config: Config, network: Network) -> Config:
-    """How several processes exchange gradients, where the config leaves it at `ddp`."""
+    """Return the Trainer option `strategy` for a config with `ddp`; otherwise {}, which keeps the config's."""
     if config["trainer"]["strategy"] != "ddp":
         return {}
-    # an exchange at every step, which only batch norm needs, and not where its sums go over all processes anyway
+    # buffers are broadcast at every step: only batch norm needs it, and not when it is synchronised anyway
     alone = not config["trainer"].get("sync_batchnorm") and any(isinstance(m, _BatchNorm) for m in network.modules())
     return {"strategy": DDPStrategy(broadcast_buffers=alone, gradient_as_bucket_view=True)}
 
 
 def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
-    """The classifier a config describes, for the data it describes, started from given weights where asked."""
+    """Build the classifier of a config for its data, with weights from `init_from` if the config names any."""
     config = parts.config
-    images = counts(data.train.labels, len(data.classes))
+    examples = counts(data.train.labels, len(data.classes))
     classifier = Classifier(
         config["model"],
         data.facts.shape,
@@ -176,8 +176,8 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
         data.std,
         seed=config["seed"],
         label_smoothing=config["label_smoothing"],
-        class_weights=class_weights(config.get("class_weights"), images, data.classes),
-        metrics=asked_metrics(config),
+        class_weights=class_weights(config.get("class_weights"), examples, data.classes),
+        metrics=configured_metrics(config),
         vocabulary=data.facts.vocabulary,
         test_flip=config["test_flip"],
         test_shift=config["test_shift"],
@@ -189,7 +189,7 @@ def build(parts: Parts, data: DataModule, config_hash: str = "") -> Classifier:
     classifier.network.fit_to(sample(data.train)[:5000])
     if config["init_from"] is not None:
         weights = read_weights(config["init_from"], config["model"], data.facts.shape)
-        print(described(config["init_from"], take(classifier.network, weights)))
+        print(describe_start(config["init_from"], load_shared_layers(classifier.network, weights)))
     if config["compile"]:
         mode = None if config["compile"] is True else config["compile"]
         classifier.compiled = torch.compile(classifier.network.forward, mode=mode)

@@ -1,28 +1,28 @@
-"""Weights of the classes in the training loss, from what `class_weights` says."""
+"""Compute the weights of the classes in the training loss from the config key `class_weights`."""
 
 from collections.abc import Sequence
 
 
 def class_weights(
-    asked: str | Sequence[float] | None, images: Sequence[int], names: Sequence[str]
+    setting: str | Sequence[float] | None, counts: Sequence[int], names: Sequence[str]
 ) -> list[float] | None:
-    """Return a weight for each class; None where all count the same.
+    """Return a weight for each class; None if all count the same.
 
     Args:
-        asked: "balanced", weights by inverse class frequency, of mean 1 over the examples, so that learning rates keep
-            their meaning; or a weight for each class; or None.
-        images: how many training examples each class has.
-        names: of the classes.
+        setting: "balanced": inverse class frequency, scaled to mean 1 over the examples, so that the learning rate
+            keeps its meaning; or a weight for each class; or None.
+        counts: training examples of each class.
+        names: class names.
 
     Raises:
         ValueError: more or fewer weights than classes, or a class without examples to balance.
     """
-    if asked is None:
+    if setting is None:
         return None
-    if asked == "balanced":
-        if 0 in images:
-            raise ValueError(f'class_weights=balanced: class "{names[list(images).index(0)]}" has no training image')
-        return [sum(images) / (len(images) * count) for count in images]
-    if len(asked) != len(names):
-        raise ValueError(f"class_weights has {len(asked)} numbers, and there are {len(names)} classes")
-    return [float(weight) for weight in asked]
+    if setting == "balanced":
+        if 0 in counts:
+            raise ValueError(f'class_weights=balanced: class "{names[list(counts).index(0)]}" has no training image')
+        return [sum(counts) / (len(counts) * count) for count in counts]
+    if len(setting) != len(names):
+        raise ValueError(f"class_weights has {len(setting)} numbers, and there are {len(names)} classes")
+    return [float(weight) for weight in setting]

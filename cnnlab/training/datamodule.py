@@ -1,4 +1,4 @@
-"""The one LightningDataModule: a source's tensors, split, resized, on the device, in batches."""
+"""Define the LightningDataModule: load, split and resize a source's tensors, and batch them on the device."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,15 +16,15 @@ from cnnlab.data.stream import Files
 
 
 class DataModule(LightningDataModule):
-    """Training, validation and test batches of a `conf/data/*.yaml`.
+    """Provide training, validation and test batches of a `conf/data/*.yaml`.
 
     Args:
         config: the data config as a plain mapping.
         augment: the augment config, for training examples only.
-        seed: of the order and the augmentation. The validation split has its own, `config["split_seed"]`.
+        seed: of order and augmentation. The validation split has its own, `config["split_seed"]`.
 
     After `setup`, `train`, `val` and `test` hold Examples, `classes` the names, `mean` and `std` the training
-    examples' per channel, bytes on the scale 0 to 1.
+    examples' mean and standard deviation per channel, bytes scaled to 0 to 1.
     """
 
     train: Examples | Files
@@ -36,10 +36,10 @@ class DataModule(LightningDataModule):
         self.augment = augmentation(augment or {})
         self.facts = facts(config)
         self._batches_of_fit: Batches | None = None
-        self._taken_up: dict[str, int] | None = None  # from a checkpoint, before there are batches
+        self._restored: dict[str, int] | None = None  # state from a checkpoint, for batches not yet made
 
     def setup(self, stage: str | None = None) -> None:
-        """Load and split, once."""
+        """Load and split the data, once for all stages."""
         if hasattr(self, "train"):
             return
         splits = held_once(lambda: prepared(self.config))
@@ -49,33 +49,33 @@ class DataModule(LightningDataModule):
         self.mean, self.std = statistics(self.train)
 
     def train_dataloader(self) -> Batches:
-        """Shuffled and augmented."""
+        """Return the training batches, shuffled and augmented."""
         trainer = self.trainer
         epoch = (lambda: trainer.current_epoch) if trainer else (lambda: 0)
         batches = self._batches(
             self.train, self.config["batch_size"], seed=self.seed, augment=self.augment, draw=self.draw, epoch=epoch
         )
-        if self._taken_up is not None:
-            batches.load_state_dict(self._taken_up)
+        if self._restored is not None:
+            batches.load_state_dict(self._restored)
         self._batches_of_fit = batches
         return batches
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: how far the pass over the training examples has come."""
+        """Return the progress of the pass over the training examples, for a checkpoint."""
         return self._batches_of_fit.state_dict() if self._batches_of_fit else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint; Lightning does it for batches only where they are made after this."""
-        self._taken_up = state_dict
+        """Restore the progress from a checkpoint, into batches made before or after this call."""
+        self._restored = state_dict
         if self._batches_of_fit is not None:
             self._batches_of_fit.load_state_dict(state_dict)
 
     def val_dataloader(self) -> Batches:
-        """In order."""
+        """Return the validation batches, in data order."""
         return self._batches(self.val, self.config["eval_batch_size"])
 
     def test_dataloader(self) -> Batches:
-        """In order.
+        """Return the test batches, in data order.
 
         Raises:
             ValueError: the source has no test examples.

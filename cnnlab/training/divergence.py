@@ -1,4 +1,4 @@
-"""Say which layer was the first whose values or gradients are not finite, once something is not."""
+"""Stop a training that diverges, and name the first layer whose values or gradients are not finite."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from cnnlab.models.network import Network
 
 LOWER = "lower optimizer.lr"
-ORDINARY = 1e4  # size of values and weights that a training which diverges goes beyond before it overflows
+ORDINARY = 1e4  # values and weights of a diverging training exceed this before they overflow
 
 
 @dataclass
 class TrainStep:
-    """What a step is remembered by until it is known to be finite."""
+    """Everything needed to repeat a training step, kept until its loss and gradients are known to be finite."""
 
     epoch: int
     number: int
@@ -22,20 +22,20 @@ class TrainStep:
     labels: Tensor
     loss: Tensor
 
-    def said(self, what: str) -> str:
-        """The message of a step that is not."""
+    def message(self, what: str) -> str:
+        """Prefix a message with epoch and step."""
         return f"epoch {self.epoch + 1}, step {self.number}: {what}"
 
 
 def find_divergence(network: Network, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> str | None:
-    """Say what is not finite in a step, and the remedy: a weight, a value on the way forward, the loss, or a gradient.
+    """Name what is not finite in a step (a weight, an activation, the loss or a gradient) and the remedy.
 
-    The layer that is named is the first: forward from the images, for gradients backward from the loss. Where what it
-    was given and its weights are of ordinary size, a lower learning rate would change nothing, and the message says so.
+    The layer named is the first: forward from the inputs, for gradients backward from the loss. If its inputs and
+    weights are of ordinary size, a lower learning rate would not help, and the message says so.
 
-    The network's parameters have the gradients of the step; `loss_of` is a function of logits and labels.
+    The network's parameters must hold the gradients of the step; `loss_of` takes logits and labels.
 
-    Returns None where all is finite.
+    Returns None if all is finite.
     """
     layers = dict(network.named_children())
     for name, layer in layers.items():
@@ -65,7 +65,7 @@ def find_divergence(network: Network, step: TrainStep, loss_of: Callable[[Tensor
 
 
 def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
-    """What helps where a layer makes what is not finite: a lower learning rate, or another layer."""
+    """Return the remedy for a layer whose output is not finite: a lower learning rate, or another layer."""
     largest = max((float(t.detach().abs().max()) for t in (*given, *layer.parameters()) if t.numel()), default=0.0)
     if largest > ORDINARY:
         return LOWER
@@ -75,12 +75,12 @@ def _remedy(name: str, layer: nn.Module, *given: Tensor) -> str:
 def refuse_infinite(
     network: Network, step: TrainStep, norm: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], clips: bool
 ) -> None:
-    """Stop where loss or gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
+    """Stop if the loss or the gradient norm is not finite, unless only the norm's own sum of squares has overflowed.
 
     Args:
-        network, step, loss_of: as of `find_divergence`.
+        network, step, loss_of: as in `find_divergence`.
         norm: of the gradient, one element.
-        clips: whether the gradient is clipped to the norm, which then has to be finite.
+        clips: whether the gradient is clipped, for which the norm must be finite.
 
     Raises:
         FloatingPointError: names epoch, step and layer.
@@ -89,11 +89,11 @@ def refuse_infinite(
         return
     found = find_divergence(network, step, loss_of)
     if found or clips:
-        raise FloatingPointError(step.said(found or f"the gradient norm is {norm.item()}; {LOWER}"))
+        raise FloatingPointError(step.message(found or f"the gradient norm is {norm.item()}; {LOWER}"))
 
 
 def repeat_infinite(network: Network, step: TrainStep, loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Compute a step once more that was found not to be finite after its gradients were dropped, and stop.
+    """Repeat a step that was not finite, whose gradients have been dropped, to name the layer; then stop.
 
     Raises:
         FloatingPointError: names epoch, step and layer.
@@ -103,11 +103,11 @@ def repeat_infinite(network: Network, step: TrainStep, loss_of: Callable[[Tensor
         loss = loss_of(network(step.inputs).float(), step.labels)
         loss.backward()
     found = find_divergence(network, replace(step, loss=loss.detach()), loss_of)
-    raise FloatingPointError(step.said(found or f"the gradient norm is infinite; {LOWER}"))
+    raise FloatingPointError(step.message(found or f"the gradient norm is infinite; {LOWER}"))
 
 
 class DeferredBool:
-    """A truth value that a device is still computing; asking for it waits for what was computed until then, not after.
+    """A boolean that a device is still computing; `bool` waits for the work queued before it, not for later work.
 
     Args:
         value: a boolean tensor of one element.
@@ -127,7 +127,7 @@ class DeferredBool:
 
 
 def infinite_weight(network: nn.Module) -> str | None:
-    """The first layer with a weight, or a statistic of its norm, that is not finite."""
+    """Return the first layer with a weight, or a normalisation statistic, that is not finite; None if all are."""
     for name, layer in network.named_children():
         if not all(_finite(t) for t in layer.state_dict().values()):
             return name

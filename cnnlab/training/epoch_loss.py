@@ -1,4 +1,4 @@
-"""The losses of an epoch's steps so far, for their mean over all its examples."""
+"""Accumulate the losses of an epoch's steps, for their mean over its examples."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 class EpochLoss:
-    """Keeps the mean loss of each step of one process, and over how many examples it is."""
+    """Keep the mean loss and the number of examples of each step of one process."""
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._counts: list[int] = []
 
     def add(self, losses: Sequence[Tensor], counts: Sequence[int]) -> None:
-        """Keep the mean losses of steps, and over how many examples each is."""
+        """Add the mean losses of steps, and the number of examples of each."""
         self._losses.extend(losses)
         self._counts.extend(counts)
 
     def total(self) -> Tensor:
-        """Return the sum of the losses of all examples since the epoch began, and their number; forget them."""
+        """Return the sum of the losses of the epoch's examples and their number, (2,), and start anew."""
         losses = torch.stack(self._losses)
         counts = torch.tensor(self._counts, device=losses.device)
         self._losses.clear()
@@ -31,8 +31,8 @@ class EpochLoss:
         losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
         return torch.stack([losses.double(), torch.tensor(self._counts, dtype=torch.float64)])
 
-    def take_up(self, saved: Tensor, device: torch.device) -> None:
-        """Go on where a checkpoint was made."""
+    def restore(self, saved: Tensor, device: torch.device) -> None:
+        """Restore losses and numbers of examples from a tensor of `saved`."""
         losses, counts = saved
         self._losses = list(losses.to(device, torch.get_default_dtype()).unbind())
         self._counts = counts.long().tolist()

@@ -1,4 +1,4 @@
-"""Fit what a config describes, test its best checkpoint, and return the metrics."""
+"""Fit the network of a config, test its best checkpoint, and return the metrics."""
 
 import contextlib
 import logging
@@ -22,23 +22,24 @@ from cnnlab.training.datamodule import DataModule
 
 
 def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> dict[str, float]:
-    """Fit, then test the best checkpoint; returns what `metrics.json` says.
+    """Fit, then test the best checkpoint; returns the content of `metrics.json`.
 
     Args:
         parts: of a checked config.
-        directory: the run directory; where it holds a last checkpoint, the fit resumes from it.
-        info: what `run.json` says so far, to which device, threads and world size are added.
+        directory: the run directory; the fit resumes from its last checkpoint if there is one.
+        info: content of `run.json`, to which device, threads and world size are added; None in all but the first
+            process.
     """
     log_to(directory)
     take_threads(parts.config, (info or {}).get("resumed", {}).get("threads"))
-    # asked for before the examples as they were loaded are dropped
-    said = remark(parts.config["data"]) if info is not None else None
+    # before `prepare` drops the examples as they were loaded
+    about_data = remark(parts.config["data"]) if info is not None else None
     fit = prepare(parts, directory, load_data(parts.config), info)
     if info is not None:
         record_environment(fit, info)
         few = few_validation_warning(len(fit.data.val), len(fit.data.classes))
-        if not parts.config["study"]["variant"]:  # a study says it once
-            for line in filter(None, [said, few]):
+        if not parts.config["study"]["variant"]:  # a study prints them once for all runs
+            for line in filter(None, [about_data, few]):
                 print(line)
     try:
         fit.trainer.fit(fit.classifier, fit.data, ckpt_path=fit.last if fit.last.is_file() else None)
@@ -50,14 +51,14 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
 
 
 def take_threads(config: Config, kept: int | None = None) -> None:
-    """Let torch compute a run that starts on the cores that are free, or with as many threads as before it stopped."""
+    """Set torch's threads: as many as cores are free for a new run, as many as before (`kept`) for a resumed one."""
     torch.set_num_threads(for_run(kept))
     if torch.get_num_threads() < most() and kept is None and not config["study"]["variant"]:
         print(f"{torch.get_num_threads()} of {most()} threads: the other cores are in use")
 
 
 def load_data(config: Config) -> DataModule:
-    """Load the data of a config, and seed torch's random numbers."""
+    """Load the data of a config, and seed all random numbers."""
     seed_everything(config["seed"], verbose=False)
     data = DataModule(config["data"], config["augment"], config["seed"])
     data.setup()
@@ -65,10 +66,7 @@ def load_data(config: Config) -> DataModule:
 
 
 def record_environment(fit: Fit, info: Config) -> None:
-    """Add device, threads and world size to `run.json`, and say where they are others than before a resume.
-
-    The loggers are given the run's settings.
-    """
+    """Add device, threads and world size to `run.json`, print which differ after a resume, and log the settings."""
     info |= {
         "device": str(fit.trainer.strategy.root_device),
         "threads": torch.get_num_threads(),
@@ -82,7 +80,7 @@ def record_environment(fit: Fit, info: Config) -> None:
 
 
 def finish(fit: Fit) -> dict[str, float]:
-    """Test the best checkpoint of a fit that is over; returns what `metrics.json` says."""
+    """Test the best checkpoint of a completed fit; returns the content of `metrics.json`."""
     trainer = fit.trainer
     metrics = _fit_metrics(fit.classifier, fit.history)
     if Path(fit.best.best_model_path).is_file():
@@ -100,33 +98,33 @@ def finish(fit: Fit) -> dict[str, float]:
 
 
 def _answers(fit: Fit) -> dict[str, Answers]:
-    """Return what the tested classifier answers, by stage: to test examples as it was tested.
+    """Return the predictions of the best checkpoint by stage, those on validation examples in the first process only.
 
-    The first process alone answers validation examples, one view of each, as they are validated.
+    Validation examples have one view each, as in validation; test examples as many as in the test.
     """
     answers = {}
     if fit.trainer.is_global_zero:
-        answers["val"] = as_answers(_validated(fit))
+        answers["val"] = as_answers(_validation_rows(fit))
     if fit.classifier.answers.update_called:
         answers["test"] = as_answers(fit.classifier.answers.compute())
     return answers
 
 
 @torch.inference_mode()
-def _validated(fit: Fit) -> torch.Tensor:
-    """Return the rows of all validation examples."""
+def _validation_rows(fit: Fit) -> torch.Tensor:
+    """Return the rows of `answer_rows` for all validation examples."""
     device, size = fit.trainer.strategy.root_device, fit.config["data"]["eval_batch_size"]
     classifier = fit.classifier.to(device).eval()
     rows: list[torch.Tensor] = []
-    for images, labels in zip(fit.data.val.inputs.split(size), fit.data.val.labels.split(size), strict=True):
+    for inputs, labels in zip(fit.data.val.inputs.split(size), fit.data.val.labels.split(size), strict=True):
         with fit.trainer.precision_plugin.val_step_context():
-            logits = classifier.logits_of(images.to(device))
+            logits = classifier.logits_of(inputs.to(device))
         rows.append(answer_rows(logits, labels.to(device), size * len(rows)))
     return torch.cat(rows)
 
 
 def log_unfinished_fit(fit: Fit) -> None:
-    """Log the metrics of the epochs that a failed or interrupted fit has completed, for TensorBoard's HParams tab."""
+    """Log the metrics of a failed or interrupted fit's completed epochs, for TensorBoard's HParams tab."""
     if not fit.history.epochs:
         return
     with contextlib.suppress(OSError):  # the disk may be full, and the error that ended the fit matters more
@@ -136,8 +134,8 @@ def log_unfinished_fit(fit: Fit) -> None:
 
 
 def _fit_metrics(classifier: Classifier, history: History) -> dict[str, float]:
-    """Return the metrics of a fit before its test; validation figures are those of the best checkpoint's epoch."""
-    best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # of equals the latest
+    """Return the metrics of a fit before its test; validation metrics are those of the best checkpoint's epoch."""
+    best = max(reversed(history.epochs), key=lambda row: row.get("val/acc", 0.0), default={})  # the latest of equals
     return {
         **{k: v for row in history.epochs[-1:] for k, v in row.items() if k == "train/loss"},
         **{k: v for k, v in best.items() if k.startswith("val/")},
@@ -150,8 +148,8 @@ def _fit_metrics(classifier: Classifier, history: History) -> dict[str, float]:
 
 
 def log_to(*directories: Path) -> None:
-    """Send Lightning's remarks and all warnings to the logs of runs; the terminal is for what people look at."""
-    import lightning.pytorch  # noqa: F401  # which adds its own handlers when first imported
+    """Send Lightning's messages and all warnings to the `train.log` of runs, and not to the terminal."""
+    import lightning.pytorch  # noqa: F401  # adds its own handlers when first imported
 
     handlers: list[logging.Handler] = [logging.FileHandler(directory / "train.log") for directory in directories]
     for handler in handlers:
@@ -159,7 +157,7 @@ def log_to(*directories: Path) -> None:
     logging.captureWarnings(True)
     for name in ("lightning.pytorch", "lightning.fabric", "py.warnings"):
         logger = logging.getLogger(name)
-        for old in logger.handlers:  # Lightning's own to the terminal, or an earlier run's of this process
+        for old in logger.handlers:  # Lightning's own to the terminal, or those of an earlier run in this process
             old.close()
         logger.handlers = handlers.copy()
         logger.propagate = False

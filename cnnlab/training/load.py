@@ -1,4 +1,4 @@
-"""Load the classifier of a checkpoint."""
+"""Load the classifier of a checkpoint or a run."""
 
 import sys
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from cnnlab.training.divergence import infinite_weight
 
 
 def load_classifier(checkpoint: Path, config_hash: str) -> Classifier:
-    """The classifier of a checkpoint, on the CPU, in evaluation mode; nothing in the file is executed.
+    """Load the classifier of a checkpoint on the CPU, in evaluation mode, without executing code from the file.
 
     Raises:
-        ValueError: the file is missing, damaged, of another run than the one with this config hash, holds more than
-            tensors and plain containers, or a weight that is not finite.
+        ValueError: the file is missing or damaged, belongs to a run with another config hash, holds more than tensors
+            and plain containers, or has a weight that is not finite.
     """
     keep_freed()
     content = read(checkpoint)
@@ -40,28 +40,28 @@ def load_trained(run: Record, checkpoint: str = "best") -> Classifier:
     Raises:
         ValueError: there is no such checkpoint, or it cannot be read.
     """
-    with naming_modules(run):
+    with name_missing_modules(run):
         return load_classifier(run.directory / "checkpoints" / f"{checkpoint}.ckpt", run.info["config_hash"])
 
 
 def form_of(run: Record) -> Form:
-    """The form of the examples that a run was trained on.
+    """Return the form of the examples that a run was trained on.
 
     Raises:
         ValueError: there is no such data source.
     """
-    with naming_modules(run):
+    with name_missing_modules(run):
         return form(run.config["data"])
 
 
 @contextmanager
-def naming_modules(run: Record) -> Iterator[None]:
-    """Let a refusal name the modules that a run was trained with, where they are not imported."""
+def name_missing_modules(run: Record) -> Iterator[None]:
+    """Add to a ValueError the `trusted_modules` that the run was trained with and that are not imported."""
     try:
         yield
     except ValueError as error:
-        asked = run.config["trusted_modules"]  # somebody else's perhaps: named in the message and not imported
-        missing = [name for name in asked if name not in sys.modules] if isinstance(asked, list) else []
+        names = run.config["trusted_modules"]  # perhaps somebody else's: named in the message, never imported
+        missing = [name for name in names if name not in sys.modules] if isinstance(names, list) else []
         if not missing:
             raise
         given = f"trusted_modules=[{','.join(map(str, missing))}]"

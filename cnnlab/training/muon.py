@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum whose matrices are orthogonalised, for convolutions too."""
+"""Implement the optimizer Muon (Jordan et al. 2024), orthogonalised momentum, for convolutions too."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for matrices, convolution filters taken as matrices too, and AdamW for the rest.
+    """Apply Muon (Jordan et al. 2024) to matrices and convolution filters, and AdamW to all other parameters.
 
     Args:
         params: parameter groups, as torch's optimizers take them.
         lr: learning rate of the matrices.
         momentum: of the matrices.
-        weight_decay: of both, where a group does not say otherwise.
+        weight_decay: of both, unless a group has its own.
         adamw_lr: learning rate of AdamW.
         betas: decay rates of AdamW's averages of gradients and of their squares.
     """
@@ -30,10 +30,10 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         self._inner: list[torch.optim.Optimizer] = []
         given = list(params)
-        own_rates = [isinstance(group, dict) and "lr" in group for group in given]  # where lr is not adamw_lr
+        own_rates = [isinstance(group, dict) and "lr" in group for group in given]  # such groups ignore adamw_lr
         super().__init__(given, {"lr": lr, "weight_decay": weight_decay})
         groups, rest = [], []
-        self._filters: list[tuple[Tensor, Tensor]] = []  # a parameter, and its memory seen as a matrix
+        self._filters: list[tuple[Tensor, Tensor]] = []  # a parameter, and the same memory as a matrix
         for group, own_rate in zip(self._own_groups, own_rates, strict=False):
             pairs = [(p, as_matrix(p.detach())) for p in group["params"] if p.ndim > 1]
             self._filters += pairs
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups of both optimizers, for schedules."""
+        """Return the groups of both optimizers, for schedules."""
         return [g for inner in self._inner for g in inner.param_groups] if self._inner else self._own_groups
 
     @param_groups.setter
@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take one step with both."""
+        """Take one step with both optimizers."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -69,24 +69,24 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters."""
+        """Drop the gradients of all parameters."""
         for inner in self._inner:
             inner.zero_grad(set_to_none)
         for parameter, _ in self._filters:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of both."""
+        """Return the state of both optimizers."""
         return {"inner": [inner.state_dict() for inner in self._inner]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of both back."""
+        """Restore the state of both optimizers."""
         for inner, state in zip(self._inner, state_dict["inner"], strict=True):
             inner.load_state_dict(state)
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """(outputs, everything else) of the same memory, also where channels come last in it."""
+    """Return a view (outputs, everything else) of the same memory, for channels-last filters too."""
     if weight.ndim == 4 and not weight.is_contiguous():
         weight = weight.permute(0, 2, 3, 1)
     return weight.reshape(len(weight), -1)

@@ -1,4 +1,4 @@
-"""What torch.optim lacks: options by parameter name, weight decay for weights alone, schedules by epoch."""
+"""Extend torch.optim: options by parameter name, weight decay for weights alone, schedules in epochs."""
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ from cnnlab.registry import check_options, hint
 
 
 def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Two parameter groups: weights, which decay as the optimizer says, and biases and norms, which do not."""
+    """Return two parameter groups: weights, with the optimizer's weight decay, and biases and norms, without."""
     trained = [p for p in module.parameters() if p.requires_grad]
     weights = [p for p in trained if p.ndim > 1]
     others = [p for p in trained if p.ndim <= 1]
@@ -23,7 +23,7 @@ def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def optimizer_target(config: Config) -> Callable[..., torch.optim.Optimizer]:
-    """Return what makes a config's optimizer from parameter groups; `groups` is none of its options."""
+    """Return the factory that makes a config's optimizer from parameter groups; `groups` is not passed to it."""
     node = config["optimizer"]
     own = {k: v for k, v in node.items() if k != "groups"} if isinstance(node, Mapping) else node
     return target(own, torch.optim.Optimizer, config["trusted_modules"])
@@ -32,17 +32,17 @@ def optimizer_target(config: Config) -> Callable[..., torch.optim.Optimizer]:
 def optimizer_of(
     make: Callable[..., torch.optim.Optimizer], network: nn.Module, own: Mapping[str, Mapping[str, float]] | None
 ) -> torch.optim.Optimizer:
-    """Make the optimizer of a network, where some parameters may have options of their own.
+    """Make the optimizer of a network, with options of their own for some parameters.
 
     Args:
-        make: makes the optimizer from parameter groups; options given to it count for all of them.
+        make: makes the optimizer from parameter groups; keyword options apply to all of them.
         network: whose parameters are trained.
-        own: options by a parameter's name or a glob, {"head.*": {"lr_factor": 2, "weight_decay": 0}}; where several
-            match, the last counts. `lr_factor` multiplies the learning rate, throughout its schedule; the others are
-            numbers that the optimizer takes.
+        own: options by parameter name or glob, {"head.*": {"lr_factor": 2, "weight_decay": 0}}; of several matches,
+            the last counts. `lr_factor` multiplies the learning rate throughout the schedule; the others are numeric
+            options of the optimizer.
 
     Raises:
-        ValueError: a name that matches nothing, an unknown option, or a value that is no number or out of range.
+        ValueError: a name that matches nothing, an unknown option, or a value that is not a number or out of range.
     """
     if not own:
         return make(decay_groups(network))
@@ -52,14 +52,14 @@ def optimizer_of(
         check_options(f"groups.{pattern}", options, {"lr_factor": 1.0, **numbers})
         if isinstance(factor := options.get("lr_factor", 1.0), (list, tuple)) or not factor >= 0:
             raise ValueError(f"groups.{pattern}: lr_factor is a number of at least 0, not {factor!r}")
-        make(decay_groups(network), **{k: v for k, v in options.items() if k != "lr_factor"})  # which checks the values
+        make(decay_groups(network), **{k: v for k, v in options.items() if k != "lr_factor"})  # checks the values
     for group in optimizer.param_groups:
         group["lr"] *= group.get("lr_factor", 1)
     return optimizer
 
 
 def _own_groups(network: nn.Module, own: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Split `decay_groups` by options; groups without an `lr_factor` come first, whose learning rate is logged."""
+    """Split `decay_groups` by options; groups without `lr_factor` come first: the first group's rate is logged."""
     names = {p: name for name, p in network.named_parameters() if p.requires_grad}
     if not isinstance(own, Mapping):
         raise ValueError(f"groups is a mapping of parameter names to options, not {own!r}")
@@ -84,13 +84,13 @@ def _own_groups(network: nn.Module, own: Mapping[str, Mapping[str, float]]) -> l
 
 
 class Schedule(LambdaLR):
-    """The learning rate as a factor of its start value, moved every step.
+    """Multiply the initial learning rate by a factor that is updated at every step.
 
     Args:
         optimizer: whose groups are scheduled.
-        epochs: of the whole training.
-        steps_per_epoch: optimizer steps in one.
-        warmup_epochs: epochs over which the factor also grows linearly from almost 0 to 1; fractions count.
+        epochs: length of the training.
+        steps_per_epoch: optimizer steps in an epoch.
+        warmup_epochs: epochs over which the factor is also ramped up linearly from almost 0; fractions are allowed.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Schedule(LambdaLR):
         super().__init__(optimizer, factor)
 
     def factor(self, epoch: float) -> float:
-        """The factor at a time in epochs, 0 at the start."""
+        """Return the factor at a time in epochs since the start."""
         raise NotImplementedError
 
 
@@ -116,7 +116,7 @@ class Constant(Schedule):
     """Keep the factor at 1."""
 
     def factor(self, epoch: float) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
 
@@ -125,7 +125,7 @@ class Step(Schedule):
 
     Args:
         every: epochs between two multiplications.
-        gamma: what is multiplied by.
+        gamma: factor of each multiplication.
     """
 
     def __init__(self, *args: Any, every: int = 10, gamma: float = 0.1, **kwargs: Any) -> None:
@@ -135,7 +135,7 @@ class Step(Schedule):
         super().__init__(*args, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """gamma ^ floor(epoch / every)."""
+        """Return gamma ^ floor(epoch / every)."""
         return float(self.gamma ** (floor(epoch) // self.every))
 
 
@@ -143,7 +143,7 @@ class Exponential(Schedule):
     """Multiply by `gamma` every epoch.
 
     Args:
-        gamma: what is multiplied by.
+        gamma: factor of each multiplication.
     """
 
     def __init__(self, *args: Any, gamma: float = 0.9, **kwargs: Any) -> None:
@@ -151,7 +151,7 @@ class Exponential(Schedule):
         super().__init__(*args, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """gamma ^ floor(epoch)."""
+        """Return gamma ^ floor(epoch)."""
         return float(self.gamma ** floor(epoch))
 
 
@@ -167,7 +167,7 @@ class Cosine(Schedule):
         super().__init__(*args, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """From 1 to final."""
+        """Return the factor on the half cosine from 1 to `final`."""
         return _between(1.0, self.final, epoch / self.epochs)
 
 
@@ -175,7 +175,7 @@ class OneCycle(Schedule):
     """Go up from `start` to 1 until the share `peak` of the training, then down to `final` (Smith & Topin 2018).
 
     Args:
-        peak: share of the training in which the factor goes up.
+        peak: share of the training during which the factor rises.
         start: factor at the start.
         final: factor at the end.
     """
@@ -189,7 +189,7 @@ class OneCycle(Schedule):
         super().__init__(*args, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """From start to 1 to final."""
+        """Return the factor, on half cosines from `start` to 1 to `final`."""
         share = epoch / self.epochs
         if share < self.peak:
             return _between(self.start, 1.0, share / self.peak)
@@ -199,11 +199,11 @@ class OneCycle(Schedule):
 def schedule(
     make: Callable[..., LRScheduler], optimizer: torch.optim.Optimizer, epochs: int, steps_per_epoch: float
 ) -> dict[str, Any]:
-    """A schedule as Lightning takes it: cnnlab's move every step, torch's own every epoch, as torch's pages say.
+    """Make a schedule in Lightning's format: cnnlab's are updated every step, torch's every epoch, as documented.
 
     Args:
-        make: a scheduler class, perhaps with some arguments given (functools.partial), or a callable that makes one.
-        optimizer, epochs, steps_per_epoch: see Schedule.
+        make: a scheduler class, a functools.partial of one, or a callable that makes one.
+        optimizer, epochs, steps_per_epoch: as in Schedule.
     """
     kind: Any = getattr(make, "func", make)
     if isinstance(kind, type) and issubclass(kind, Schedule):
@@ -214,4 +214,5 @@ def schedule(
 
 
 def _between(first: float, last: float, share: float) -> float:
+    """Interpolate on a half cosine; `share` is 0 at `first` and 1 at `last`."""
     return last + (first - last) * (1 + cos(pi * min(share, 1.0))) / 2

@@ -12,7 +12,7 @@ from cnnlab.config.errors import value_errors
 from cnnlab.config.identity import Config, digest
 from cnnlab.data.load import forget
 from cnnlab.distributed.launch import launch, needs_launch
-from cnnlab.distributed.world import agree, first, joined
+from cnnlab.distributed.world import broadcast_directory, in_process_group, is_first_process
 from cnnlab.reporting.tables import show
 from cnnlab.runs.checkpoints import refuse_foreign_checkpoint
 from cnnlab.runs.record import (
@@ -31,35 +31,35 @@ from cnnlab.training.assemble import Parts, assemble
 from cnnlab.training.fit import fit_and_test
 from cnnlab.training.validate import check
 
-_checked: dict[str, Parts] = {}  # what check_start let pass last, by config, for the run that follows
+_checked: dict[str, Parts] = {}  # of the config that check_start accepted last, by its digest, for the run to come
 
 
 def train(config: Config, directory: Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Fit, then test the best checkpoint; returns what `metrics.json` says.
+    """Fit, then test the best checkpoint; returns the content of `metrics.json`.
 
     Args:
         config: a train config as plain containers.
-        directory: the run directory; where it holds a checkpoint of the same run already, the fit resumes from it.
+        directory: the run directory; the fit resumes from a checkpoint of the same run if there is one.
         overrides: as recorded in `run.json`.
 
     Raises:
-        ValueError: the config asks for what cannot be.
+        ValueError: the config cannot work.
         FloatingPointError: the training diverged.
     """
-    if (first() or joined()) and digest(config) not in _checked:
+    if (is_first_process() or in_process_group()) and digest(config) not in _checked:
         check_start(config, directory, identity(directory, config))
     if needs_launch(config["trainer"]):
-        forget()  # what the check loaded; the processes that train hold their own
+        forget()  # free the data that the check loaded; each training process loads its own
         launch(train_here, config, directory, overrides)
         return Record.load(directory).metrics
     return train_here(config, directory, overrides)
 
 
 def check_start(config: Config, directory: Path, config_hash: str) -> None:
-    """Refuse a run before anything is made; `config_hash` is that of the config with which it began.
+    """Refuse a run before anything is written; `config_hash` is that of the config with which it began.
 
     Raises:
-        ValueError: the config asks for what cannot be, or the directory holds the checkpoint of another run.
+        ValueError: the config cannot work, or the directory holds a checkpoint of another run.
     """
     parts = check(config)
     refuse_foreign_checkpoint(directory, config_hash)
@@ -68,11 +68,11 @@ def check_start(config: Config, directory: Path, config_hash: str) -> None:
 
 
 def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dict[str, float]:
-    """Train a checked config in this process: alone, or with the others of its run, which somebody has started."""
+    """Train a checked config in this process, alone or as one of the started processes of its run."""
     parts = _checked.pop(digest(config), None) or assemble(config)
-    if joined():
-        directory = agree(directory if first() else None)
-    if not first():  # another process of the same run, which leaves the directory to the first
+    if in_process_group():
+        directory = broadcast_directory(directory if is_first_process() else None)
+    if not is_first_process():  # only the first process of a run writes to its directory
         return fit_and_test(parts, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):
@@ -81,7 +81,7 @@ def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dic
             metrics = fit_and_test(parts, directory, info)
             end(directory, info, metrics)
         except BaseException as error:
-            pass_on(end(directory, info, error), error)
+            reraise_signal(end(directory, info, error), error)
             raise
     if not config["study"]["variant"]:
         _print_result(metrics, directory)
@@ -89,10 +89,10 @@ def train_here(config: Config, directory: Path, overrides: Sequence[str]) -> dic
 
 
 def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
-    """Write the `run.json` of a run that starts, or goes on; returns what it says.
+    """Write the `run.json` of a run that starts or resumes, and return its content.
 
     Raises:
-        InUseError: another process at work on the same study has just completed it.
+        InUseError: another process that executes the same study has just completed it.
     """
     if config["study"]["variant"] and completed(directory):
         raise InUseError(f"{directory} was in use by another process")
@@ -104,7 +104,7 @@ def begin(config: Config, directory: Path, overrides: Sequence[str]) -> Config:
 
 
 def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseException) -> str | None:
-    """Write what became of a run, its metrics or an error; returns the signal that stopped it, if one did."""
+    """Write a run's outcome, metrics or an error; returns the name of the signal that stopped it, or None."""
     stopped = None
     if isinstance(outcome, BaseException):
         stopped = _stop_signal(outcome)
@@ -117,8 +117,8 @@ def end(directory: Path, info: Config, outcome: Mapping[str, float] | BaseExcept
     return stopped
 
 
-def pass_on(stopped: str | None, error: BaseException) -> None:
-    """End as a process that a signal has stopped, where one did.
+def reraise_signal(stopped: str | None, error: BaseException) -> None:
+    """Raise the exception of the signal that stopped a run; return if none did.
 
     Raises:
         KeyboardInterrupt, SystemExit: the signal was SIGINT, SIGTERM.
@@ -130,9 +130,9 @@ def pass_on(stopped: str | None, error: BaseException) -> None:
 
 
 def _stop_signal(error: BaseException) -> str | None:
-    """The signal behind an exception, if one is."""
+    """Return the name of the signal that caused an exception, or None."""
     if isinstance(error, SIGTERMException) or (isinstance(error, SystemExit) and error.code == 143):
-        return "SIGTERM"  # the former in a test
+        return "SIGTERM"  # SIGTERMException during the test, SystemExit during the fit
     return "SIGINT" if any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)) else None
 
 
@@ -152,12 +152,12 @@ def _print_result(metrics: Mapping[str, float], directory: Path) -> None:
 
 
 def resume(directory: Path, overrides: Sequence[str]) -> None:
-    """Go on with a run where its last checkpoint left it; only `trainer.max_epochs` may change.
+    """Resume a run from its last checkpoint; only `trainer.max_epochs` may change.
 
     `trusted_modules` is never read from the run's config, which may be somebody else's, but from the overrides only.
 
     Raises:
-        ValueError: it is no run, or another key is given.
+        ValueError: the directory holds no run, or another key is given.
     """
     for override in overrides:
         if not override.startswith(("trainer.max_epochs=", "trusted_modules=")):
@@ -168,7 +168,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> None:
     if "given" in run.info:
         raise ValueError(f"{directory} was not trained; init_from={directory} starts a training with its weights")
     epochs = config["trainer"]["max_epochs"]
-    # what is no number is refused by `train`
+    # `train` refuses values that are not numbers
     if run.status == "completed" and isinstance(epochs, int) and run.metrics.get("epochs", 0) >= epochs:
         print(f"nothing to do: {directory} is completed")
         return

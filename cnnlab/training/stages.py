@@ -1,4 +1,4 @@
-"""Metrics of validation and test: each example of all processes counts once, whatever the batch size."""
+"""Compute metrics of validation and test: each example of all processes counts once, whatever the batch size."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,23 +12,23 @@ from cnnlab.training.divergence import LOWER
 
 
 class StageMetrics(nn.ModuleDict):
-    """The loss, of logits (N, classes) and labels (N,), and every metric of a stage, "val" or "test".
+    """Accumulate the loss and all metrics of a stage, "val" or "test".
 
-    Metrics that are asked for are counted beside those that every run counts.
+    `loss` takes logits (N, classes) and labels (N,); `extra` names metrics beside those that every run has.
     """
 
     def __init__(
-        self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor], asked: Sequence[str]
+        self, stage: str, classes: int, loss: Callable[[Tensor, Tensor], Tensor], extra: Sequence[str]
     ) -> None:
-        super().__init__({"loss": MeanMetric(), **make_metrics(classes, asked)})
+        super().__init__({"loss": MeanMetric(), **make_metrics(classes, extra)})
         self.stage, self.loss_of = stage, loss
 
     def count(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch's logits (N, classes) and labels (N,), of which a process may have none."""
+        """Add a batch's logits (N, classes) and labels (N,); N may be 0, as a process may have no share of a batch."""
         logits = logits.float()
         metric: Any
         for name, metric in self.items():
-            # a metric that keeps what it is given has to be given nothing of the right shape, others may refuse it
+            # a metric that keeps a list of its inputs needs an empty one of the right shape; others may refuse it
             if not len(labels) and not any(isinstance(state, list) for state in metric.metric_state.values()):
                 continue
             if name == "loss":
@@ -37,10 +37,10 @@ class StageMetrics(nn.ModuleDict):
                 metric.update(logits, labels)
 
     def counted(self, step: int) -> dict[str, Tensor]:
-        """Return each metric over all that was counted in all processes; the next count begins anew.
+        """Return each metric over the examples of all processes, and reset them all.
 
         Args:
-            step: how many steps have been trained, for the message.
+            step: number of steps trained, for the message.
 
         Raises:
             FloatingPointError: a metric is not finite.
@@ -48,7 +48,7 @@ class StageMetrics(nn.ModuleDict):
         values: dict[str, Tensor] = {}
         metric: Any
         for name, metric in self.items():
-            value = metric.compute()  # over all processes, so that all stop
+            value = metric.compute()  # over all processes, so that all stop if it is not finite
             if not torch.isfinite(value):
                 remedy = LOWER if name == "loss" else f"it is not defined on these images; take {name} out of metrics"
                 raise FloatingPointError(f"{self.stage}/{name} is {value.item()} after step {step}; {remedy}")

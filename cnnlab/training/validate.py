@@ -1,4 +1,4 @@
-"""Refuse a train config that cannot work, before anything is made, in one line that names the remedy."""
+"""Refuse a train config that cannot work, before anything is written, in one line that names the remedy."""
 
 import inspect
 import json
@@ -31,28 +31,26 @@ from cnnlab.models.losses import training_loss
 from cnnlab.models.merges import show
 from cnnlab.models.network import Network
 from cnnlab.registry import hint, one_line
-from cnnlab.runs.metrics import asked_metrics, counted, measure, refuse_metrics
+from cnnlab.runs.metrics import configured_metrics, measure, metric_names, refuse_metrics
 from cnnlab.training.assemble import Parts, assemble, prefix_errors
 from cnnlab.training.class_weights import class_weights
 from cnnlab.training.optim import optimizer_of, schedule
 from cnnlab.training.weights import read_weights, shared_layers
 
-PROCESS = 400 * 2**20  # bytes that a process takes with torch and Lightning, before it has a network
-THERE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes of memory that this machine has
-# of Lightning's Trainer, what the fit itself decides
+PROCESS_BYTES = 400 * 2**20  # memory of a process with torch and Lightning loaded, before it has a network
+MACHINE_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # memory of this machine
+# options of Lightning's Trainer that cnnlab sets itself
 OURS = ("precision", "deterministic", "logger", "callbacks", "plugins", "default_root_dir", "num_sanity_val_steps",
         "use_distributed_sampler", "enable_model_summary", "enable_checkpointing")  # fmt: skip
 
 
 def check(config: Config) -> Parts:
-    """Refuse, before anything is made, what cannot work: numbers, the network on this data, classes, devices, memory.
+    """Check a config's values, its network on its data, classes, devices and memory, before anything is written.
 
-    What libraries check by themselves is tried: the thing is made.
-
-    Returns what was made, to be trained with.
+    For what the libraries themselves check, the object is built. Returns the parts built, for the training.
 
     Raises:
-        ValueError: names the thing and the remedy.
+        ValueError: names the cause and the remedy.
     """
     check_values(config)
     _accelerator(config["trainer"]["accelerator"])
@@ -65,8 +63,8 @@ def check(config: Config) -> Parts:
     if parts.augment is not None:
         with prefix_errors("augment"):
             if len(shape) != 3:
-                name, its = config["data"]["name"], form(config["data"])
-                raise ValueError(f"changes pictures, and data={name} holds {its.name}s; take augment=none")
+                name, held = config["data"]["name"], form(config["data"]).name
+                raise ValueError(f"changes pictures, and data={name} holds {held}s; take augment=none")
             parts.augment(parts.network.example(2), torch.Generator())
     views(parts.network.example(), flip=config["test_flip"], shift=config["test_shift"])
     _optimizer(parts)
@@ -91,9 +89,9 @@ def _accelerator(name: str) -> None:
 
 
 def _optimizer(parts: Parts) -> None:
-    """Make optimizer and schedule for a matrix and a vector, and follow the learning rate to the end.
+    """Make optimizer and schedule for a matrix and a vector, and run the schedule to its end.
 
-    Options by parameter name are tried on the network.
+    Options by parameter name are checked on the network.
     """
     epochs, groups = parts.config["trainer"]["max_epochs"], parts.config["optimizer"].get("groups")
     with prefix_errors("optimizer"):
@@ -102,9 +100,9 @@ def _optimizer(parts: Parts) -> None:
             optimizer_of(parts.make_optimizer, parts.network, groups)
     with prefix_errors("scheduler"):
         made = schedule(parts.make_scheduler, optimizer, epochs, 1)
-        if isinstance(made["scheduler"], ReduceLROnPlateau):  # it steps by what it watches
+        if isinstance(made["scheduler"], ReduceLROnPlateau):  # its steps need a metric
             return
-        with warnings.catch_warnings(action="ignore"):  # torch misses the optimizer's own steps
+        with warnings.catch_warnings(action="ignore"):  # torch warns that the optimizer has made no steps
             for epoch in range(epochs):
                 rate = optimizer.param_groups[0]["lr"]
                 if not (isfinite(rate) and rate >= 0):
@@ -113,7 +111,7 @@ def _optimizer(parts: Parts) -> None:
 
 
 def _smallest_batch(config: Config, network: Network) -> None:
-    """Let a step of one example a process go through the network, where there is one: norms over a batch refuse it."""
+    """Run the network's forward on one example if a process gets no more at a step: batch norms may refuse it."""
     processes = max(device_count(config["trainer"]), int(os.environ.get("WORLD_SIZE", "1")))
     if (share := config["data"]["batch_size"] // processes) > 1:
         return
@@ -122,12 +120,12 @@ def _smallest_batch(config: Config, network: Network) -> None:
         for _ in network.walk(as_floats(network.example(max(1, share), "meta"))):
             names.pop(0)
     except ValueError as error:
-        said = f"{names[0]}: {one_line(error)}"
-        raise ValueError(f"{said}; raise data.batch_size, which gives a process one image at a step") from error
+        refusal = f"{names[0]}: {one_line(error)}"
+        raise ValueError(f"{refusal}; raise data.batch_size, which gives a process one image at a step") from error
 
 
 def _validation(data: Config) -> None:
-    """Refuse to choose validation examples where the data have their own, and their number where the folds say it."""
+    """Refuse split options if the data have their own validation examples, and `val_size` if there are folds."""
     folds, defaults = data.get("folds"), shipped_data(data["name"], "val_size", "split_seed")
     if has_validation(data):
         for key, default in {**defaults, "folds": None}.items():
@@ -142,23 +140,22 @@ def _validation(data: Config) -> None:
 
 
 def _class_weights(config: Config) -> None:
-    """Refuse weights that do not fit the classes or the loss."""
-    if (asked := config.get("class_weights")) is None:
+    """Refuse class weights that do not fit the classes or the loss."""
+    if (setting := config.get("class_weights")) is None:
         return
     data = config["data"]
     names = class_names_of(data)
-    images = training_counts(data) if asked == "balanced" else []
-    training_loss(
-        config["model"].get("loss") or "cross_entropy", config["label_smoothing"], class_weights(asked, images, names)
-    )
+    counts = training_counts(data) if setting == "balanced" else []
+    weights = class_weights(setting, counts, names)
+    training_loss(config["model"].get("loss") or "cross_entropy", config["label_smoothing"], weights)
 
 
 def _metrics(config: Config, classes: int) -> list[str]:
-    """Refuse unknown metrics, and to compare by one that is not there; returns what is logged."""
-    asked, compared = asked_metrics(config), config["study"].get("metric")
-    refuse_metrics(classes, asked)
+    """Refuse unknown metrics, and a `study.metric` that the runs do not have; returns the names of logged metrics."""
+    extra, compared = configured_metrics(config), config["study"].get("metric")
+    refuse_metrics(classes, extra)
     if compared is not None:
-        measure(compared, classes, asked)
+        measure(compared, classes, extra)
         if str(compared).startswith("test/"):
             if not sizes(config["data"])[2]:
                 raise ValueError(f"study.metric={compared}: data={config['data']['name']} has no test images")
@@ -167,40 +164,40 @@ def _metrics(config: Config, classes: int) -> list[str]:
                     f"study.metric={compared}: study.folds judges on the images held out, which are other ones in each "
                     f"fold; take study.metric=val/{str(compared).partition('/')[2]}"
                 )
-    return ["train/loss", "val/loss", *(f"val/{name}" for name in counted(classes, asked))]
+    return ["train/loss", "val/loss", *(f"val/{name}" for name in metric_names(classes, extra))]
 
 
 def _memory(config: Config, params: int, shape: tuple[int, ...]) -> None:
-    """Refuse weights and examples for which memory has no room."""
-    counts = sizes(config["data"])  # loaded, they stay in memory for the fit
-    images = sum(counts[1:] if config["data"].get("stream") else counts)
-    needed = 4 * params + images * prod(shape)
-    if needed > THERE:
+    """Refuse weights and examples that do not fit into memory."""
+    counts = sizes(config["data"])  # loads the data, which stay in memory for the fit
+    examples = sum(counts[1:] if config["data"].get("stream") else counts)
+    needed = 4 * params + examples * prod(shape)
+    if needed > MACHINE_BYTES:
         raise ValueError(
-            f"{params:,} weights and {images:,} images of {show(shape)} take {needed / 2**30:,.0f} GiB, "
-            f"and this machine has {THERE / 2**30:,.0f}; lessen model.width or data.resize"
+            f"{params:,} weights and {examples:,} images of {show(shape)} take {needed / 2**30:,.0f} GiB, "
+            f"and this machine has {MACHINE_BYTES / 2**30:,.0f}; lessen model.width or data.resize"
         )
 
 
 def _processes(config: Config) -> None:
     """Refuse more processes than this machine has memory for."""
     count = device_count(config["trainer"])
-    if count > 1 and (needed := count * PROCESS) > THERE:
+    if count > 1 and (needed := count * PROCESS_BYTES) > MACHINE_BYTES:
         raise ValueError(
             f"trainer.devices={count}: so many processes take {needed / 2**30:,.0f} GiB and more, and this machine has "
-            f"{THERE / 2**30:,.0f}"
+            f"{MACHINE_BYTES / 2**30:,.0f}"
         )
 
 
 def _watched(name: str, callback: Callback, logged: Sequence[str]) -> None:
-    """Refuse a callback that watches what nobody logs."""
+    """Refuse a callback that monitors a metric that is not logged."""
     watched = getattr(callback, "monitor", None)
     if (watched is not None or isinstance(callback, EarlyStopping)) and watched not in logged:
         raise ValueError(f'callbacks.{name}: nothing is logged as "{watched}"{hint(watched, logged)}')
 
 
 def _lookers(parts: Parts, data: Config) -> None:
-    """Refuse lookers none of which has anything to see in such examples; one among others is left out in the fit."""
+    """Refuse lookers if none of them applies to the data's form; the fit itself skips one among others."""
     lookers = {name: callback.misfit for name, callback in parts.callbacks.items() if hasattr(callback, "misfit")}
     misfits = {name: instead for name, misfit in lookers.items() if (instead := misfit(facts(data)))}
     if misfits and len(misfits) == len(lookers):
@@ -216,7 +213,7 @@ def _loggers(config: Config) -> None:
     for name, node in (config["logger"] or {}).items():
         with prefix_errors(f"logger.{name}"), TemporaryDirectory() as folder:
             if node is not None:
-                # its directory is made of its other options, which may not be text
+                # log_dir is made of the logger's other options, and fails if one is not text
                 _ = target(node, Logger, config["trusted_modules"])(save_dir=folder).log_dir
 
 
@@ -238,7 +235,7 @@ def _trainer(config: Config) -> None:
 
 @cache
 def _make_trainer(options: str, precision: str) -> None:
-    """Make a Trainer with options as JSON, once for all variants of a study that have the same."""
+    """Make a Trainer with options given as JSON, once for all variants of a study that share them."""
     Trainer(
         **json.loads(options),
         precision=precision,  # type: ignore[arg-type]
@@ -250,7 +247,7 @@ def _make_trainer(options: str, precision: str) -> None:
 
 @contextmanager
 def _silent_lightning() -> Iterator[None]:
-    """Silence Lightning's remarks, which come again with the trainer of the fit."""
+    """Silence Lightning's messages, which the trainer of the fit repeats."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Weights that a network starts from: a run's, those of a file with a torchvision state dict, or published ones."""
+"""Read the weights that a network starts from: a run's, a file's (torchvision state dict), or published ones."""
 
 import contextlib
 import hashlib
@@ -22,33 +22,32 @@ from cnnlab.runs.record import Record
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
-PUBLISHED = "torchvision"  # as init_from names the published weights, perhaps with ":" and which
-USUAL = (3, 224, 224)  # images that networks of torchvision are built for
+PUBLISHED = "torchvision"  # init_from's name of the published weights, optionally followed by ":NAME"
+USUAL = (3, 224, 224)  # shape of the images that networks of torchvision are built for
 
 
 @dataclass(frozen=True)
 class Weights:
     """Tensors by the names of a network's layers, and where they come from."""
 
-    source: str  # as init_from names it
+    source: str  # value of init_from
     tensors: dict[str, Tensor]
-    classes: int  # that they tell apart
-    classifier: Classifier | None = None  # whose they are, where a run has trained them
-    entry: Any = None  # of torchvision's published weights, where they are some of these
+    classes: int  # number that they were trained on
+    classifier: Classifier | None = None  # of a run's weights
+    entry: Any = None  # torchvision's enum member, of published weights
 
 
 def read_weights(source: Any, model: Mapping[str, Any], shape: Sequence[int] = USUAL) -> Weights:
     """Read the weights that `init_from` names, for a network.
 
     Args:
-        source: a run directory, a file with a state dict of torchvision, "torchvision", or "torchvision:" with the name
-            of published weights.
-        model: config of the network; whatever it changes of the network that its file describes, tensors are named as
-            in that one.
-        shape: of the images that it gets.
+        source: a run directory, a file with a torchvision state dict, "torchvision", or "torchvision:" with the name of
+            published weights.
+        model: config of the network; tensors are named as in the network of its file, without the config's changes.
+        shape: of the network's inputs.
 
     Raises:
-        ValueError: there are none, they cannot be downloaded, are damaged, or are another network's.
+        ValueError: the weights do not exist, cannot be downloaded, are damaged, or belong to another network.
     """
     text, entry = str(source), None
     kind, _, which = text.partition(":")
@@ -71,10 +70,10 @@ def read_weights(source: Any, model: Mapping[str, Any], shape: Sequence[int] = U
 
 
 def digest_of(source: Any, model: Mapping[str, Any]) -> str:
-    """Tell the weights that `init_from` names from others, by what is in the file, wherever it lies.
+    """Return a digest of the weights that `init_from` names: of the file's content, not its path.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the weights do not exist.
     """
     text = str(source)
     kind, _, which = text.partition(":")
@@ -97,14 +96,14 @@ def _run(source: str) -> Record:
 
 
 def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[str]]:
-    """Return the layers of a network whose names and shapes are those of given weights, and the others.
+    """Return the names of a network's layers that given weights fit by name and shape, and those of the others.
 
     Raises:
-        ValueError: there is none, or a frozen layer is not among them.
+        ValueError: no layer fits, or a frozen one does not.
     """
-    theirs = in_our_words(network, weights)
+    theirs = match_vocabulary(network, weights)
     ours = {k: v for k, v in network.state_dict().items() if k in theirs or not k.endswith(COUNTER)}
-    layers = [name for name, _ in network.named_children() if name != "input"]  # its numbers are this data's
+    layers = [name for name, _ in network.named_children() if name != "input"]  # normalises by this data's statistics
     agree = {k: k in theirs and theirs[k].shape == v.shape for k, v in ours.items()}
     shared = [name for name in layers if all(ok for k, ok in agree.items() if k.startswith(f"{name}."))]
     if not any(k.partition(".")[0] in shared for k in ours):
@@ -119,11 +118,11 @@ def shared_layers(network: Network, weights: Weights) -> tuple[list[str], list[s
     return shared, others
 
 
-def in_our_words(network: Network, weights: Weights) -> dict[str, Tensor]:
-    """Return given tensors, with each word vector in the row that its word has in this network's vocabulary.
+def match_vocabulary(network: Network, weights: Weights) -> dict[str, Tensor]:
+    """Return given tensors, with word vectors moved to the rows that the words have in this network's vocabulary.
 
-    Words that the weights do not know keep the vectors that were drawn here. What reads a map or a count for each word
-    is left out, unless the vocabularies are the same.
+    Words unknown to the weights keep this network's initial vectors. Layers that read a map or a count for each word
+    are left out, unless the vocabularies are the same.
     """
     theirs = weights.classifier.facts.vocabulary if weights.classifier else ()
     if theirs == network.vocabulary:
@@ -133,12 +132,12 @@ def in_our_words(network: Network, weights: Weights) -> dict[str, Tensor]:
     for name, part in network.named_modules():
         given = tensors.get(f"{name}.weight")
         if isinstance(part, Embedding) and given is not None and given.shape[1] == part.embedding_dim:
-            # what a validation on meta tensors asks for are shapes
+            # validation works on meta tensors, of which only the shape counts
             own = given.new_zeros(part.weight.shape) if part.weight.is_meta else part.weight.detach().clone()
             here, there = torch.tensor(shared, dtype=torch.int64).view(-1, 2).T
             own[here] = given[there].to(own)
             tensors[f"{name}.weight"] = own
-    by_word: set[str] = set()  # layers that give a map or a count for each word
+    by_word: set[str] = set()  # layers whose output has a map or a count for each word
     for row in network.table:
         if row.kind in ("one_hot", "bag_of_words") or (by_word.intersection(row.sources) and not row.params):
             by_word.add(row.name)
@@ -147,36 +146,36 @@ def in_our_words(network: Network, weights: Weights) -> dict[str, Tensor]:
     return tensors
 
 
-def take(network: Network, weights: Weights) -> list[str]:
-    """Let a network have given weights in every layer whose name and shapes agree; returns the layers that it has not.
+def load_shared_layers(network: Network, weights: Weights) -> list[str]:
+    """Load given weights into every layer that they fit by name and shape; returns the names of the other layers.
 
     Raises:
-        ValueError: no layer agrees.
+        ValueError: no layer fits, or a frozen one does not.
     """
     shared, afresh = shared_layers(network, weights)
-    there = network.state_dict()
-    taken = {k: v for k, v in in_our_words(network, weights).items() if k in there and k.partition(".")[0] in shared}
-    network.load_state_dict(taken, strict=False)
+    own, given = network.state_dict(), match_vocabulary(network, weights)
+    loaded = {k: v for k, v in given.items() if k in own and k.partition(".")[0] in shared}
+    network.load_state_dict(loaded, strict=False)
     return afresh
 
 
-def described(source: Any, afresh: Sequence[str]) -> str:
-    """Say in one line what a network started from."""
+def describe_start(source: Any, afresh: Sequence[str]) -> str:
+    """Return a line that tells which weights a network started from, and which layers from random ones."""
     return f"init_from: {source}" + (f"; started afresh: {', '.join(afresh)}" if afresh else "")
 
 
 def _as_shipped(model: Mapping[str, Any], shape: Sequence[int]) -> Network:
-    """Return the network of a model as its file describes it, on meta tensors, for colour images."""
+    """Build the network of a model's file, without the config's changes, on meta tensors, for colour images."""
     with torch.device("meta"):
         try:
             return Network(as_shipped(model), (3, *shape[1:]), IMAGENET)
-        except ValueError:  # what was changed may be what lets it take images of this size
+        except ValueError:  # perhaps only the changed network takes images of this size
             return Network(as_shipped(model), USUAL, IMAGENET)
 
 
 def _download(entry: Any, source: str) -> dict[str, Tensor]:
-    """Let torchvision download published weights, or find them where it has downloaded them before."""
-    seen = sys.stderr.isatty()  # in a log, what torch says of its progress would be lines of errors
+    """Download published weights with torchvision, or read them from its cache."""
+    seen = sys.stderr.isatty()  # torch's progress bar would fill a log with lines
     try:
         with contextlib.nullcontext() if seen else contextlib.redirect_stderr(io.StringIO()):
             tensors: dict[str, Tensor] = entry.get_state_dict(progress=seen, check_hash=True, weights_only=True)

@@ -1,3 +1,3 @@
-"""Everything that can be added to cnnlab from outside, once each; `trusted_modules=[mylab]` imports it."""
+"""Extend cnnlab from outside, with one example of each kind of part; `trusted_modules=[mylab]` imports this package."""
 
-from mylab import data, layers, objectives  # noqa: F401  # which register what they hold
+from mylab import data, layers, objectives  # noqa: F401  # importing them registers their parts

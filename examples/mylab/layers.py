@@ -1,4 +1,4 @@
-"""A layer kind and an initialisation."""
+"""Add a layer kind and an initialisation."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ class Coordinates(nn.Module):
     """Add two maps that hold each pixel's row and column, from -1 to 1 (Liu et al. 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, height, width) to (N, channels + 2, height, width)."""
+        """Map (N, channels, height, width) to (N, channels + 2, height, width)."""
         rows, columns = (torch.linspace(-1, 1, size, device=x.device, dtype=x.dtype) for size in x.shape[2:])
         maps = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
         return torch.cat([x, maps.expand(x.shape[0], -1, -1, -1)], 1)

@@ -1,4 +1,4 @@
-"""A loss and a metric."""
+"""Add a loss and a metric."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,13 +9,13 @@ from cnnlab.runs.metrics import METRICS, Metric
 
 
 def focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give images that are right already less weight (Lin et al. 2017), with the paper's exponent 2."""
+    """Compute the focal loss (Lin et al. 2017), which gives well-classified examples less weight; exponent 2."""
     log_p = F.log_softmax(logits, 1).gather(1, labels[:, None])
     return -((1 - log_p.exp()) ** 2 * log_p).mean()
 
 
 def calibration_error(classes: int) -> MulticlassCalibrationError:
-    """Make the metric: how far confidence and accuracy differ."""
+    """Make the metric: expected difference between confidence and accuracy."""
     return MulticlassCalibrationError(classes, validate_args=False)
 
 

@@ -1,4 +1,4 @@
-"""A looker, a callback and a logger: classes that a `_target_` names, which need no `trusted_modules`."""
+"""Add a looker, a callback and a logger; configs name them by `_target_`, which needs no `trusted_modules`."""
 
 import json
 from argparse import Namespace
@@ -16,11 +16,11 @@ from cnnlab.training.datamodule import DataModule
 
 
 class MeanImages(Look):
-    """Show the mean of the validation images that are taken for each class.
+    """Show the mean of the validation images that are predicted as each class.
 
     Args:
-        every_n_epochs: between looks.
-        images: the first so many validation images.
+        every_n_epochs: epochs between two looks.
+        images: number of validation images, the first ones.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 100) -> None:
@@ -28,26 +28,26 @@ class MeanImages(Look):
         self.images = images
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """Return a picture for each class that is an answer."""
+        """Return a picture for each class that is predicted at all."""
         images = data.val.inputs[: self.images]
-        answers = classifier.logits(images).argmax(1)
-        means = {name: images[answers == i].float().mean(0) / 255 for i, name in enumerate(classifier.classes)}
+        predicted = classifier.logits(images).argmax(1)
+        means = {name: images[predicted == i].float().mean(0) / 255 for i, name in enumerate(classifier.classes)}
         return Findings({f"mean_images/{k}": v.expand(3, -1, -1) for k, v in means.items() if not torch.isnan(v).any()})
 
 
 class StopAt(Callback):
-    """End the training after the epoch whose validation accuracy reaches `accuracy`."""
+    """Stop the training after the epoch whose validation accuracy reaches `accuracy`."""
 
     def __init__(self, accuracy: float = 0.99) -> None:
         self.accuracy = accuracy
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop where it is reached."""
+        """Ask the trainer to stop if the accuracy is reached."""
         trainer.should_stop |= float(trainer.callback_metrics["val/acc"]) >= self.accuracy
 
 
 class JsonLines(Logger):
-    """Write whatever is logged to `metrics.jsonl` in the run directory, a line at a time."""
+    """Write all logged metrics to `metrics.jsonl` in the run directory, a line for each step."""
 
     def __init__(self, save_dir: str | Path) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class JsonLines(Logger):
 
     @property
     def name(self) -> str:
-        """Return what Lightning calls it."""
+        """Return the logger's name for Lightning."""
         return "jsonl"
 
     @property
     def version(self) -> str:
-        """Return nothing: a run directory holds one run."""
+        """Return an empty version, as a run directory holds one run."""
         return ""
 
     @rank_zero_only

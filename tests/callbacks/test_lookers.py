@@ -27,7 +27,7 @@ from cnnlab.inspection.plates import Inputs
 from cnnlab.inspection.probe import Probe
 from cnnlab.inspection.saliency import Saliency
 from cnnlab.inspection.shifts import Shifts
-from cnnlab.training.callbacks.graph import drawn
+from cnnlab.training.callbacks.graph import traced_graph
 from cnnlab.training.classifier import Classifier
 
 pytestmark = pytest.mark.slow
@@ -293,7 +293,7 @@ def test_tensorboards_graph_has_the_edges_of_a_graph(composed):
 
     def read(of: Classifier, layer: str) -> list[str]:
         """The layers whose values reach a merge, as the protocol buffer has them."""
-        nodes = [node for node in drawn(of)[0].node if f"[{layer}]" in node.name]
+        nodes = [node for node in traced_graph(of)[0].node if f"[{layer}]" in node.name]
         inputs = [name for node in nodes for name in node.input if f"[{layer}]" not in name]
         return [name.partition("[")[2].partition("]")[0] for name in inputs]
 

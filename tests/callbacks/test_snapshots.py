@@ -5,7 +5,7 @@ import torch
 
 import cnnlab
 from cnnlab.runs.checkpoints import read
-from cnnlab.training.callbacks.snapshots import Snapshots, small, steps_kept
+from cnnlab.training.callbacks.snapshots import Snapshots, halved, steps_kept
 from cnnlab.training.run import resume
 
 RECIPE = ["callbacks=snapshots", "trainer.max_epochs=2", "data.batch_size=256", "trainer.log_every_n_steps=1"]
@@ -26,8 +26,8 @@ def test_steps_lie_ever_farther_apart(total, count):
 
 
 def test_what_is_too_large_for_half_precision_stays_finite():
-    assert small(torch.full((2, 2), 1e6)).isfinite().all()
-    assert small(torch.tensor([1e6])).item() == 1e6
+    assert halved(torch.full((2, 2), 1e6)).isfinite().all()
+    assert halved(torch.tensor([1e6])).item() == 1e6
     with pytest.raises(ValueError, match="count=1 must be at least 2"):
         Snapshots(1)
 
@@ -40,7 +40,7 @@ def test_they_are_the_weights_of_their_steps_and_change_nothing(tmp_path):
     assert sorted(found) == sorted(steps_kept(STEPS, 20))
     for name, values in other.items():
         assert torch.equal(one[name], values)
-        assert torch.equal(found[STEPS][name], small(values))
+        assert torch.equal(found[STEPS][name], halved(values))
     (filters, *_) = (name for name, values in found[0].items() if values.ndim == 4)
     assert not torch.equal(found[0][filters], found[1][filters])
     sizes = [path.stat().st_size for path in (run.directory / "snapshots").iterdir()]

@@ -1,4 +1,4 @@
-"""The record of a fit: its epochs' metrics, how long it took, how fast it was."""
+"""Record a fit: the metrics of each epoch, duration and throughput."""
 
 from statistics import median
 from time import perf_counter
@@ -9,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class History(Callback):
-    """Keeps a row of metrics for every epoch, and logs the training throughput.
+    """Keep a row of metrics for every epoch, and log the training throughput.
 
-    `epochs` holds the rows, `seconds` the time of the fit with validation and without imports and test; `seen` examples
-    of all processes have been trained on since `epoch_started`.
+    `epochs` holds the rows, `seconds` the duration of the fit, validation included, imports and test not; `seen` is the
+    number of examples that all processes have trained on since `epoch_started`.
     """
 
     def __init__(self) -> None:
@@ -22,13 +22,13 @@ class History(Callback):
 
     @property
     def images_per_second(self) -> float:
-        """Of the median epoch, over all processes, validation left out."""
+        """Return the throughput of the median epoch over all processes, validation left out."""
         return median(row["train/images_per_second"] for row in self.epochs) if self.epochs else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started = perf_counter() - self.seconds
-        self.on_train_epoch_start(trainer, pl_module)  # which Lightning leaves out where it goes on inside an epoch
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning skips it when it resumes inside an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
@@ -55,16 +55,16 @@ class History(Callback):
         self.seconds = perf_counter() - self._started
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the record for a checkpoint."""
         return {"epochs": self.epochs, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the record from a checkpoint."""
         self.epochs, self.seconds = state_dict["epochs"], state_dict["seconds"]
 
 
 def epoch_metrics(trainer: Trainer) -> dict[str, float]:
-    """What the epoch that ends was measured by; Lightning keeps an earlier validation where this epoch had none."""
+    """Return the metrics of the epoch that ends, without those of an earlier validation, which Lightning keeps."""
     validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
     known = {k: float(v) for k, v in trainer.callback_metrics.items() if "/" in k}
     return {k: v for k, v in known.items() if validated or not k.startswith("val/")}

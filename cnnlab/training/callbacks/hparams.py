@@ -1,9 +1,9 @@
 """Log a run's settings and final metrics: its row in TensorBoard's HParams tab, and `hparams.yaml`.
 
-TensorBoard collects the tab's columns from all runs below a folder: every setting that a run has, every scalar as a
-metric. It does so only while no run writes an experiment summary, which lists the columns: the first one found would
-count for all runs, and those of another study or model would be empty rows. So none is written here. Columns that
-differ come first, in alphabetical order; five settings and five metrics are shown until more are ticked.
+TensorBoard collects the tab's columns from all runs below a folder: every setting, and every scalar as a metric. It
+does so only if no run writes an experiment summary, a list of columns: the first one found would apply to all runs, and
+those of another study or model would be empty rows. So none is written here. Columns that differ come first, in
+alphabetical order; five settings and five metrics are shown until more are ticked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ SETTINGS = (
     "augment",
     "trainer",
 )
-COLUMNS = (  # of every run, so that runs of any models and studies can be told apart
+COLUMNS = (  # of every run, so that runs of different models and studies can be told apart
     "data",
     "data.batch_size",
     "model",
@@ -44,21 +44,21 @@ COLUMNS = (  # of every run, so that runs of any models and studies can be told 
     "seed",
     "trainer.max_epochs",
 )
-OWN_FILE = "-settings"  # ends the name of the event file that holds the settings
+OWN_FILE = "-settings"  # suffix of the event file that holds the settings
 
 
 def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Give every logger the settings of a run that starts or resumes, and TensorBoard its row of the HParams tab.
+    """Log the settings of a run that starts or resumes to every logger, and its HParams row to TensorBoard.
 
-    What the command line's overrides set has a column too.
+    Keys set by the command line's overrides are columns too.
     """
-    settings = {key: config[key] for key in SETTINGS if key in config}  # a run of an earlier version lacks some
-    settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where, not what
+    settings = {key: config[key] for key in SETTINGS if key in config}  # runs of earlier versions lack some
+    settings["data"] = {k: v for k, v in config["data"].items() if k != "dir"}  # where the data are is no setting
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             folder = Path(logger.log_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            # TensorBoard and Lightning keep what they find first, and a resumed run may have more epochs
+            # both keep the first settings they find, but a resumed run may have more epochs
             for earlier in (folder / logger.NAME_HPARAMS_FILE, *folder.glob(f"events.out.tfevents.*{OWN_FILE}")):
                 earlier.unlink(missing_ok=True)
             writer = FileWriter(folder, filename_suffix=OWN_FILE)
@@ -68,9 +68,9 @@ def log_settings(loggers: Iterable[Logger], config: Mapping[str, Any], overrides
 
 
 def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool | int | float | str]:
-    """Return the settings that the HParams tab shows: common ones, the overrides', and what the study varies.
+    """Return the settings that the HParams tab shows: common ones, overrides, and the keys that the study varies.
 
-    What the runs of a variant differ in is left out in a study, where they are one row: seed, fold, split of a seed.
+    The runs of a variant share a row; the keys in which they differ (seed, fold, split) are left out.
     """
     study, flat = config["study"], flatten(config)
     shown = {key: varied_value(config, key) for key in COLUMNS}
@@ -86,7 +86,7 @@ def row(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, bool |
 
 
 def group(config: Mapping[str, Any]) -> str:
-    """Return what the runs that share a row have in common: study, variant and all settings that they do not vary."""
+    """Return an id of the row that a variant's runs share: study, variant, and hash of the settings in common."""
     study = config["study"]
     if not study["variant"]:
         return ""
@@ -104,7 +104,7 @@ def _of_seeds(config: Mapping[str, Any]) -> list[str]:
 
 
 def log_final(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
-    """Log what `metrics.json` says, losses and accuracies under `final/`, which stands before all other metrics."""
+    """Log the content of `metrics.json`, losses and accuracies as `final/...`, which sorts before all other metrics."""
     final = {f"final/{k}" if "/" in k else f"run/{k}": v for k, v in metrics.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):

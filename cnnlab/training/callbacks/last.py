@@ -1,4 +1,4 @@
-"""The last checkpoint: after every epoch, every so many steps, and when the run is asked to stop."""
+"""Save the last checkpoint: after every epoch, every so many steps, and after SIGINT or SIGTERM."""
 
 import signal
 import threading
@@ -12,29 +12,29 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from cnnlab.training.lightning_internals import stop_broadcasting_sigterm
 
-ASKED_EVERY = 8  # steps between which several processes ask each other whether one of them is to stop
+SYNC_EVERY = 8  # steps after which processes tell each other whether one of them has received a signal
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`, from which a run goes on as if it had never stopped.
+    """Keep `last.ckpt`, from which a run resumes as if it had never stopped.
 
-    It is saved at the ends of epochs, and every so many steps inside one where that is not None.
+    It is saved after every epoch and, unless `every_n_steps` is None, every so many steps.
 
-    While it trains, the first SIGINT or SIGTERM waits for the end of the step, saves, and ends the fit with
-    KeyboardInterrupt or SystemExit(143) in all processes; a second one ends it at once.
+    During training the first SIGINT or SIGTERM lets the step end, saves, and stops the fit in all processes with
+    KeyboardInterrupt or SystemExit(143); a second one stops it at once.
     """
 
     def __init__(self, path: Path, every_n_steps: int | None) -> None:
         self.path, self.every_n_steps = path, every_n_steps
-        self._asked: int | None = None
+        self._received: int | None = None  # the signal
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals from Lightning, whose own answer to SIGTERM hangs where processes are mid-step."""
-        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+        """Replace Lightning's signal handlers: its own for SIGTERM hangs if processes are in the middle of a step."""
+        if threading.current_thread() is threading.main_thread():  # only it can handle signals in Python
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._ask)
-            # nor need processes wait for each other at every step to learn of signals that no longer reach it
+                self._handlers[number] = signal.signal(number, self._receive)
+            # Lightning no longer receives signals, so its processes need not wait for each other at every step
             stop_broadcasting_sigterm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,42 +46,42 @@ class LastCheckpoint(Checkpoint):
         """Restore the earlier signal handlers."""
         self.on_train_end(trainer, pl_module)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked is not None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:
             stop(number)
-        self._asked = number
+        self._received = number
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time; all callbacks whose state is saved with the step come before this one."""
-        asked = self._asked
+        """Save if it is due or a signal came; all callbacks whose state the checkpoint holds must run before this."""
+        received = self._received
         if trainer.world_size > 1:
-            if trainer.global_step % ASKED_EVERY:
-                asked = None
-            elif trainer.strategy.reduce_boolean_decision(asked is not None, all=False):
-                asked = asked or signal.SIGTERM
+            if trainer.global_step % SYNC_EVERY:
+                received = None
+            elif trainer.strategy.reduce_boolean_decision(received is not None, all=False):
+                received = received or signal.SIGTERM
             else:
-                asked = None
+                received = None
         due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
-        if (due or asked is not None) and not trainer.is_last_batch:  # the end of the epoch has its own
+        if (due or received is not None) and not trainer.is_last_batch:  # after it, on_train_epoch_end saves
             trainer.save_checkpoint(self.path)
-        if asked is not None and not trainer.is_last_batch:
-            stop(asked)
+        if received is not None and not trainer.is_last_batch:
+            stop(received)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, validated."""
+        """Save; the epoch has been validated by now."""
         trainer.save_checkpoint(self.path)
-        if self._asked is not None and trainer.world_size == 1:
-            stop(self._asked)
+        if self._received is not None and trainer.world_size == 1:
+            stop(self._received)
 
     def state_dict(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """Nothing: what it keeps is the file."""
+        """Return no state: the file is all that is kept."""
         return {}
 
 
 def stop(number: int) -> None:
-    """End as a signal does."""
+    """Raise KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(143)

@@ -1,4 +1,4 @@
-"""Weights that go back, every few steps, to their average over time."""
+"""Reset the weights, every few steps, to their average over time."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from cnnlab.training.lightning_internals import continue_from_average, last_aver
 class Lookahead(WeightAveraging):
     """Continue every `every` steps from the average of the weights so far: lookahead (Zhang et al. 2019).
 
-    The average keeps a share of itself that grows with the third power of the training spent, from 0 to `decay`
-    (Balsam 2023, hlb-CIFAR10; Jordan 2024), so that it slows nothing down at first. Averages are validated, tested and
-    kept, as Lightning's EMAWeightAveraging does.
+    The share that the average keeps of itself grows with the cube of the training's progress, from 0 to `decay` (Balsam
+    2023, hlb-CIFAR10; Jordan 2024), so that it does not slow down the start. The averages are validated, tested and
+    saved, as with Lightning's EMAWeightAveraging.
 
     Args:
-        every: steps between two returns to the average.
-        decay: share of itself that the average keeps at each in the end.
+        every: steps between two resets to the average.
+        decay: share of itself that the average keeps at the last reset.
     """
 
     def __init__(self, every: int = 5, decay: float = 0.774) -> None:
@@ -32,13 +32,13 @@ class Lookahead(WeightAveraging):
         return self._kept * slow + (1 - self._kept) * fast
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """After every `every`-th step."""
+        """Return whether the average is due: after every `every`-th step."""
         return step_idx is not None and (step_idx + 1) % self.every == 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Average, and go on from the average."""
+        """Update the average, if due, and continue from it."""
         before = last_averaged_step(self)
         self._kept = self.decay * (trainer.global_step / trainer.estimated_stepping_batches) ** 3
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

@@ -1,4 +1,4 @@
-"""The progress bar: where the training is, how it goes, how fast, and how long it still takes."""
+"""Show the progress of training: epoch, loss, accuracy, throughput and remaining time."""
 
 from time import perf_counter
 from typing import Any
@@ -14,9 +14,9 @@ REFRESH_SECONDS = 0.1
 
 
 class TrainingProgress(ProgressBar):
-    """One bar over all epochs on a terminal, and everywhere a line for each epoch, unless `lines` is false.
+    """Show one bar over all epochs on a terminal, and print a line for each epoch, unless `lines` is false.
 
-    How far an epoch has come, and how long it has taken, says the history, which comes first among the callbacks.
+    Progress and duration of an epoch are read from the history, which must come earlier among the callbacks.
     """
 
     def __init__(self, history: History, lines: bool) -> None:
@@ -32,7 +32,7 @@ class TrainingProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        self._shown = 0.0
+        self._refreshed = 0.0
         if not self._enabled or not self._console.is_terminal:
             return
         self._bar = Progress(
@@ -42,7 +42,7 @@ class TrainingProgress(ProgressBar):
             TextColumn("{task.fields[live]}"),
             TimeRemainingColumn(),
             console=self._console,
-            auto_refresh=False,  # a thread that draws would take time from the training
+            auto_refresh=False,  # its thread would take time from the training
             transient=True,
         )
         self._task = self._bar.add_task("epoch 1", total=trainer.estimated_stepping_batches, live="")
@@ -51,11 +51,11 @@ class TrainingProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw, at most ten times a second."""
+        """Redraw the bar, at most ten times a second."""
         now = perf_counter()
-        if self._bar is None or now - self._shown < REFRESH_SECONDS:
+        if self._bar is None or now - self._refreshed < REFRESH_SECONDS:
             return
-        self._shown = now
+        self._refreshed = now
         live = getattr(pl_module, "live", {})
         rate = self._history.seen / (now - self._history.epoch_started)
         text = (
@@ -70,7 +70,7 @@ class TrainingProgress(ProgressBar):
         self._bar.refresh()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave a line."""
+        """Print the epoch's line."""
         if not self._enabled or not self._lines:
             return
         known = epoch_metrics(trainer)
@@ -82,11 +82,11 @@ class TrainingProgress(ProgressBar):
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away before the message comes."""
+        """Remove the bar before the error message is printed."""
         self.on_train_end(trainer, pl_module)

@@ -1,4 +1,4 @@
-"""A trial of a search ends early where it is hopeless."""
+"""Stop unpromising trials of a search early."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def load_search(directory: Path, seed: int) -> "Study":
-    """The search of a directory, begun or not: tree-structured Parzen estimators (Bergstra et al. 2011).
+    """Load or start the search of a directory: tree-structured Parzen estimators (Bergstra et al. 2011).
 
-    A trial whose accuracy is below the median of the others' at the same epoch is pruned, once five are through.
+    A trial whose accuracy is below the median of the others' at the same epoch is pruned, once five have finished.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend
@@ -28,13 +28,13 @@ def load_search(directory: Path, seed: int) -> "Study":
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         load_if_exists=True,
     )
-    # by the trials there are, or a search that goes on would ask the same again
+    # seeded by the number of trials too, or a resumed search would propose the same ones again
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), constant_liar=True)
     return study
 
 
 class Pruning(Callback):
-    """Reports validation accuracy to a search after each epoch of a trial, and stops the fit where it is pruned."""
+    """Report a trial's validation accuracy to its search after each epoch, and stop the fit if it is pruned."""
 
     def __init__(self, directory: Path, number: int) -> None:
         from optuna.trial import Trial
@@ -43,7 +43,7 @@ class Pruning(Callback):
         self.trial = Trial(study, study.trials[number]._trial_id)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, where the epoch was validated, which by now it is."""
+        """Report the accuracy, if this epoch had a validation, which is over by now."""
         accuracy = epoch_metrics(trainer).get("val/acc")
         if accuracy is None:
             return
