@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import cnnlab
-from cnnlab.inspection.probe import probes, random_part
+from cnnlab.inspection.probe import probes, some
 from cnnlab.inspection.shifts import shifts
 from cnnlab.reporting.tables import Table
 from cnnlab.trained.robustness import robustness
@@ -33,12 +33,12 @@ def main(study: str) -> None:
         run = cnnlab.Run.load(directory)
         variant, classifier, data = run.info["variant"], run.classifier(), DataModule(run.config["data"])
         data.setup()
-        rows, changed, kept = shifts(classifier, random_part(data.val, 500).inputs, PIXELS)
+        rows, changed, kept = shifts(classifier, some(data.val, 500).inputs, PIXELS)
         share[variant]["inputs that change"].append(changed)
         share[variant]["answers that stay"].append(kept)
         for row in rows:
             changes[variant][row["layer"]].append(row["change"])
-        for row in probes(classifier, random_part(data.train, 1000), random_part(data.val, 2000)):
+        for row in probes(classifier, some(data.train, 1000), some(data.val, 2000)):
             accuracies[variant][row["layer"]].append(row["accuracy"])
         for row in robustness(run, "shift"):
             shifted[variant][f"{row['amount']:g}"].append(row["accuracy"])

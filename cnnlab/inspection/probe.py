@@ -50,7 +50,7 @@ class Probe(Look):
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
         """Return the accuracies as bars and scalars, and a sentence."""
-        train, val = random_part(data.train, self.images), random_part(data.val, self.images)
+        train, val = some(data.train, self.images), some(data.val, self.images)
         rows = probes(classifier, train, val, self.values)
         own = float((classifier.logits(val.inputs).argmax(1) == val.labels.cpu()).float().mean())
         accuracies = {row["layer"]: row["accuracy"] for row in rows}
@@ -70,7 +70,7 @@ class Probe(Look):
         return found
 
 
-def random_part(data: Examples | Files, count: int) -> Examples:
+def some(data: Examples | Files, count: int) -> Examples:
     """Draw `count` examples of a set, or all, at random with a fixed seed."""
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
     return in_memory(data.part(chosen.to(data.labels.device)))

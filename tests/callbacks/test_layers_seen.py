@@ -7,7 +7,7 @@ from cnnlab.data.examples import Examples
 from cnnlab.data.images import permute_pixels
 from cnnlab.data.stream import Files
 from cnnlab.inspection.look import run_look
-from cnnlab.inspection.probe import Probe, probes, random_part
+from cnnlab.inspection.probe import Probe, probes, some
 from cnnlab.inspection.shifts import shifted, shifts
 from cnnlab.training.classifier import Classifier
 
@@ -46,10 +46,10 @@ def test_images_that_are_probed_are_drawn_from_all_and_may_lie_in_files(tmp_path
     labels = torch.arange(100) // 50
     files = [tmp_path / f"{i}" for i in range(100)]
     data = Files(files, labels, lambda path: torch.full((1, 1, 2, 2), int(path.name), dtype=torch.uint8), workers=0)
-    few = random_part(data, 20)
+    few = some(data, 20)
     assert few.labels.unique().tolist() == [0, 1]
     assert torch.equal(few.inputs[:, 0, 0, 0] // 50, few.labels)
-    assert torch.equal(few.labels, random_part(Examples(torch.zeros(100, 1), labels), 20).labels)
+    assert torch.equal(few.labels, some(Examples(torch.zeros(100, 1), labels), 20).labels)
 
 
 def test_probing_draws_nothing_from_torchs_generator(composed):
