@@ -59,7 +59,7 @@ class DecisionRegions(Look):
         drawn.legend(loc="outside lower center", ncols=2, fontsize=8)
         drawn.suptitle(f"{self._prefix}{wrong:,} of {len(points):,} validation points wrong", fontsize=10)
         found = Findings(scalars={f"{TAG}/wrong": wrong / len(points)})
-        found.notes[f"{TAG}/wrong"] = ""  # the drawing says it
+        found.notes[f"{TAG}/wrong"] = ""  # the drawing shows it
         found.draw(f"{TAG}/regions", "Decision regions", SAYS, drawn)
         for name, maps in unit_maps(classifier, places(points, SIDE)).items():
             found.pictures[f"{TAG}/units of {name}"] = tiles(maps[:UNITS], columns=8, each=True)

@@ -33,8 +33,7 @@ def activations(classifier: Classifier, images: Tensor) -> dict[str, Tensor]:
 def dead_units(classifier: Classifier, layer: str, values: Tensor) -> list[int] | None:
     """Return the units (channels, or values of a vector) of a layer that are 0 for all examples; None without a ReLU.
 
-    Args:
-        values: the layer's activations (N, C, ...) for some examples.
+    `values` (N, C, ...) are the layer's activations.
     """
     if not isinstance(activation_of(classifier.network.get_submodule(layer)), nn.ReLU):
         return None
