@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 import cnnlab
 from cnnlab.config.compose import compose, plain
 from cnnlab.config.targets import target
-from cnnlab.inspection.look import Look, fitting, looked
+from cnnlab.inspection.look import Look, fitting, run_look
 from cnnlab.training.datamodule import DataModule
 
 FIT = ["data=mnist", "model=lenet5", "trainer.max_epochs=10"]
@@ -29,7 +29,7 @@ def a_look(run: cnnlab.Run, looker: Look) -> float:
     with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
         for step in range(4):  # the first one imports modules, and is left out
             started = perf_counter()
-            looked(looker.look, classifier, data).write(writer, step)
+            run_look(looker.look, classifier, data).write(writer, step)
             times.append(perf_counter() - started)
     return median(times[1:])
 

@@ -10,9 +10,9 @@ FORMATS = ("table", "json", "dot", "svg")
 def _task(config: dict[str, Any]) -> None:
     if config["format"] not in FORMATS:
         raise ValueError(f"format={config['format']}: known are {', '.join(FORMATS)}")
-    from cnnlab.inspection.summary import summary, written  # with torch, which a wrong format need not wait for
+    from cnnlab.inspection.summary import formatted, summary  # with torch, which a wrong format need not wait for
 
-    print(written(summary(config), config))
+    print(formatted(summary(config), config))
 
 
 main = command("summary", _task)

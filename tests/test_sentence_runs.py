@@ -12,7 +12,7 @@ import cnnlab
 from cnnlab import Run
 from cnnlab.config.targets import target
 from cnnlab.data.examples import Examples
-from cnnlab.inspection.look import Look, fitting, looked
+from cnnlab.inspection.look import Look, fitting, run_look
 from cnnlab.inspection.sentences import word_scores
 from cnnlab.models.network import Network
 from cnnlab.packing.stacked import Stacked, structure
@@ -191,7 +191,7 @@ def test_every_looker_looks_at_sentences(composed, model):
     texts, pictures = {}, {}
     made = {name: target(options, Look)() for name, options in composed("callbacks=inspect")["callbacks"].items()}
     for name, looker in fitting(made, classifier.facts).items():
-        found = looked(looker.look, classifier, Data())
+        found = run_look(looker.look, classifier, Data())
         assert found.pictures or found.texts or found.histograms or (name, model) == ("features", "bag_of_words")
         texts |= found.texts
         pictures |= found.pictures

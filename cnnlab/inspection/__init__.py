@@ -1,1 +1,1 @@
-"""Look inside a network: one looker a file, and the HTML page of what they find."""
+"""Look inside a network: one looker a file, and the HTML page of their findings."""

@@ -1,4 +1,4 @@
-"""Images made to excite a channel: by gradient ascent on the pixels, and by MACO, on the phases of their spectrum."""
+"""Make images that excite a channel: by gradient ascent on pixels, and by MACO on the phases of their spectrum."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,24 +12,24 @@ from cnnlab.inspection.units import activation_of
 from cnnlab.models.hooks import watch
 from cnnlab.training.classifier import Classifier
 
-RATE = 0.05  # of gradient ascent
-TURN = 0.5  # of MACO: radians or so a step
-CROP = (0.6, 1.0)  # side of a crop of MACO, as a share of the image's, at least and at most
-NOISE = 0.05  # standard deviation of what is added to a crop
+RATE = 0.05  # learning rate of gradient ascent
+TURN = 0.5  # learning rate of MACO: about radians per step
+CROP = (0.6, 1.0)  # smallest and largest side of a crop of MACO, as a share of the image's
+NOISE = 0.05  # standard deviation of the noise on a crop
 LEAK = 0.1  # weight of values below 0
-CLEAR = 0.98  # quantile of a pixel's gradients from which on it is opaque
+CLEAR = 0.98  # quantile of the gradients from which on a pixel is opaque
 
 
 class _Reached(Exception):  # noqa: N818
-    """Ends a forward pass behind the layer that is looked at."""
+    """Raised to end a forward pass after the layer of interest."""
 
 
 def excitement(classifier: Classifier, layer: str, channels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function that says how much each channel is excited by an image made for it.
+    """Return the objective of images made for channels of a layer, one image for each channel.
 
-    It takes images (N, C, H, W) and gives (N,): of the N-th channel's values in the N-th image, before the activation,
-    the mean of the squares of those above 0, less a little for those below. Behind a saturated tanh or a dead ReLU
-    there would be no gradient, and the mean of a linear map would say no more than how bright the image is.
+    It maps images (N, C, H, W) to (N,): over the values of channel n in image n, before the activation, the mean of
+    squares of positive ones, less a little for negative ones. A saturated tanh or a dead ReLU would have no gradient,
+    and the mean of a linear map would only measure how bright the image is.
     """
     unit = classifier.network.get_submodule(layer)
     part = activation_of(unit)
@@ -50,7 +50,7 @@ def excitement(classifier: Classifier, layer: str, channels: Tensor) -> Callable
 
 
 def gradient_ascent(excited: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """An image for each channel, by gradient ascent on its pixels (Erhan et al. 2009), so that `excitement` grows.
+    """Maximise `excitement` by gradient ascent on the pixels of an image for each channel (Erhan et al. 2009).
 
     It starts from noise (N, C, H, W) from 0 to 1.
     """
@@ -66,10 +66,10 @@ def gradient_ascent(excited: Callable[[Tensor], Tensor], noise: Tensor, steps: i
 
 @dataclass(frozen=True)
 class Spectrum:
-    """How strong each frequency is in images (N, C, H, W) from 0 to 1, on the average.
+    """Mean magnitude of each frequency in images (N, C, H, W) from 0 to 1.
 
-    Colours are taken apart into their principal components first, which hardly depend on each other: phases of each are
-    free, and the colours of the result are nevertheless those of the data.
+    Colours are first split into principal components, which are uncorrelated: the phases of each can vary freely, and
+    the result still has the colours of the data.
     """
 
     magnitude: Tensor  # (C, H, W // 2 + 1)
@@ -79,7 +79,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, images: Tensor) -> "Spectrum":
-        """Measure it."""
+        """Measure the spectrum of images."""
         mean = images.mean((0, 2, 3)).view(-1, 1, 1)
         pixels = (images - mean).transpose(0, 1).flatten(1)
         colours = torch.linalg.eigh(pixels @ pixels.T / pixels.shape[1]).eigenvectors
@@ -94,33 +94,33 @@ class Spectrum:
 
 
 def maco(excited: Callable[[Tensor], Tensor], spectrum: Spectrum, count: int, steps: int) -> tuple[Tensor, Tensor]:
-    """An image for each channel, by magnitude-constrained optimisation (Fel et al. 2023, arXiv 2306.06805).
+    """Make an image for each channel by magnitude-constrained optimisation (Fel et al. 2023, arXiv 2306.06805).
 
     The magnitude of every frequency stays that of the data; only phases change. Each step sees a random crop of the
-    image, scaled to its size, with noise. What a pixel did is the sum of its gradients' magnitudes over all steps.
+    image, scaled to its size, with noise. A pixel's importance is the sum of its gradients' magnitudes over all steps.
 
     Returns:
-        The images (N, C, H, W) from 0 to 1, and how opaque each pixel is to be shown, (N, H, W) from 0 to 1.
+        The images (N, C, H, W) from 0 to 1, and the opacity of each pixel, (N, H, W) from 0 to 1.
     """
     generator = torch.Generator().manual_seed(0)
     device = spectrum.mean.device
     start = torch.randn(count, *spectrum.magnitude.shape, generator=generator)
     phases = start.to(device).requires_grad_()
     optimizer = torch.optim.NAdam([phases], lr=TURN)
-    did = torch.zeros(count, *spectrum.size, device=device)
+    importance = torch.zeros(count, *spectrum.size, device=device)
     for _ in range(steps):
         images = spectrum.images(phases).clamp(0, 1)
-        seen = _crops(images, generator)
-        seen = seen + NOISE * torch.randn(seen.shape, generator=generator).to(device)
-        towards, phases.grad = torch.autograd.grad(-excited(seen).sum(), [images, phases])
-        did += towards.abs().sum(1)
+        cropped = _crops(images, generator)
+        cropped = cropped + NOISE * torch.randn(cropped.shape, generator=generator).to(device)
+        gradient, phases.grad = torch.autograd.grad(-excited(cropped).sum(), [images, phases])
+        importance += gradient.abs().sum(1)
         optimizer.step()
-    opaque = did / did.flatten(1).quantile(CLEAR, 1).clamp(min=1e-12).view(-1, 1, 1)
+    opaque = importance / importance.flatten(1).quantile(CLEAR, 1).clamp(min=1e-12).view(-1, 1, 1)
     return spectrum.images(phases).detach().clamp(0, 1), opaque.clamp(0, 1)
 
 
 def _crops(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Of each image a random square crop, scaled to the image's size."""
+    """Return a random square crop of each image, scaled to the image's size."""
     scale, x, y = torch.rand(3, len(images), generator=generator).to(images.device)
     scale = CROP[0] + (CROP[1] - CROP[0]) * scale
     zero = torch.zeros_like(scale)

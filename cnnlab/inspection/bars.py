@@ -1,4 +1,4 @@
-"""A bar for each layer of a network, with its figure."""
+"""Draw a bar for each layer of a network, with its value."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def bars(shares: Mapping[str, float], label: str, whole: tuple[str, float] | None = None) -> "Figure":
-    """Draw shares by name, of which 1 is 100 %, as horizontal bars in percent, the first at the top.
+    """Draw shares (1 is 100 %) by name as horizontal bars, the first at the top.
 
-    Name and share of `whole` are drawn as a line across all.
+    `whole`, a name and a share, is drawn as a line across all bars.
     """
     drawn = figure(6, 0.8 + 0.24 * (len(shares) + (whole is not None)))
     axes = drawn.add_subplot()

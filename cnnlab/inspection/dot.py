@@ -13,7 +13,7 @@ from cnnlab.reporting.tables import show
 STYLE = """  rankdir=TB; nodesep=0.25; ranksep=0.3; fontname="Helvetica"; labelloc=t; color="#b0b8c0"; fontsize=12
   node [shape=box; style="rounded,filled"; fillcolor=white; color="#56606a"; fontname="Helvetica"; fontsize=11]
   edge [color="#56606a"; arrowsize=0.6]"""
-WEIGHTED, FROZEN, MERGE = "#dbe9f6", "#e4e4e4", "#fdebc8"  # what layers are filled with that have weights, ...
+WEIGHTED, FROZEN, MERGE = "#dbe9f6", "#e4e4e4", "#fdebc8"  # fill colours of layers
 
 
 def dot(result: Mapping[str, Any]) -> str:
@@ -38,7 +38,7 @@ def dot(result: Mapping[str, Any]) -> str:
 
 
 def svg(text: str) -> str:
-    """Return DOT text drawn by Graphviz, as SVG.
+    """Render DOT text as SVG with Graphviz.
 
     Raises:
         ValueError: Graphviz is not installed.

@@ -1,4 +1,4 @@
-"""The vectors that the classifier reads of examples, for TensorBoard's projector and along two directions."""
+"""Show the vectors that the last layer reads: in TensorBoard's projector and by principal components."""
 
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ from cnnlab.training.datamodule import DataModule
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMED = 20  # classes that still have names
+NAMED = 20  # classes up to which their names are drawn
 
 
 class Embeddings(Look):
     """Show the vectors that the classifier reads with labels and pictures, and their first two principal components.
 
-    A classifier that is a convolution reads maps: their mean over all positions is shown.
+    Where the classifier is a convolution, the maps it reads are averaged over all positions.
 
     Args:
         images: number of validation images, the first ones.
@@ -36,16 +36,16 @@ class Embeddings(Look):
         self.images = images
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """One embedding; a network that is nothing but a classifier embeds the image itself."""
+        """Return the embedding; a network of a single layer embeds the image itself."""
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         vectors: list[Tensor] = []
         name = class_layer(classifier.network.table)
         last = {name: classifier.network.get_submodule(name)}
-        slides = any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in last[name].modules())
+        convolutional = any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in last[name].modules())
 
         def keep(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             read = inputs[0].detach()
-            vectors.append(read.flatten(2).mean(2) if slides else read.flatten(1))
+            vectors.append(read.flatten(2).mean(2) if convolutional else read.flatten(1))
 
         with watch(last, keep):
             classifier.walk(images)
@@ -67,10 +67,10 @@ class Embeddings(Look):
 
 
 def components_figure(vectors: Tensor, labels: Tensor, classes: list[str]) -> "Figure":
-    """The first two principal components, a colour for each class, whose name stands in its middle."""
+    """Draw the first two principal components, a colour for each class, with its name at its median."""
     centred = vectors - vectors.mean(0)
-    _, _, axes_of_most = torch.linalg.svd(centred, full_matrices=False)
-    points = centred @ axes_of_most[:2].T
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    points = centred @ directions[:2].T
     drawn = figure(5.5, 4.5)
     axes = drawn.add_subplot()
     for index in labels.unique().tolist():

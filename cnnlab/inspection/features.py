@@ -1,4 +1,4 @@
-"""What a feature sees (Zeiler & Fergus 2014): where it answers most, which pixels raise it, images made for it."""
+"""Visualise features: their strongest patches (Zeiler & Fergus 2014), gradients, and images made to excite them."""
 
 import warnings
 from dataclasses import replace
@@ -12,7 +12,7 @@ from cnnlab.data.examples import Examples
 from cnnlab.data.forms import Facts, as_floats
 from cnnlab.inspection.ascent import Spectrum, excitement, gradient_ascent, maco
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import faded, tiles
+from cnnlab.inspection.pictures import on_grey, tiles
 from cnnlab.inspection.plates import Card, Pictures, Strip, Tile
 from cnnlab.inspection.sentences import ngrams
 from cnnlab.inspection.units import activation_of, dead_units, main_weight
@@ -22,9 +22,9 @@ from cnnlab.models.table import Reach, class_layer
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
-TOP = 9
+TOP = 9  # patches for a channel
 BATCH = 250
-CLASSES = 10  # for which images are made
+CLASSES = 10  # classes for which images are made, at most
 
 TITLE = "What its maps answer to"
 MADE = (
@@ -48,7 +48,7 @@ CLASS_SAYS = (
 class Features(Look):
     """Show channels of every convolution: top-9 patches, guided backpropagation of each, images made for it.
 
-    Of sentences it lists the n-grams that excite a channel most.
+    For sentences it lists the n-grams that excite a channel most.
 
     Args:
         images: number of validation images that are searched, the first ones.
@@ -63,16 +63,16 @@ class Features(Look):
         self.images, self.channels, self.steps = images, channels, steps
 
     def misfit(self, facts: Facts) -> str | None:
-        """Look at pictures and sentences alone."""
+        """Look at images and sentences only."""
         return None if facts.vocabulary or len(facts.shape) == 3 else "pictures and sentences"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """Four pictures a layer, a row for each channel; the classes have those alone that are made for them."""
+        """Draw four pictures for each layer, a row for each channel; for classes only the two made for them."""
         found = Findings()
         val = Examples(data.val.inputs[: self.images], data.val.labels[: self.images])
         table = classifier.network.table
         if classifier.facts.vocabulary:
-            return self._of_sentences(classifier, val.inputs)
+            return self._look_at_sentences(classifier, val.inputs)
         spectrum = Spectrum.of(as_floats(val.inputs.to(classifier.device)))
         layers = [r.name for r in table if len(r.output_shape) == 3 and has_filters(classifier, r.name)]
         for name, (values, places) in strongest(classifier, val.inputs, layers).items():
@@ -81,12 +81,12 @@ class Features(Look):
             channels = [channel for channel in order if channel not in (dead or [])][: self.channels]
             if not channels:
                 continue
-            made = self._made(classifier, name, channels, spectrum)
-            self._keep(found, name, made)
+            made = self._make_images(classifier, name, channels, spectrum)
+            self._add_pictures(found, name, made)
             cards = []
             for channel, last in zip(channels, made, strict=True):
                 best = values[:, channel].argsort(descending=True)[:TOP]
-                if dead is not None:  # there is a ReLU, and where it gives 0 nothing excites it
+                if dead is not None:  # behind a ReLU, 0 means that nothing excites the channel
                     best = best[values[best, channel] > 0]
                 patches = patches_of(classifier, name, channel, val, best, places[best, channel])
                 cards.append(Card(f"map {channel}", [*patches, last]))
@@ -101,11 +101,11 @@ class Features(Look):
                 colours=GREY if val.inputs.shape[1] == 1 else COLOURED,
             )
             found.plates[f"features/{name}/strongest patches"] = Pictures(TITLE, says, cards)
-        self._classes(classifier, found, spectrum)
+        self._add_classes(classifier, found, spectrum)
         return found
 
-    def _of_sentences(self, classifier: Classifier, ids: Tensor) -> Findings:
-        """The n-grams that excite channels most, of layers whose output has positions."""
+    def _look_at_sentences(self, classifier: Classifier, ids: Tensor) -> Findings:
+        """List the n-grams that excite channels most, for layers whose output has positions."""
         found, table = Findings(), classifier.network.table
         slide = [r.name for r in table if len(r.output_shape) == 2 and not KINDS[r.kind].reads_words]
         layers = [name for name in slide if has_filters(classifier, name)]
@@ -113,12 +113,12 @@ class Features(Look):
             found.texts |= ngrams(classifier, ids, name, values, places, self.channels).texts
         return found
 
-    def _classes(self, classifier: Classifier, found: Findings, spectrum: Spectrum) -> None:
+    def _add_classes(self, classifier: Classifier, found: Findings, spectrum: Spectrum) -> None:
         """Add images made for the classes."""
         name = class_layer(classifier.network.table)
         classes = list(range(min(CLASSES, len(classifier.classes))))
-        made = self._made(classifier, name, classes, spectrum)
-        self._keep(found, name, made)
+        made = self._make_images(classifier, name, classes, spectrum)
+        self._add_pictures(found, name, made)
         cards = [
             Card(f"class {classifier.classes[i]}", [replace(strip, says="")])
             for i, strip in zip(classes, made, strict=True)
@@ -126,8 +126,8 @@ class Features(Look):
         title = CLASS_TITLE + (f", the first {CLASSES}" if len(classifier.classes) > CLASSES else "")
         found.plates[f"features/{name}/made for classes"] = Pictures(title, CLASS_SAYS, cards)
 
-    def _made(self, classifier: Classifier, name: str, channels: list[int], spectrum: Spectrum) -> list[Strip]:
-        """Return for each channel the two images that are made to excite it."""
+    def _make_images(self, classifier: Classifier, name: str, channels: list[int], spectrum: Spectrum) -> list[Strip]:
+        """Return a strip for each channel: the two images made to excite it."""
         excited = excitement(classifier, name, torch.tensor(channels))
         shape = (len(channels), *classifier.hparams["input_shape"])
         noise = 0.5 + 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -138,19 +138,19 @@ class Features(Look):
             for one, other, seen in zip(plain, constrained.cpu(), opaque.cpu(), strict=True)
         ]
 
-    def _keep(self, found: Findings, name: str, made: list[Strip]) -> None:
-        """Add what was made for a layer's channels as pictures for TensorBoard."""
+    def _add_pictures(self, found: Findings, name: str, made: list[Strip]) -> None:
+        """Add the images made for a layer's channels as pictures for TensorBoard."""
         for place, what in enumerate(("gradient ascent", "MACO")):
-            shown = torch.stack([faded(strip.tiles[place]) for strip in made])
+            shown = torch.stack([on_grey(strip.tiles[place]) for strip in made])
             found.pictures[f"features/{name}/{what}"] = tiles(shown, columns=len(made), each=True)
 
 
 def patches_of(
     classifier: Classifier, layer: str, channel: int, val: Examples, best: Tensor, places: Tensor
 ) -> list[Strip]:
-    """Return of some images what a channel's value at a place sees, and which pixels of it raise the value.
+    """Return, for the images `best` of `val`, the patches that a channel's values see, and which pixels raise these.
 
-    The images have the numbers `best` among `val`; `places` (N, 2) are rows and columns of the values.
+    `places` (N, 2) are the rows and columns of the values.
     """
     reach, images = classifier.network.reaches[layer], val.inputs[best]
     seen = crops(images.float() / 255, places, reach)
@@ -164,7 +164,7 @@ def patches_of(
 
 
 def rows(strips: list[Strip]) -> Tensor:
-    """Strips as a picture for TensorBoard, a row for each, with grey in place of missing tiles."""
+    """Draw strips as a picture for TensorBoard, a row for each, with grey in place of missing tiles."""
     parts = [torch.stack([tile.image for tile in strip.tiles]) for strip in strips]
     longest = max(map(len, parts))
     padded = [F.pad(part, (0, 0, 0, 0, 0, 0, 0, longest - len(part)), value=0.5) for part in parts]
@@ -172,17 +172,17 @@ def rows(strips: list[Strip]) -> Tensor:
 
 
 def has_filters(classifier: Classifier, layer: str) -> bool:
-    """Return whether a layer has weights that make its channels what they are; a norm or a sum only passes them on."""
+    """Return whether a layer has filters; a norm or a sum only passes channels on."""
     return main_weight(classifier.network.get_submodule(layer)) is not None
 
 
 def has_relu(classifier: Classifier) -> bool:
-    """Return whether the network has a ReLU, which guided backpropagation is about."""
+    """Return whether the network has a ReLU, which guided backpropagation needs."""
     return any(isinstance(module, nn.ReLU) for module in classifier.network.modules())
 
 
 def strongest(classifier: Classifier, images: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """For every layer the largest value (N, C) of each channel in each image, and where it is, (N, C, axes)."""
+    """Return for every layer the largest value (N, C) of each channel in each image, and its position (N, C, axes)."""
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
     def keep(name: str, inputs: Any, output: Tensor) -> None:
@@ -195,7 +195,7 @@ def strongest(classifier: Classifier, images: Tensor, layers: list[str]) -> dict
 
 
 def crops(images: Tensor, places: Tensor, reach: Reach, beyond: float = 0.5) -> Tensor:
-    """Of each image (N, C, H, W) what a value at (row, column) sees: its receptive field; `beyond` the edge."""
+    """Crop each image (N, C, H, W) to the receptive field of a value at (row, column), padded with `beyond`."""
     height, width = reach.size
     parts = []
     for image, place in zip(images, places.tolist(), strict=True):
@@ -206,9 +206,9 @@ def crops(images: Tensor, places: Tensor, reach: Reach, beyond: float = 0.5) -> 
 
 
 def guided(classifier: Classifier, layer: str, channel: int, places: Tensor, images: Tensor) -> Tensor:
-    """Guided backpropagation (Springenberg et al. 2015) of one value for each image.
+    """Compute guided backpropagation (Springenberg et al. 2015) of one value for each image.
 
-    Without ReLUs it is the gradient of the value before the activation, where a saturated one does not take it away.
+    Without ReLUs it is the gradient of the value before the activation, which saturation would make vanish.
     """
     from captum.attr import NeuronGradient, NeuronGuidedBackprop
 
@@ -221,7 +221,7 @@ def guided(classifier: Classifier, layer: str, channel: int, places: Tensor, ima
     def value(output: Tensor) -> Tensor:
         return output[index, channel, places[:, 0], places[:, 1]]
 
-    with warnings.catch_warnings(action="ignore"):  # Captum says each time that it hooks the ReLUs
+    with warnings.catch_warnings(action="ignore"):  # Captum warns each time that it hooks the ReLUs
         attribution = method(network, part)
         before = {"attribute_to_neuron_input": part is not unit}
         result: Tensor = attribution.attribute(as_input(images, classifier), value, **before).detach()

@@ -1,4 +1,4 @@
-"""The ConvNetJS panel (Karpathy 2014): every layer's activations, weights and their gradients, as pictures."""
+"""Draw the ConvNetJS panel (Karpathy 2014): every layer's activations, weights and their gradients."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
 CHANNELS = 16  # shown of a layer
-ANSWERS = 5  # classes that are named for an image
+ANSWERS = 5  # classes named for an image
 WIDE = 64  # values in a row of a vector's picture
 
 
@@ -35,14 +35,14 @@ class Filters(Look):
         self.images = images
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """Pictures, ranges and a line of text for every layer."""
+        """Return pictures, ranges and a line of text for every layer."""
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images].to(classifier.device)
         dead = dead_maps(classifier, data.val.inputs)
         return panel(classifier, images, labels, dead=dead, axes=axes_in_words(scales_of(data)))
 
 
 def dead_maps(classifier: Classifier, images: Tensor) -> dict[str, list[int]]:
-    """Return the dead units of every layer for the first of some images."""
+    """Return the dead units of every layer that has any, for the first images."""
     found = {name: dead_units(classifier, name, v) for name, v in activations(classifier, images).items()}
     return {name: dead for name, dead in found.items() if dead}
 
@@ -55,9 +55,9 @@ def panel(
     what: str = "validation images",
     axes: str = "",
 ) -> Findings:
-    """The panel for images (N, C, H, W), bytes; without labels, gradients are towards what the network answers.
+    """Make the panel for images (N, C, H, W) of bytes; without labels, the loss is that of the predicted classes.
 
-    The page marks units as `dead`, by layer, calls the images `what`, and says in a sentence what their `axes` mean.
+    The page marks the units in `dead`, by layer, calls the images `what`, and explains their `axes` in a sentence.
     """
     network, outputs = classifier.network, dict[str, Tensor]()
     layers = {name: network.get_submodule(name) for name in layers_of(classifier)}
@@ -66,8 +66,8 @@ def panel(
     loss = F.cross_entropy(logits, logits.argmax(1) if labels is None else labels)
     weights = {n: w for n in outputs if (w := main_weight(network.get_submodule(n))) is not None}
     outputs_trained, weights_trained = ({n: t for n, t in d.items() if t.requires_grad} for d in (outputs, weights))
-    asked = [*outputs_trained.values(), *weights_trained.values()]
-    gradients = torch.autograd.grad(loss, asked, allow_unused=True)
+    wanted = [*outputs_trained.values(), *weights_trained.values()]
+    gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
     of_outputs = dict(zip(outputs_trained, gradients, strict=False))
     of_weights = dict(zip(weights_trained, gradients[len(outputs_trained) :], strict=True))
     found = Findings(plates={"filters": inputs_plate(classifier, images, logits, labels, what, axes)})
@@ -75,13 +75,13 @@ def panel(
         name, unit = row.name, layers[row.name]
         reads = () if row.sources == (before,) else row.sources
         found.texts[f"filters/{name}"] = describe(unit, row.output_shape, row.params, reads)
-        found.notes[f"filters/{name}"] = in_words(unit, row, reads)
+        found.notes[f"filters/{name}"] = layer_line(unit, row, reads)
         for kind, values in (("activation", outputs[name]), ("gradient", of_outputs.get(name))):
             if values is None:
                 continue
             for end, extreme in (("max", values.detach().max()), ("min", values.detach().min())):
                 found.scalars[f"filters/{name}/{kind} {end}"] = float(extreme)
-                found.notes[f"filters/{name}/{kind} {end}"] = ""  # the scale of the values says it
+                found.notes[f"filters/{name}/{kind} {end}"] = ""  # the scale of the plate shows it
             found.pictures[f"filters/{name}/{kind}s"] = maps_picture(values)
             found.plates[f"filters/{name}/{kind}s"] = maps_plate(kind, name, values, (dead or {}).get(name, ()))
         for kind, matrix in (("weights", weights.get(name)), ("weight gradients", of_weights.get(name))):
@@ -95,22 +95,22 @@ def panel(
 def inputs_plate(
     classifier: Classifier, images: Tensor, logits: Tensor, labels: Tensor | None, what: str, axes: str
 ) -> Inputs:
-    """Return the images of the panel, with labels and answers; of other examples their words or values."""
+    """Return the panel's images with labels and predictions; for other examples their words or values."""
     best = logits.detach().softmax(1).topk(min(ANSWERS, logits.shape[1]))
-    named = [
+    answers = [
         [(classifier.classes[i], p) for p, i in zip(*row, strict=True)]
         for row in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
-    known = None if labels is None else [classifier.classes[i] for i in labels.tolist()]
+    true_labels = None if labels is None else [classifier.classes[i] for i in labels.tolist()]
     if images.ndim == 4:
-        return Inputs(what, as_floats(images.cpu()), known, named, axes=axes)
+        return Inputs(what, as_floats(images.cpu()), true_labels, answers, axes=axes)
     words = classifier.facts.vocabulary
     texts = [sentence(one, words) if words else ", ".join(f"{v:.3g}" for v in one.flatten()[:8]) for one in images]
-    return Inputs(what.replace("images", "examples"), None, known, named, texts)
+    return Inputs(what.replace("images", "examples"), None, true_labels, answers, texts)
 
 
-def in_words(unit: torch.nn.Module, row: Row, reads: Sequence[str]) -> str:
-    """A layer in a line for the page: conv 5 × 5, Tanh · gives 6 × 28 × 28 · 156 parameters · each value sees ..."""
+def layer_line(unit: torch.nn.Module, row: Row, reads: Sequence[str]) -> str:
+    """Describe a layer for the page: conv 5 × 5, Tanh · gives 6 × 28 × 28 · 156 parameters · each value sees ..."""
 
     def sized(sizes: object) -> str:
         return " × ".join(map(str, sizes)) if isinstance(sizes, Sequence) else f"{sizes} × {sizes}"
@@ -138,7 +138,7 @@ def in_words(unit: torch.nn.Module, row: Row, reads: Sequence[str]) -> str:
 
 
 def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int, reads: Sequence[str] = ()) -> str:
-    """A layer in a line: 6x28x28, filters 5x5, stride 1, 156 parameters; reads stem."""
+    """Describe a layer for TensorBoard: 6x28x28, filters 5x5, stride 1, 156 parameters; reads stem."""
     parts = ["x".join(map(str, shape))]
     for module in unit.children():
         if hasattr(module, "kernel_size"):
@@ -148,7 +148,7 @@ def describe(unit: torch.nn.Module, shape: tuple[int, ...], params: int, reads: 
 
 
 def maps_picture(values: Tensor) -> Tensor:
-    """Values (N, C, H, W), (N, C, L) or (N, C): for each image tiles of its channels, one tile of these, or a strip."""
+    """Draw values (N, C, H, W), (N, C, L) or (N, C): for each image a row of maps, one map, or a strip."""
     if values.ndim == 4:
         maps = values[:, :CHANNELS]
         return tiles(maps.flatten(0, 1).unsqueeze(1), columns=maps.shape[1])
@@ -161,17 +161,17 @@ def maps_picture(values: Tensor) -> Tensor:
 
 
 def weights_picture(weights: Tensor) -> Tensor:
-    """Filters (out, in, k, k) as tiles, in colour where they see three channels; a matrix as one picture.
+    """Draw filters (out, in, k, k) as tiles, in colour if they read three channels; a matrix as one picture.
 
-    Filters that are not shared, (rows, columns, out, in, k, k), lie where they look: a tile for each output.
+    Unshared filters, (rows, columns, out, in, k, k), are laid out by position: a tile for each output channel.
     """
     if weights.ndim == 6:
         rows, columns, _, _, height, width = weights.shape
-        laid = weights[:, :, :CHANNELS, 0].permute(2, 0, 3, 1, 4)  # of the first map that they see
+        laid = weights[:, :, :CHANNELS, 0].permute(2, 0, 3, 1, 4)  # of the first map they read
         return tiles(laid.reshape(-1, 1, rows * height, columns * width), columns=4, each=True)
     if weights.ndim != 4:
         return tiles(weights.flatten(1)[None, None, : 4 * WIDE, : 8 * WIDE], columns=1)
     if weights.shape[1] in (1, 3):
         return tiles(weights[: 4 * CHANNELS], columns=8, each=True)
-    some = weights[:CHANNELS, :CHANNELS]  # a row for each filter, a tile for each channel it sees
+    some = weights[:CHANNELS, :CHANNELS]  # a row for each filter, a tile for each channel it reads
     return tiles(some.flatten(0, 1).unsqueeze(1), columns=some.shape[1])

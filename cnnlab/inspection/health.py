@@ -1,4 +1,4 @@
-"""Is the network learning everywhere? Dead and saturated units, gradient norms, size of the updates, histograms."""
+"""Monitor learning layer by layer: dead and saturated units, gradient norms, sizes of updates, histograms."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from cnnlab.inspection.units import activation_of, activations, dead_units, main
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
-SATURATED = 0.95  # of the way from the middle of a sigmoid or tanh to its end
-NAMED = 12  # dead units that are named
-# the tab Custom Scalars: charts by category, in this order, each of the scalars whose tags match
+SATURATED = 0.95  # share of the range from the middle of a sigmoid or tanh to its limit
+NAMED = 12  # dead units named in a sentence
+# charts of the tab Custom Scalars by category, with patterns of the tags that each shows
 LAYOUT = {
     "loss and accuracy": {
         "loss": ["Multiline", ["^(train|val)/loss$"]],
@@ -32,15 +32,15 @@ LAYOUT = {
 class Health(Look):
     """Log each layer's gradient norm and ratio of update to weights at every logged step; after epochs the rest.
 
-    A unit is a channel, or a value of a vector; it is dead where a ReLU gives 0 for all of 250 validation images. Zeros
-    are counted value by value: the share that a ReLU holds back, whether or not a unit is dead.
+    A unit is a channel, or a value of a vector; it is dead if a ReLU gives 0 for all of 250 validation examples. Zeros
+    are the share of all values that a ReLU sets to 0, in dead units or others.
     """
 
     def misfit(self, facts: Facts) -> None:
-        """Look at units, whatever the examples."""
+        """Look at examples of any form."""
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """Histograms of weights, gradients and activations, dead and saturated shares, layer by layer."""
+        """Return histograms of weights, gradients and activations, and shares of dead and saturated units, by layer."""
         found = Findings()
         for name, weight in self._weights(classifier):
             found.histograms[f"health/{name}/weights"] = weight.detach()
@@ -49,11 +49,11 @@ class Health(Look):
         for name, values in activations(classifier, data.val.inputs).items():
             found.histograms[f"health/{name}/activations"] = values
             if dead := dead_units(classifier, name, values):
-                found.notes[f"health/{name}/dead"] = in_words(dead, values)
+                found.notes[f"health/{name}/dead"] = dead_sentence(dead, values)
             shared = {f"health/{name}/{what}": share for what, share in shares(classifier, name, values).items()}
             found.scalars |= shared
             for tag, share in shared.items():
-                found.notes.setdefault(tag, saturated_words(share, len(values)) if tag.endswith("saturated") else "")
+                found.notes.setdefault(tag, saturated_sentence(share, len(values)) if tag.endswith("saturated") else "")
         return found
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,7 +65,7 @@ class Health(Look):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Gradient norms; remember the weights, to see how far the step goes."""
+        """Log gradient norms, and keep the weights to measure the update."""
         self._before: dict[str, Tensor] = {}
         if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
@@ -80,7 +80,7 @@ class Health(Look):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step's update against the weights it changed; about 0.001 is usual (Karpathy 2015)."""
+        """Log the norm of the update over that of the weights; about 0.001 is usual (Karpathy 2015)."""
         before = getattr(self, "_before", {})
         if not before:
             return
@@ -99,7 +99,7 @@ class Health(Look):
     def _log(self, trainer: Trainer, values: dict[str, Tensor]) -> None:
         if not values or not trainer.is_global_zero:
             return
-        numbers = torch.stack([v.float() for v in values.values()]).tolist()  # one wait for a GPU
+        numbers = torch.stack([v.float() for v in values.values()]).tolist()  # a single sync with the GPU
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for tag, number in zip(values, numbers, strict=True):
@@ -107,7 +107,7 @@ class Health(Look):
 
 
 def shares(classifier: Classifier, name: str, values: Tensor) -> dict[str, float]:
-    """The shares of dead units and of exact zeros behind a ReLU, of saturated values behind a sigmoid or tanh."""
+    """Return shares of dead units and zeros behind a ReLU, or of saturated values behind a sigmoid or tanh."""
     activation = activation_of(classifier.network.get_submodule(name))
     if (dead := dead_units(classifier, name, values)) is not None:
         return {"dead": len(dead) / values.shape[1], "zeros": float((values == 0).float().mean())}
@@ -118,16 +118,16 @@ def shares(classifier: Classifier, name: str, values: Tensor) -> dict[str, float
     return {}
 
 
-def in_words(dead: list[int], values: Tensor) -> str:
-    """Say which units of a layer are dead."""
+def dead_sentence(dead: list[int], values: Tensor) -> str:
+    """State which units of a layer are dead."""
     what = "maps" if values.ndim > 2 else "units"
     named = ", ".join(map(str, dead[:NAMED])) + (", ..." if len(dead) > NAMED else "")
     count = f"{len(dead)} of {values.shape[1]} {what} {'is' if len(dead) == 1 else 'are'} dead ({named})"
     return f"{count}: 0 for each of {len(values)} validation images. Where a ReLU gives 0, no gradient passes."
 
 
-def saturated_words(share: float, images: int) -> str:
-    """Say how much of a layer is saturated, if it is worth a word."""
+def saturated_sentence(share: float, images: int) -> str:
+    """State the share of a layer's values that are saturated; empty below 0.5 %."""
     if share < 0.005:
         return ""
     return (

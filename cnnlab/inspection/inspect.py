@@ -1,4 +1,4 @@
-"""Let every looker look at a finished run: TensorBoard events and one HTML page."""
+"""Run every looker on a finished run: TensorBoard events and one HTML page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from cnnlab.data.forms import Config, Facts
 from cnnlab.data.load import form
 from cnnlab.device import best_device
 from cnnlab.inspection.filters import dead_maps, panel
-from cnnlab.inspection.look import Findings, Look, fitting, layers_of, looked
+from cnnlab.inspection.look import Findings, Look, fitting, layers_of, run_look
 from cnnlab.inspection.page import Page
 from cnnlab.inspection.pictures import axes_in_words, scales_of
 from cnnlab.inspection.plates import percent
@@ -27,16 +27,16 @@ from cnnlab.training.load import load_trained
 
 
 def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: Sequence[str] = ()) -> Path:
-    """Let every looker look at a run's best checkpoint; returns the page, `inspect/index.html` in the run directory.
+    """Run every looker on a run's best checkpoint; return the page, `inspect/index.html` in the run directory.
 
     Args:
         run: a finished run.
-        lookers: as in `conf/callbacks/inspect.yaml`.
+        lookers: their configs by name, as in `conf/callbacks/inspect.yaml`.
         images: files and folders of images that go through the network in place of the first validation images.
         trusted: modules from which a looker may be any callable.
 
     Raises:
-        ValueError: no checkpoint, or a file that is no picture.
+        ValueError: there is no checkpoint, or a file is no picture.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -63,13 +63,13 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     with steps("inspect", len(looks) + 1) as step:
         for name, look in looks.items():
             step(name)
-            found.append(looked(look, classifier, data))
+            found.append(run_look(look, classifier, data))
         step("TensorBoard events")
         with SummaryWriter(str(folder)) as writer:
             for findings in found:
                 findings.write(writer, 0)
     page = Page(layers_of(classifier))
-    page.add(merged(found))
+    page.add(merge(found))
     path = folder / "index.html"
     title = f"Inside {run.config['model']['name']}"
     about = lead(run, classifier, data)
@@ -77,8 +77,8 @@ def inspect(run: Record, lookers: dict[str, Any], images: Any = None, trusted: S
     return path
 
 
-def merged(found: Sequence[Findings]) -> Findings:
-    """Return what several looks found as one; of the same tag the later one counts."""
+def merge(found: Sequence[Findings]) -> Findings:
+    """Merge findings; for the same tag the last one counts."""
     whole = Findings()
     for findings in found:
         for kind in ("pictures", "scalars", "texts", "plates", "notes"):
@@ -87,7 +87,7 @@ def merged(found: Sequence[Findings]) -> Findings:
 
 
 def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
-    """Say what the page is about: which network, how good on which images, and of which images all else is."""
+    """Return the page's lead: the network, its test accuracy, and the images that the page shows."""
     config, metrics = run.config, run.metrics
     says = (
         f"{config['model']['name']} on {config['data']['name']}: {len(layers_of(classifier))} layers, "
@@ -100,10 +100,10 @@ def lead(run: Record, classifier: Classifier, data: DataModule) -> str:
 
 
 def read_images(files: list[Path], facts: Facts, data: Config) -> Tensor:
-    """Picture files as a network gets them that was trained with a data config, (N, C, H, W).
+    """Read picture files as inputs (N, C, H, W) of a network trained with a data config.
 
     Raises:
-        ValueError: a file that is no picture.
+        ValueError: a file is no picture.
     """
     prepared = []
     for file in files:

@@ -1,4 +1,4 @@
-"""The base of all lookers, which look at a classifier and its validation examples, and what they find."""
+"""Define lookers, which inspect a classifier on its validation examples, and their findings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-# before the tags of lookers' scalars: TensorBoard shows groups by alphabet, and those of losses are to come first
+# prefix of lookers' scalars: TensorBoard sorts groups by name, and losses should come first
 BEHIND = "within "
 
 
 @dataclass
 class Findings:
-    """What a look found, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it.
+    """Findings of a look, by tag; pictures are (3, H, W) from 0 to 1, all else as TensorBoard takes it.
 
-    The last two are for the page of `inspect` alone. A looker that has plates shows them in place of its pictures. A
-    note, which is a sentence, stands in place of the text or the scalar of its tag; an empty one hides it.
+    Plates and notes are for the page of `inspect` only. Plates replace the pictures of their looker. A note, which is a
+    sentence, replaces the text or the scalar of its tag; an empty one hides it.
     """
 
     pictures: dict[str, Tensor] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Findings:
     notes: dict[str, str] = field(default_factory=dict)
 
     def draw(self, tag: str, title: str, says: str, figure: "Figure") -> None:
-        """Add a figure, for TensorBoard as a picture."""
+        """Add a figure, to the page as a drawing and to TensorBoard as a picture."""
         self.pictures[tag] = picture(figure)
         self.plates[tag] = Drawing(title, says, figure)
 
@@ -65,7 +65,7 @@ class Findings:
 
 
 class Look(Callback):
-    """Look after every `every_n_epochs` epochs and after the last, on the first process.
+    """Look at a classifier after every `every_n_epochs` epochs and after the last, on the first process.
 
     To add a looker, write a class with a `look` of its own and name it in `conf/callbacks/inspect.yaml`.
 
@@ -74,7 +74,7 @@ class Look(Callback):
         counts: options of a looker that are whole numbers of at least 1.
     """
 
-    needs: tuple[str, ...] = ()  # modules that take long to import, so not in the time of the fit
+    needs: tuple[str, ...] = ()  # slow modules to import before training, to keep them out of its time
 
     def __init__(self, every_n_epochs: int = 10, **counts: int) -> None:
         for name, count in {"every_n_epochs": every_n_epochs, **counts}.items():
@@ -83,15 +83,15 @@ class Look(Callback):
         self.every_n_epochs = every_n_epochs
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """What there is to see; `data` has its validation images ready, and the network is in evaluation mode."""
+        """Return findings; `data` has its validation examples ready, and the network is in evaluation mode."""
         raise NotImplementedError
 
     def misfit(self, facts: Facts) -> str | None:
-        """Say what it looks at instead, where there is nothing to see for it in such examples; None where there is."""
+        """Return None if the looker can look at such examples, else a description of those it can look at."""
         return None if len(facts.shape) in (1, 3) else "pictures, sentences and points"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Import what looking needs; say so where it is left out."""
+        """Import the modules in `needs`, or report that the looker is left out."""
         if instead := self.misfit(pl_module.facts):  # type: ignore[arg-type]
             if stage == "fit" and trainer.is_global_zero:
                 print(left_out(type(self).__name__, instead))
@@ -100,37 +100,37 @@ class Look(Callback):
             import_module(module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look, where it is time; Lightning has validated by now."""
+        """Look if the epoch is due; Lightning has already validated."""
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         if last or epoch % self.every_n_epochs == 0:
             self.report(trainer, pl_module)
 
     def report(self, trainer: Trainer, pl_module: LightningModule) -> Findings | None:
-        """Look, and write what there is to TensorBoard; returns it, on the first process."""
+        """Look, and write the findings to TensorBoard; return them, on the first process only."""
         writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if not trainer.is_global_zero or not writers or self.misfit(pl_module.facts):  # type: ignore[arg-type]
             return None
-        findings = looked(self.look, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        findings = run_look(self.look, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         for writer in writers:
             findings.write(writer, trainer.global_step)
         return findings
 
 
 def left_out(name: str, instead: str) -> str:
-    """The line that says that a looker is left out, and what it looks at instead."""
+    """Return the message that a looker is left out."""
     return f"{name} left out: it looks at {instead}"
 
 
 def fitting(lookers: Mapping[str, Look], facts: Facts) -> dict[str, Look]:
-    """Return the lookers that have something to see in such examples; says which are left out.
+    """Return the lookers that can look at such examples; print the ones left out.
 
     Raises:
-        ValueError: there are lookers, and all are left out.
+        ValueError: all of one or more lookers are left out.
     """
-    # a callable of a trusted module need not say what it is for
-    asked = {name: look.misfit for name, look in lookers.items() if isinstance(look, Look)}
-    misfits = {name: instead for name, misfit in asked.items() if (instead := misfit(facts))}
+    # a callable of a trusted module may be no `Look`
+    checks = {name: look.misfit for name, look in lookers.items() if isinstance(look, Look)}
+    misfits = {name: instead for name, misfit in checks.items() if (instead := misfit(facts))}
     if lookers and len(misfits) == len(lookers):
         raise ValueError("; ".join(left_out(f"callbacks.{name}", instead) for name, instead in misfits.items()))
     for name, instead in misfits.items():
@@ -138,8 +138,8 @@ def fitting(lookers: Mapping[str, Look], facts: Facts) -> dict[str, Look]:
     return {name: look for name, look in lookers.items() if name not in misfits}
 
 
-def looked(look: Callable[[Any, Any], Findings], classifier: Any, data: Any) -> Findings:
-    """Look with gradients on, in evaluation mode, in full precision, and leave everything as it was."""
+def run_look(look: Callable[[Any, Any], Findings], classifier: Any, data: Any) -> Findings:
+    """Run a look with gradients on, in evaluation mode, in full precision; then restore the training mode."""
     training = classifier.training
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(classifier.device.type, enabled=False):
         classifier.eval()
@@ -149,11 +149,11 @@ def looked(look: Callable[[Any, Any], Findings], classifier: Any, data: Any) -> 
 
 
 def layers_of(classifier: Classifier) -> list[str]:
-    """The names of a network's layers, in order."""
+    """Return the names of a network's layers, in order."""
     return [row.name for row in classifier.network.table]
 
 
 def as_input(inputs: Tensor, classifier: Classifier) -> Tensor:
-    """Bytes as floats from 0 to 1, floats as they are, on the classifier's device, with gradients; ids as they are."""
+    """Return inputs on the classifier's device: bytes as floats from 0 to 1, which require gradients, ids unchanged."""
     floats = as_floats(inputs.to(classifier.device))
     return floats.clone().requires_grad_() if floats.is_floating_point() else floats

@@ -1,4 +1,4 @@
-"""What the network gets wrong, and how sure it is of it."""
+"""Show the network's errors and its calibration."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 15  # of the calibration curve
-NAMED = 20  # classes that a matrix still names
-HARDEST = 5  # classes that are named as such
+NAMED = 20  # classes up to which their names are drawn
+HARDEST = 5  # classes named as hardest
 SHADE = "#1864ab"
 
 CONFUSION = (
@@ -52,7 +52,7 @@ class Mistakes(Look):
         self.errors = errors
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """All of it, on the validation images."""
+        """Return all findings for the validation examples."""
         images, labels = data.val.inputs, data.val.labels
         logits, words = classifier.logits(images), classifier.facts.vocabulary
         return mistakes(logits, images, labels, classifier.classes, self.errors, words, scales_of(data))
@@ -67,15 +67,15 @@ def mistakes(
     vocabulary: Sequence[str] = (),
     scales: Sequence[Scale | None] = (None, None),
 ) -> Findings:
-    """The findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
+    """Return findings for logits (N, classes) of images (N, C, H, W), or other inputs, with labels (N,).
 
-    Errors are shown as pictures, with scales of rows and columns; of other examples words, or values, are written.
+    Errors are shown as pictures, with scales of rows and columns, or as words or values where inputs are no images.
     """
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     probabilities = logits.clone().softmax(1)
-    confidence, guesses = probabilities.max(1)
-    matrix = multiclass_confusion_matrix(guesses, labels, len(classes))
+    confidence, predicted = probabilities.max(1)
+    matrix = multiclass_confusion_matrix(predicted, labels, len(classes))
     found = Findings()
     error = float(multiclass_calibration_error(probabilities, labels, len(classes), n_bins=BINS))
     found.scalars["mistakes/ece"] = error
@@ -84,8 +84,8 @@ def mistakes(
         if present[index]:
             found.scalars[f"mistakes/accuracy/{name}"] = float(matrix[index, index] / present[index])
             found.pr_curves[f"mistakes/pr/{name}"] = (labels == index, probabilities[:, index])
-    found.notes = dict.fromkeys(found.scalars, "")  # the drawings say it
-    wrong = (guesses != labels).nonzero().flatten()
+    found.notes = dict.fromkeys(found.scalars, "")  # the drawings show them
+    wrong = (predicted != labels).nonzero().flatten()
     found.notes["mistakes/ece"] = summary(len(wrong), matrix, classes)
     on = {"count": f"{len(labels):,}", "error": percent(error)}
     for name, title, says, drawn in (
@@ -94,13 +94,13 @@ def mistakes(
             "calibration",
             "How sure, and how often right",
             CALIBRATION,
-            calibration_figure(confidence, guesses == labels),
+            calibration_figure(confidence, predicted == labels),
         ),
         ("precision and recall", "Precision and recall", PR, pr_figure(probabilities, labels, classes)),
     ):
         found.draw(f"mistakes/{name}", title, says.format(**on), drawn)
     worst = wrong[confidence[wrong].argsort(descending=True)][:errors]
-    named = [(classes[labels[i]], classes[guesses[i]], float(confidence[i])) for i in worst.tolist()]
+    named = [(classes[labels[i]], classes[predicted[i]], float(confidence[i])) for i in worst.tolist()]
     if images.ndim == 4 and len(worst):
         shown = images[worst].cpu().float() / 255
         drawn = gallery_figure(shown, [f"{a}, not {b}\n{p:.3f}" for a, b, p in named], scales)
@@ -121,7 +121,7 @@ def mistakes(
 
 
 def summary(wrong: int, matrix: Tensor, classes: list[str]) -> str:
-    """Say how much is right on the validation images, and in which classes the least."""
+    """State the validation accuracy, and the classes with the lowest."""
     count = int(matrix.sum())
     share = matrix.diagonal() / matrix.sum(1).clamp(min=1)
     hardest = [i for i in share.argsort().tolist() if matrix[i].sum() and share[i] < 1][:HARDEST]
@@ -135,7 +135,7 @@ def summary(wrong: int, matrix: Tensor, classes: list[str]) -> str:
 
 
 def confusion_figure(matrix: Tensor, classes: list[str]) -> "Figure":
-    """Rows are what an image is, columns what it was taken for; shaded by share of the row."""
+    """Draw the confusion matrix: rows are true classes, columns predicted ones; shaded by share of the row."""
     from matplotlib.colors import to_rgba
 
     count = len(classes)
@@ -143,7 +143,7 @@ def confusion_figure(matrix: Tensor, classes: list[str]) -> "Figure":
     axes = drawn.add_subplot()
     shares = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     cells = torch.tensor(to_rgba(SHADE)).expand(count, count, 4).clone()
-    cells[..., 3] = shares.sqrt()  # so that rare errors are seen
+    cells[..., 3] = shares.sqrt()  # makes rare errors visible
     axes.imshow(cells.numpy(), interpolation="nearest")
     axes.set_xlabel("taken for")
     axes.set_ylabel("shows")
@@ -159,7 +159,7 @@ def confusion_figure(matrix: Tensor, classes: list[str]) -> "Figure":
 
 
 def calibration_figure(confidence: Tensor, right: Tensor) -> "Figure":
-    """How often the network is right when it is so sure (Guo et al. 2017), and how often it is."""
+    """Draw accuracy by confidence (Guo et al. 2017), and the share of images at each confidence."""
     bins = (confidence * BINS).long().clamp(max=BINS - 1)
     count = torch.bincount(bins, minlength=BINS)
     hits = torch.bincount(bins[right], minlength=BINS)
@@ -177,7 +177,7 @@ def calibration_figure(confidence: Tensor, right: Tensor) -> "Figure":
 
 
 def pr_figure(probabilities: Tensor, labels: Tensor, classes: list[str]) -> "Figure":
-    """Precision against recall, a curve for each class, where the curves are."""
+    """Draw precision against recall, a curve for each class; both axes begin where the curves do."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     drawn = figure(5.5, 4.5)

@@ -1,27 +1,27 @@
-// Draw the values of the layers for the image that is chosen, and signed pictures in the colours of values.
+// Draw the values of the layers for the chosen image, and signed pictures in the colours of values.
 
 const STEPS_OF_A_BYTE = 127;
 
-/** The values of the images that a grid has, and an element that says which value was chosen. */
-function makeValues(its, bytes) {
-  const size = count(its.shape), read = make("p", { class: "read", role: "status" });
-  const grid = makeGrid(its.title, its.shape, ({ channel, y, x }) => {
-    const [, height, width] = its.shape, single = height * width === 1, value = grid.valueAt({ channel, y, x });
-    const where = single ? `value ${channel}` : `${its.shape[0] > 1 ? `tile ${channel}, ` : ""}row ${y}, column ${x}`;
+/** Make a grid that shows the values of one image at a time, and an element that shows the chosen value. */
+function makeValues(spec, bytes) {
+  const size = count(spec.shape), read = make("p", { class: "read", role: "status" });
+  const grid = makeGrid(spec.title, spec.shape, ({ channel, y, x }) => {
+    const [, height, width] = spec.shape, single = height * width === 1, value = grid.valueAt({ channel, y, x });
+    const where = single ? `value ${channel}` : `${spec.shape[0] > 1 ? `tile ${channel}, ` : ""}row ${y}, column ${x}`;
     read.textContent = `${where}: ${showNumber(value)}`;
-  }, its.tile, "dead");
-  const dead = new Set(its.dead);
+  }, spec.tile, "dead");
+  const dead = new Set(spec.dead);
   return {
     elements: [grid.element, read],
     show(image) {
-      const chosen = Math.min(image, its.images - 1), start = its.start + chosen * size;
-      const factor = its.reach[chosen] / STEPS_OF_A_BYTE;
+      const chosen = Math.min(image, spec.images - 1), start = spec.start + chosen * size;
+      const factor = spec.reach[chosen] / STEPS_OF_A_BYTE;
       grid.show(Float32Array.from(bytes.subarray(start, start + size), (step) => step * factor), dead);
     },
   };
 }
 
-/** Replace a grey picture whose middle is 0 by a canvas in the colours of values. */
+/** Replace a grey picture, in which mid-grey is 0, by a canvas in the colours of values. */
 async function colourPicture(picture) {
   await picture.decode();
   const { naturalWidth: width, naturalHeight: height } = picture, source = new OffscreenCanvas(width, height).getContext("2d");

@@ -1,4 +1,4 @@
-"""Tensors and figures as pictures: (3, H, W) from 0 to 1, and as images and drawings of a page."""
+"""Convert tensors and figures to pictures (3, H, W) from 0 to 1, data URLs and svg elements."""
 
 import base64
 import io
@@ -19,16 +19,16 @@ from cnnlab.training.datamodule import DataModule
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIDE = 24  # pixels that a small map is enlarged to, at least
-WIDEST = 640  # but no wider than this
+SIDE = 24  # pixels to which a small map is enlarged, at least
+WIDEST = 640  # pixels of the wider side, at most
 COLUMNS = 6  # images in a row of a gallery
-PHOTO = 24  # pixels from which on a colour picture is a JPEG: smaller than a PNG, and nobody sees single pixels
+PHOTO = 24  # pixels from which on a colour picture is a JPEG, which is smaller than a PNG
 # colours of a drawing that follow those of the page
 THEME = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#808080": "var(--soft)", "#b0b0b0": "var(--line)"}
 
 
 def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
-    """Maps (N, 1 or 3, H, W) of any range in rows of so many columns, dark where low and bright where high.
+    """Arrange maps (N, 1 or 3, H, W) of any range in rows of `columns` tiles, dark where low and bright where high.
 
     With `each` every tile is scaled by itself; otherwise all by their common range.
     """
@@ -43,17 +43,17 @@ def tiles(maps: Tensor, columns: int, each: bool = False) -> Tensor:
 
 
 def scales_of(data: DataModule) -> tuple[Scale | None, Scale | None]:
-    """What the rows and the columns of a network's inputs mean."""
-    its = form(data.config)
-    if its.scales is None:
+    """Return the scales of the rows and the columns of a network's inputs; None where they are pixels."""
+    data_form = form(data.config)
+    if data_form.scales is None:
         return None, None
-    found = its.scales(facts(data.config), data.config)
-    row, column = its.axes[-2:]
+    found = data_form.scales(facts(data.config), data.config)
+    row, column = data_form.axes[-2:]
     return found.get(row), found.get(column)
 
 
 def axes_in_words(scales: Sequence[Scale | None]) -> str:
-    """Say what rows and columns mean, from the lowest to the highest; nothing where they are pixels."""
+    """Describe the ranges of rows and columns in words; an empty text where they are pixels."""
     return " ".join(
         f"From {way}: {scale.values[0]:,.3g} to {scale.values[-1]:,.3g} {scale.unit}."
         for way, scale in zip(("top to bottom", "left to right"), scales, strict=True)
@@ -62,14 +62,14 @@ def axes_in_words(scales: Sequence[Scale | None]) -> str:
 
 
 def figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches."""
+    """Make an empty figure, its size in inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=100, layout="constrained")
 
 
 def picture(drawn: "Figure") -> Tensor:
-    """A figure as a picture."""
+    """Render a figure as a picture (3, H, W) from 0 to 1."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(drawn)
@@ -83,9 +83,9 @@ def gallery_figure(
     scales: Sequence[Scale | None],
     heat: Tensor | None = None,
 ) -> "Figure":
-    """Draw images (N, C, H, W) from 0 to 1 with a caption each, and heat (N, H, W) laid over them if there is any.
+    """Draw images (N, C, H, W) from 0 to 1 with a caption each, overlaid with heat (N, H, W) if given.
 
-    What rows and columns mean is written beside each image, unless they are pixels.
+    Axes have ticks where `scales` say what rows and columns mean.
     """
     rows = -(-len(images) // COLUMNS)
     drawn = figure((1.4 if scales == (None, None) else 2.0) * COLUMNS, 1.75 * rows)
@@ -106,7 +106,7 @@ def gallery_figure(
 
 
 def svg(drawn: "Figure", name: str) -> str:
-    """A figure as an svg element with real text, in the colours of the page; black and white are its ink and paper."""
+    """Render a figure as an svg element with text as text; black and white become the page's ink and paper."""
     from matplotlib import rc_context
 
     out = io.StringIO()
@@ -119,8 +119,8 @@ def svg(drawn: "Figure", name: str) -> str:
     return text
 
 
-def encoded(tile: Tile) -> str:
-    """A tile's picture as a data URL: JPEG for photographs, PNG for all else, grey where its colours are."""
+def data_url(tile: Tile) -> str:
+    """Encode a tile's picture as a data URL: JPEG for photographs, else PNG; grey if it has no colours."""
     from PIL import Image
 
     levels = tile.image.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
@@ -137,13 +137,13 @@ def encoded(tile: Tile) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def faded(tile: Tile) -> Tensor:
-    """A tile's picture with what is transparent in grey."""
+def on_grey(tile: Tile) -> Tensor:
+    """Return a tile's picture, blended with grey where it is transparent."""
     return tile.image if tile.opaque is None else 0.5 + (tile.image - 0.5) * tile.opaque
 
 
-def glowing(image: Tensor, heat: Tensor) -> Tensor:
-    """An image (C, H, W), dimmed, with heat (H, W) glowing over it, the largest brightest."""
+def overlay(image: Tensor, heat: Tensor) -> Tensor:
+    """Return an image (C, H, W), dimmed, overlaid with heat (H, W), the largest brightest."""
     glow = torch.tensor([1.0, 0.45, 0.05]).view(3, 1, 1)
     share = 0.85 * (heat / heat.max().clamp(min=1e-30)).clamp(0, 1)
     return 0.8 * image.expand(3, -1, -1) * (1 - share) + glow * share

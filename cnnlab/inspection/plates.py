@@ -1,4 +1,4 @@
-"""What a looker shows on the page of `inspect`: values, pictures, drawings; each with a title and what one sees."""
+"""Define plates, which lookers show on the page of `inspect`: values, pictures and drawings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Maps:
     """Values drawn as the page of play draws them: a tile for each map, red above 0, blue below, with a scale.
 
     Args:
-        title: what the values are, in a few words.
-        says: a sentence on what one sees.
-        values: (images, maps, height, width) of each of the images to choose from, or of one where they do not matter.
-        dead: maps to be marked as dead.
-        tile: pixels that a map is wide, about.
-        aside: shown when it is asked for.
+        title: names the values in a few words.
+        says: a sentence that explains them.
+        values: (images, maps, height, width), for each image to choose from, or for one if all have the same.
+        dead: maps marked as dead.
+        tile: approximate width of a map in pixels.
+        aside: hidden until the reader opens it.
     """
 
     title: str
@@ -36,10 +36,10 @@ class Tile:
     """A picture (C, H, W) from 0 to 1 with a caption.
 
     Args:
-        image: the picture; a signed one is grey and has 0 at 0.5.
-        caption: stands below it.
-        signed: it is drawn in the colours of values.
-        opaque: how much of each pixel (H, W) is seen, from 0 to 1; all where it is missing.
+        image: the picture; a signed one is grey, with the value 0 at 0.5.
+        caption: text below it.
+        signed: whether it is drawn in the colours of values.
+        opaque: opacity of each pixel, (H, W) from 0 to 1; None for an opaque picture.
     """
 
     image: Tensor
@@ -50,7 +50,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """Tiles side by side, each about so many pixels wide."""
+    """Tiles side by side, each about `wide` pixels wide."""
 
     says: str
     tiles: Sequence[Tile]
@@ -85,15 +85,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The images to choose from, of which the values of all layers are shown.
+    """The examples to choose from, for which the page shows the values of all layers.
 
     Args:
-        what: of which they are, such as "validation images".
+        what: names them, such as "validation images".
         images: (N, C, H, W) from 0 to 1; None where examples are no images.
-        texts: for each what it is in words, where examples are no images.
-        axes: what rows and columns mean, in a sentence; empty where they are pixels.
-        labels: what each shows, where that is known.
-        answers: for each the most probable classes with their probabilities, the most probable first.
+        labels: true classes, if known.
+        answers: for each the most probable classes with their probabilities, in descending order.
+        texts: descriptions of examples that are no images.
+        axes: a sentence on what rows and columns mean; empty where they are pixels.
     """
 
     what: str
@@ -108,5 +108,5 @@ Plate = Maps | Pictures | Drawing | Inputs
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as the pages write it, such as 98.3 %."""
+    """Format a share, such as 98.3 %."""
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"

@@ -1,4 +1,4 @@
-"""What in an image, or a sentence, the answer depends on: saliency and Grad-CAM."""
+"""Show the parts of an image or a sentence on which the prediction depends: saliency and Grad-CAM."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cnnlab.data.forms import Facts, Scale
 from cnnlab.inspection.look import Findings, Look, as_input
-from cnnlab.inspection.pictures import gallery_figure, glowing, picture, scales_of
+from cnnlab.inspection.pictures import gallery_figure, overlay, picture, scales_of
 from cnnlab.inspection.plates import Card, Drawing, Pictures, Strip, Tile, percent
 from cnnlab.inspection.sentences import saliency_of_words
 from cnnlab.training.classifier import Classifier
@@ -14,9 +14,9 @@ from cnnlab.training.datamodule import DataModule
 
 
 class Saliency(Look):
-    """Show the gradient of the answer (Simonyan et al. 2014) and Grad-CAM of the last map (Selvaraju et al. 2017).
+    """Show the gradient of the prediction (Simonyan et al. 2014) and Grad-CAM of the last map (Selvaraju et al. 2017).
 
-    Of sentences it colours each word by gradient times input.
+    In sentences it colours each word by gradient times input.
 
     Args:
         images: number of validation images, the first ones.
@@ -29,11 +29,11 @@ class Saliency(Look):
         self.images = images
 
     def misfit(self, facts: Facts) -> str | None:
-        """Look at pictures and sentences alone."""
+        """Look at images and sentences only."""
         return None if facts.vocabulary or len(facts.shape) == 3 else "pictures and sentences"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """The images with the heat of either method over them."""
+        """Draw the images overlaid with the heat of each method."""
         images, labels = data.val.inputs[: self.images], data.val.labels[: self.images]
         return saliency(classifier, images, labels, scales=scales_of(data))
 
@@ -45,9 +45,9 @@ def saliency(
     what: str = "validation images",
     scales: Sequence[Scale | None] = (None, None),
 ) -> Findings:
-    """The findings for images (N, C, H, W), bytes, or sentences (N, L); a network without maps has no Grad-CAM.
+    """Return findings for images (N, C, H, W) of bytes, or sentences (N, L); a network without maps has no Grad-CAM.
 
-    The page calls the images `what`; `scales` say what their rows and columns mean.
+    The page calls the images `what`; `scales` are those of their rows and columns.
     """
     if classifier.facts.vocabulary:
         return saliency_of_words(classifier, images)
@@ -75,7 +75,7 @@ def saliency(
     for number, (answer, p) in enumerate(zip(named, answers.values.tolist(), strict=True)):
         truth = "" if labels is None else f"label {classifier.classes[labels[number]]}, "
         tiles = [Tile(pictures[number], "the image")]
-        tiles += [Tile(glowing(pictures[number], its[number]), method) for method, its in heats.items()]
+        tiles += [Tile(overlay(pictures[number], heat[number]), method) for method, heat in heats.items()]
         cards.append(Card(f"{truth}answer {answer}, {percent(p)}", [Strip("", tiles, wide=112)]))
     says = (
         f"For {what}, {len(images)} in all. Gradient: the pixels glow whose change would change the answer's value "
@@ -89,8 +89,8 @@ def saliency(
         )
     title = "Gradient" + (" and Grad-CAM" if maps else "")
     if any(scales):
-        said = [says, *[""] * (len(drawn) - 1)]
-        for (method, one), text in zip(drawn.items(), said, strict=True):
+        texts = [says, *[""] * (len(drawn) - 1)]
+        for (method, one), text in zip(drawn.items(), texts, strict=True):
             found.plates[f"saliency/{method}"] = Drawing(method.capitalize(), text, one)
     else:
         found.plates["saliency/gradient"] = Pictures(title, says, cards)

@@ -1,4 +1,4 @@
-"""Sentences as lookers show them: words coloured by what they add to the answer, n-grams that excite a filter."""
+"""Show sentences: words coloured by their attribution, and the n-grams that excite a filter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,53 +13,53 @@ from cnnlab.models.sentences import PADDING
 from cnnlab.training.classifier import Classifier
 
 COLUMNS = 110  # characters in a line of a picture
-CHARACTER = 0.0753  # width of one in inches, at 9 points
-LINE = 0.25  # height of one in inches
+CHARACTER = 0.0753  # width of a character in inches, at 9 points
+LINE = 0.25  # height of a line in inches
 SHOWN = 6  # n-grams of a filter
 
 
 def sentence(ids: Tensor, vocabulary: Sequence[str]) -> str:
-    """The words of ids (L,), without padding."""
+    """Return the words of ids (L,), without padding."""
     return " ".join(vocabulary[i] for i in ids.tolist() if i != PADDING)
 
 
 def word_scores(classifier: Classifier, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """What each position (N, L) adds to the logit of the answer, by gradient times input, and the logits (N, classes).
+    """Return each position's attribution (N, L) to the predicted logit, by gradient times input, and the logits.
 
-    The input is what the layers give that read the words: a vector for each of them, a one, or counts.
+    The input is the output of the layers that read the words: a vector for each word, one-hot or embedded, or counts.
     """
-    network, given = classifier.network, dict[str, Tensor]()
+    network, outputs = classifier.network, dict[str, Tensor]()
     readers = {row.name: network.get_submodule(row.name) for row in network.table if "input" in row.sources}
 
     def keep(name: str, inputs: Any, output: Tensor) -> Tensor:
-        given[name] = output.detach().requires_grad_()
-        return given[name]
+        outputs[name] = output.detach().requires_grad_()
+        return outputs[name]
 
     ids = ids.to(classifier.device)
     with watch(readers, keep):
         logits = network(ids)
-    gradients = torch.autograd.grad(logits.amax(1).sum(), list(given.values()))
+    gradients = torch.autograd.grad(logits.amax(1).sum(), list(outputs.values()))
     scores = torch.zeros(ids.shape, device=ids.device)
-    for values, gradient in zip(given.values(), gradients, strict=True):
-        # of counts (N, words) each place of a word adds the gradient once
+    for values, gradient in zip(outputs.values(), gradients, strict=True):
+        # of counts (N, words), each occurrence adds the gradient once
         scores += (values * gradient).sum(1).detach() if values.ndim == 3 else gradient.gather(1, ids)
     return (scores * (ids != PADDING)).cpu(), logits.detach().cpu()
 
 
 def saliency_of_words(classifier: Classifier, ids: Tensor) -> Findings:
-    """The sentences (N, L) with every word coloured by its score: blue speaks for the answer, red against it."""
+    """Draw sentences (N, L), every word coloured by its score: blue for the predicted class, red against it."""
     scores, logits = word_scores(classifier, ids)
     confidence, answers = logits.softmax(1).max(1)
     rows = []
     for row, own, answer, sure in zip(ids.cpu(), scores, answers.tolist(), confidence.tolist(), strict=True):
-        there = row != PADDING
-        words = [classifier.facts.vocabulary[i] for i in row[there].tolist()]
-        rows.append((f"{classifier.classes[answer]} {sure:.3f}", words, own[there].tolist()))
-    return Findings(pictures={"saliency/gradient times input": coloured(rows)})
+        is_word = row != PADDING
+        words = [classifier.facts.vocabulary[i] for i in row[is_word].tolist()]
+        rows.append((f"{classifier.classes[answer]} {sure:.3f}", words, own[is_word].tolist()))
+    return Findings(pictures={"saliency/gradient times input": draw_sentences(rows)})
 
 
-def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tensor:
-    """Draw sentences: a caption, words, and of each word a score, which colours it; the largest of a sentence most."""
+def draw_sentences(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tensor:
+    """Draw sentences: a caption, and words coloured by their scores relative to the largest of the sentence."""
     from matplotlib import colormaps
 
     colours, placed, y = colormaps["RdBu"], list[tuple[int, int, str, Any]](), 0
@@ -81,14 +81,14 @@ def coloured(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> Tens
         ink = "white" if colour and sum(colour[:3]) < 1.5 else "black"
         written = axes.text(start, line, word, fontsize=9, family="monospace", bbox=box, color=ink)
         written.set_verticalalignment("center_baseline")
-        written.set_parse_math(False)  # a dollar is a dollar
+        written.set_parse_math(False)  # a dollar sign is no formula
     return picture(drawn)
 
 
 def ngrams(classifier: Classifier, ids: Tensor, layer: str, values: Tensor, places: Tensor, count: int) -> Findings:
-    """List for the strongest channels of a layer the sequences of words that excite each most.
+    """List the n-grams that excite each of a layer's `count` strongest channels most.
 
-    Of sentences (N, L), `values` (N, C) has the largest value of each channel in each, `places` (N, C, 1) where it is.
+    For sentences (N, L), `values` (N, C) are the largest values of each channel, `places` (N, C, 1) their positions.
     """
     reach, found = classifier.network.reaches[layer], Findings()
     best = values.topk(min(SHOWN, len(values)), dim=0).values.mean(0)

@@ -1,4 +1,4 @@
-"""How much each layer changes when the image moves by a few pixels."""
+"""Measure how much each layer changes when the image is shifted by a few pixels."""
 
 from collections import defaultdict
 
@@ -14,7 +14,7 @@ from cnnlab.reporting.tables import Table, show
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.datamodule import DataModule
 
-PART = 50  # images that go through the network at once, with all that they are moved to
+PART = 50  # images in a batch, each with all its shifts
 SAYS = (
     "A bar for each layer: how far its values move when the image does, as a share of how far they are from those of "
     "another image. At 0 the layer does not notice; at 100 % it might as well be another image."
@@ -22,15 +22,15 @@ SAYS = (
 
 
 class Shifts(Look):
-    """Move images along each axis, either way, and say how many inputs, and how much each layer, changes.
+    """Shift images along each axis, either way, and measure how many inputs change, and how much each layer does.
 
-    A layer's change is the distance between its values for an image and for the moved one, as a share of the distance
-    between its values for two different images (root mean squares): 0 where it does not mind, 100 % where it might as
-    well be another image.
+    A layer's change is the distance between its values for an image and for the shifted one, as a share of the distance
+    between its values for two different images (root mean squares): 0 if it is invariant, 100 % if the shifted image
+    might as well be another one.
 
     Args:
         images: number of validation images, the first ones.
-        pixels: how far they are moved; the edge is repeated.
+        pixels: size of the shift; the edge is repeated.
     """
 
     needs = ("matplotlib.figure", "matplotlib.backends.backend_agg")
@@ -40,11 +40,11 @@ class Shifts(Look):
         self.images, self.pixels = images, pixels
 
     def misfit(self, facts: Facts) -> str | None:
-        """Look at pictures alone."""
+        """Look at images only."""
         return None if len(facts.shape) == 3 else "pictures"
 
     def look(self, classifier: Classifier, data: DataModule) -> Findings:
-        """The changes as bars and scalars, and a sentence."""
+        """Return the changes as bars and scalars, and a sentence."""
         rows, changed, kept = shifts(
             classifier, data.val.inputs[: self.images], self.pixels, bool(data.config.get("permute_pixels"))
         )
@@ -62,32 +62,32 @@ class Shifts(Look):
         found.scalars |= {"shifts/inputs that change": changed, "shifts/answers that stay": kept}
         drawn = bars(changes, f"change by {pixels}, % of the distance between two images")
         found.draw("shifts/changes", "How far a shift moves each layer", SAYS, drawn)
-        found.notes = dict.fromkeys(found.scalars, "")  # the bars and the sentence say it
+        found.notes = dict.fromkeys(found.scalars, "")  # the bars and the sentence show them
         return found
 
 
 @torch.no_grad()
 def shifts(classifier: Classifier, images: Tensor, pixels: int, permuted: bool = False) -> tuple[Table, float, float]:
-    """Return a row for each layer (`layer`, `values`, `change`), the share of inputs that change, and of answers kept.
+    """Return a row for each layer (`layer`, `values`, `change`), and the shares of changed inputs and kept predictions.
 
-    The classifier is in evaluation mode, and takes images (N, C, H, W), bytes; where their pixels are `permuted`, the
-    image is moved, not its permutation.
+    The classifier is in evaluation mode, and images are (N, C, H, W), bytes; where their pixels are `permuted`, the
+    original image is shifted, then permuted again.
     """
     change, length = defaultdict[str, float](float), defaultdict[str, float](float)
     total: dict[str, Tensor] = {}
     inputs, answers, ways = 0.0, 0.0, 0
 
     def add(name: str, values: Tensor) -> None:
-        """Add up distances from the first of each group, and what the variance over these is made of."""
+        """Add up distances of the shifted images from the first, and sums for the variance over images."""
         values = values.detach().flatten(1).unflatten(0, (ways, -1)).double()
-        still = values[0]
-        change[name] += float((values[1:] - still).square().sum()) / (ways - 1)
-        length[name] += float(still.square().sum())
-        total[name] = total.get(name, 0) + still.sum(0)
+        unshifted = values[0]
+        change[name] += float((values[1:] - unshifted).square().sum()) / (ways - 1)
+        length[name] += float(unshifted.square().sum())
+        total[name] = total.get(name, 0) + unshifted.sum(0)
 
     layers = {name: classifier.network.get_submodule(name) for name in layers_of(classifier)}
     for part in images.to(classifier.device).split(PART):
-        seen = moved(_restored(part) if permuted else part, pixels)
+        seen = shifted(_restored(part) if permuted else part, pixels)
         ways = len(seen)
         if permuted:
             seen = [permute_pixels(one) for one in seen]
@@ -100,14 +100,14 @@ def shifts(classifier: Classifier, images: Tensor, pixels: int, permuted: bool =
     rows = Table()
     for name, values in total.items():
         # over all pairs of images, the mean square distance is twice the variance
-        apart = 2 * (length[name] - float(values.square().sum()) / count) / max(count - 1, 1)
-        relative = (change[name] / count / apart) ** 0.5 if apart > 0 else 0.0
+        distance = 2 * (length[name] - float(values.square().sum()) / count) / max(count - 1, 1)
+        relative = (change[name] / count / distance) ** 0.5 if distance > 0 else 0.0
         rows.append({"layer": name, "values": len(values), "change": relative})
     return rows, inputs / images.numel(), answers / count
 
 
-def moved(images: Tensor, pixels: int) -> list[Tensor]:
-    """Images (N, C, ...) as they are, and moved along each of their axes, either way; edges are repeated."""
+def shifted(images: Tensor, pixels: int) -> list[Tensor]:
+    """Return images (N, C, ...) and their shifts along each axis, either way; edges are repeated."""
     seen = [images]
     for axis in range(2, images.ndim):
         for by in (pixels, -pixels):
@@ -117,6 +117,6 @@ def moved(images: Tensor, pixels: int) -> list[Tensor]:
 
 
 def _restored(images: Tensor) -> Tensor:
-    """Images whose pixels were permuted, with these in their own places."""
+    """Undo the permutation of pixels."""
     places = permute_pixels(torch.arange(images[0, 0].numel(), device=images.device).view(1, 1, *images.shape[2:]))
     return torch.empty_like(images).flatten(2).index_copy(2, places.flatten(), images.flatten(2)).view_as(images)

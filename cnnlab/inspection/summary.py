@@ -1,4 +1,4 @@
-"""The layer table of a network, or its graph, without training it."""
+"""Summarise a network without training it: its layer table, or its graph."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from cnnlab.reporting.tables import Bytes, Table, show
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """A row of the layer table under the names that `format=json` has."""
+    """Return a row of the layer table with the keys of `format=json`."""
     return {"from" if key == "sources" else key: value for key, value in asdict(row).items() if value not in ("", None)}
 
 
 def summary(config: dict[str, Any]) -> dict[str, Any]:
-    """What `format=json` prints: model, input_shape, layers with their sizes, and sums of these; no batch axis.
+    """Return what `format=json` prints: model, input_shape, layers and totals; shapes have no batch axis.
 
     Args:
         config: `model`, and `data` or else `input_shape` and `num_classes`.
@@ -53,8 +53,8 @@ def summary(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def written(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What the command prints of a `summary` of a config, as its `format` says: the layer table, JSON, DOT text or SVG.
+def formatted(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Format the `summary` of a config by its `format`: the layer table, JSON, DOT text or SVG.
 
     Raises:
         ValueError: SVG needs Graphviz, and it is not installed.
@@ -66,20 +66,20 @@ def written(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             return dot(result)
         case "svg":
             return svg(dot(result))
-    shape = show(result["input_shape"]) + (_about(config["data"]) if config["input_shape"] is None else "")
+    shape = show(result["input_shape"]) + (_shape_note(config["data"]) if config["input_shape"] is None else "")
     return f"{result['model']} on {shape}, {result['num_classes']} classes\n\n{layer_table(result)}"
 
 
-def _about(data: Mapping[str, Any]) -> str:
-    """What the data config says of the input's shape: names of the axes where they are not those of pictures."""
-    its, resized = form(data), data.get("resize")
-    axes = "" if its is PICTURES else " x ".join(its.axes)
-    said = [part for part in (axes, f"data.resize={resized}" if resized else "") if part]
-    return f" ({', '.join(said)})" if said else ""
+def _shape_note(data: Mapping[str, Any]) -> str:
+    """Return a note on the input's shape: the names of axes other than those of pictures, and `data.resize`."""
+    data_form, resized = form(data), data.get("resize")
+    axes = "" if data_form is PICTURES else " x ".join(data_form.axes)
+    parts = [part for part in (axes, f"data.resize={resized}" if resized else "") if part]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def layer_table(result: Mapping[str, Any]) -> Table:
-    """What `format=table` prints: a row for each layer, with columns `from`, `frozen` and `note` only where needed."""
+    """Make the table of `format=table`: a row for each layer; columns `from`, `frozen` and `note` only where needed."""
     layers = result["layers"]
     names = [layer["name"] for layer in layers]
     sources = [

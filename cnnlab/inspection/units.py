@@ -1,4 +1,4 @@
-"""Parts of a layer that lookers look at, and which of its units are dead."""
+"""Find a layer's main weight, its activation and its dead units."""
 
 import torch
 from torch import Tensor, nn
@@ -7,22 +7,22 @@ from cnnlab.inspection.look import layers_of
 from cnnlab.models.hooks import watch
 from cnnlab.training.classifier import Classifier
 
-IMAGES = 250  # validation examples for all of which a dead unit gives 0
+IMAGES = 250  # validation examples for which activations are computed
 
 
 def main_weight(unit: nn.Module) -> Tensor | None:
-    """The weights that make a layer what it is: the first of two or more axes."""
+    """Return a layer's first parameter of two or more axes: its filters or its matrix; None without any."""
     return next((p for p in unit.parameters() if p.ndim > 1), None)
 
 
 def activation_of(unit: nn.Module) -> nn.Module:
-    """The part of a layer whose output is looked at: its activation, or the whole of it."""
+    """Return the activation module of a layer, or the whole layer if it has none."""
     activation = getattr(unit, "activation", None)
     return activation if isinstance(activation, nn.Module) else unit
 
 
 def activations(classifier: Classifier, images: Tensor) -> dict[str, Tensor]:
-    """Return what the activation of every layer gives for the first validation examples, by layer."""
+    """Return the activations of every layer, by name, for the first `IMAGES` validation examples."""
     found: dict[str, Tensor] = {}
     parts = {name: activation_of(classifier.network.get_submodule(name)) for name in layers_of(classifier)}
     with torch.no_grad(), watch(parts, lambda name, inputs, output: found.update({name: output})):
@@ -31,9 +31,9 @@ def activations(classifier: Classifier, images: Tensor) -> dict[str, Tensor]:
 
 
 def dead_units(classifier: Classifier, layer: str, values: Tensor) -> list[int] | None:
-    """Return the units (channels, or values of a vector) of a layer that give 0 throughout; None where no ReLU is.
+    """Return the units (channels, or values of a vector) of a layer that are 0 for all examples; None without a ReLU.
 
-    Its activation gives `values` (N, C, ...) for some examples.
+    `values` (N, C, ...) are the layer's activations.
     """
     if not isinstance(activation_of(classifier.network.get_submodule(layer)), nn.ReLU):
         return None

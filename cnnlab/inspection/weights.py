@@ -1,4 +1,4 @@
-"""Values and weights of a layer as plates of the page."""
+"""Make plates of a layer's values and weights."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from cnnlab.inspection.plates import Card, Maps, Pictures, Plate, Strip, Tile
 
-MAPS = 16  # shown of a layer
-CELLS = 512  # shown of a vector
-FINEST = 64  # values along an axis of a map; of a larger one, means
-FILTERS, READ = 16, 8  # filters of a layer, and maps that each reads, that are shown
-ROWS, COLUMNS = 64, 256  # of a matrix of weights
-CELL = 14  # pixels that a value of a matrix is wide, at most
+MAPS = 16  # maps shown of a layer
+CELLS = 512  # values shown of a vector
+FINEST = 64  # values along an axis of a map; larger maps are averaged
+FILTERS, READ = 16, 8  # filters shown of a layer, and maps shown of those that each reads
+ROWS, COLUMNS = 64, 256  # shown of a matrix of weights
+CELL = 14  # largest width of a value of a matrix, in pixels
 
 SAYS = {
     "activation": "What {layer} gives for the input chosen{each}.",
@@ -27,7 +27,7 @@ SAYS = {
 
 
 def maps_plate(kind: str, layer: str, values: Tensor, dead: Sequence[int]) -> Maps:
-    """Values (N, C), (N, C, L) or (N, C, H, W) of a layer for each image: its activations, or their gradients."""
+    """Make a plate of a layer's activations, or their gradients: (N, C), (N, C, L) or (N, C, H, W)."""
     values = values.detach().float().cpu()
     if values.ndim == 3 and values.shape[2] > 1:
         count, title = values.shape[1], f"{kind}s, a row for each map, a column for each position"
@@ -50,21 +50,21 @@ def maps_plate(kind: str, layer: str, values: Tensor, dead: Sequence[int]) -> Ma
 
 
 def weights_plate(kind: str, weights: Tensor, sees: Sequence[int] | None, images: int) -> Plate:
-    """Weights of a layer, or their gradients.
+    """Make a plate of a layer's weights, or their gradients.
 
     Args:
         kind: "weights" or "weight gradients".
-        weights: (filters, maps read, k, k), (filters, maps read, k), (units, values read), or, where filters are not
-            shared, (rows, columns, filters, maps read, k, k).
-        sees: the shape of the image, where the layer reads it.
-        images: number of images that the gradients are of.
+        weights: (filters, maps read, k, k), (filters, maps read, k), (units, values read), or, for unshared
+            filters, (rows, columns, filters, maps read, k, k).
+        sees: shape of the input, if the layer reads it.
+        images: number of images in the loss of the gradients.
     """
     weights, aside = weights.detach().float().cpu(), kind != "weights"
     one = "filter" if weights.ndim > 2 else "unit"
     says = SAYS[kind].format(images=images)
     if sees is not None and weights.ndim == 2 and weights.shape[1] == torch.Size(sees).numel() and len(sees) == 3:
         weights = weights.view(-1, *sees)  # a dense layer on pixels: each unit has a weight for every pixel
-    if weights.ndim == 6:  # filters that are not shared lie where they look
+    if weights.ndim == 6:  # unshared filters are laid out by position
         rows, columns, count, _, height, width = weights.shape
         laid = weights[:, :, :MAPS, 0].permute(2, 0, 3, 1, 4).reshape(1, -1, rows * height, columns * width)
         title = f"{kind}, a tile for each {'' if count <= MAPS else f'of the first {MAPS} of {count:,} '}output"

@@ -1,1 +1,1 @@
-"""The page in which a trained network runs live: the network described as data, and the page that computes it."""
+"""Write pages in which a trained network runs live: the network as data, and scripts that compute it."""

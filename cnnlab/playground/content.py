@@ -1,4 +1,4 @@
-"""All that a page of a run holds: its network, some validation pictures, how pictures are prepared, names."""
+"""Gather the content of a run's page: network, validation pictures, preparation of inputs, names."""
 
 import math
 from typing import Any
@@ -22,28 +22,28 @@ from cnnlab.trained.silence import validation_means
 from cnnlab.training.classifier import Classifier
 from cnnlab.training.load import load_trained
 
-ROOM = 2**20  # bytes of all pictures together, at most; twelve are taken in any case
+ROOM = 2**20  # bytes of all pictures together, at most; FEWEST are taken in any case
 FEWEST = 12
 
 
 def content(run: Record, pictures: int, step: Announce = lambda name: None) -> tuple[dict[str, Any], Store]:
-    """Gather what the page of a run holds, as JSON and the bytes that it points into.
+    """Gather the content of a run's page, as JSON and the bytes that it points into.
 
     Args:
         run: a finished run.
         pictures: validation pictures in the page, at most; fewer where they are large.
-        step: told what is being done.
+        step: called with the name of each step.
 
     Raises:
-        ValueError: no checkpoint, or a network that the page cannot compute.
+        ValueError: there is no checkpoint, or the page cannot compute the network.
     """
     name, data = run.config["model"]["name"], run.config["data"]
     classifier = load_trained(run)
-    operations(classifier.network)  # refused before validation images are looked at
+    operations(classifier.network)  # raises before validation images are loaded
     step("means of the layers")
     shown, names, means = Examples(torch.zeros(0), torch.zeros(0)), list[str](), dict[str, Tensor]()
     if pictures and not without_images(data):
-        shown, names = some_pictures(run, classifier, pictures)
+        shown, names = draw_pictures(run, classifier, pictures)
         means = validation_means(run, classifier)
     step("weights")
     checked = shown.inputs if len(shown) else noise(classifier)
@@ -65,17 +65,17 @@ def content(run: Record, pictures: int, step: Announce = lambda name: None) -> t
     }, store
 
 
-def noun(its: Form) -> str:
-    """What the page calls an example."""
-    return "picture" if its is PICTURES else its.name
+def noun(data_form: Form) -> str:
+    """Return the page's word for an example."""
+    return "picture" if data_form is PICTURES else data_form.name
 
 
 def axes(run: Record, classifier: Classifier) -> list[dict[str, Any] | None]:
-    """Say of rows and columns what they mean: its name, and where ticks stand, as shares of the side, with labels."""
-    its, sides = form(run.config["data"]), classifier.facts.shape[-2:]
-    scales = its.scales(classifier.facts, run.config["data"]) if its.scales else {}
+    """Describe rows and columns: name, and positions (shares of the side) and labels of ticks; None for pixels."""
+    data_form, sides = form(run.config["data"]), classifier.facts.shape[-2:]
+    scales = data_form.scales(classifier.facts, run.config["data"]) if data_form.scales else {}
     found: list[dict[str, Any] | None] = []
-    for name, side in zip(its.axes[-2:], sides, strict=True):
+    for name, side in zip(data_form.axes[-2:], sides, strict=True):
         if (scale := scales.get(name)) is None:
             found.append(None)
             continue
@@ -85,7 +85,7 @@ def axes(run: Record, classifier: Classifier) -> list[dict[str, Any] | None]:
 
 
 def size_and_accuracy(run: Record, classifier: Classifier) -> str:
-    """Say in a line how large the network of a run is and how well it did."""
+    """Describe the size and the test accuracy of a run's network in a line."""
     network, accuracy = classifier.network, run.metrics.get("test/acc")
     size = (
         f"{len(network.table)} layers, {network.params:,} parameters, {network.macs:,} multiply-adds for a "
@@ -94,8 +94,8 @@ def size_and_accuracy(run: Record, classifier: Classifier) -> str:
     return size + (f"; test accuracy {accuracy:.2%}" if accuracy is not None else "")
 
 
-def some_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Examples, list[str]]:
-    """Return validation images as the network takes them, drawn by chance but always the same, and their names."""
+def draw_pictures(run: Record, classifier: Classifier, count: int) -> tuple[Examples, list[str]]:
+    """Draw validation images at random with a fixed seed; return them as the network takes them, and their names."""
     data = load_data(run, classifier)
     labels = labels_of_run(data.val.labels, data.classes, classifier.classes, run.config["data"]["name"])
     size = data.val.inputs[0].numel()
@@ -115,7 +115,7 @@ def pictures_of(described: dict[str, Any], store: Store) -> Tensor:
 
 
 def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[str, Any]:
-    """Say how the page makes an input of a drawing or of a picture file, as `read_input` does."""
+    """Describe how the page turns a drawing or a picture file into an input, as `read_input` does."""
     config, (_, height, width) = run.config["data"], classifier.hparams["input_shape"]
     order = permute_pixels(torch.arange(height * width).view(1, 1, height, width)) if config["permute_pixels"] else None
     is_made = config["crop"] or form(config) is not PICTURES
@@ -127,11 +127,11 @@ def preparation(run: Record, classifier: Classifier, pictures: Tensor) -> dict[s
         "crop": config["crop"],
         "trim": config["trim"],
         "order": None if order is None else order.flatten().tolist(),
-        "paper": 0 if edges is None or edges.mean() < 0.5 else 1,  # of a drawing: dark, or bright
+        "paper": 0 if edges is None or edges.mean() < 0.5 else 1,  # background of a drawing: dark, or bright
     }
 
 
 def noise(classifier: Classifier) -> Tensor:
-    """Return images drawn by chance, always the same, for a network without a dataset."""
+    """Return random images with a fixed seed, for a network without a dataset."""
     shape = classifier.hparams["input_shape"]
     return torch.rand(FEWEST, *shape, generator=torch.Generator().manual_seed(0))

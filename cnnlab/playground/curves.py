@@ -1,4 +1,4 @@
-"""Every activation and its derivative, as curves and as one picture."""
+"""Compute curves of every activation and its derivative, and plot them."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ REACH, POINTS = 4.0, 81
 
 
 def write_activations(folder: Path) -> Path:
-    """Write the curves of all activations that there are as `<folder>/activations.svg`; returns its path."""
+    """Plot all registered activations in `<folder>/activations.svg`; return its path."""
     path = folder / "activations.svg"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(function_plot({name.replace("_", " "): curve(name) for name in ACTIVATIONS}), encoding="utf-8")
@@ -19,7 +19,7 @@ def write_activations(folder: Path) -> Path:
 
 
 def curve(name: str) -> Curve:
-    """Return places from -4 to 4, what an activation gives there as it starts, and its derivative."""
+    """Return x from -4 to 4, an activation with initial parameters at x, and its derivative."""
     x = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64, requires_grad=True)
     y = activation(name, 1).double().eval()(x[:, None])[:, 0]
     (slope,) = torch.autograd.grad(y.sum(), x)

@@ -1,4 +1,4 @@
-"""A trained network as data: JSON that the page's engine builds it from, and the bytes of its numbers."""
+"""Describe a trained network as JSON for the page's engine, and its tensors as bytes."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -13,21 +13,21 @@ from cnnlab.playground.operations import NotComputedError, Op, operations_of
 from cnnlab.playground.store import Store, is_rounded, rounded
 
 LARGEST = 2**26  # parameters: those of AlexNet, in a file of some 170 MB
-TOLERANCE = 1e-4  # of the largest logit, to which 16 bits have to give the same answers
+TOLERANCE = 1e-4  # largest change of a logit through 16-bit weights, as a share of the largest logit
 
 
 def describe(network: Network, images: Tensor | None, means: Mapping[str, Tensor]) -> tuple[dict[str, Any], Store]:
     """Describe a network on the CPU in evaluation mode, its input normalisation included.
 
     Args:
-        images: (N, C, H, W) as it takes them; large weights are stored in 16 bits if its answers to these stay; without
-            images in any case.
-        means: of layers, the mean output of each channel; may be empty.
+        images: (N, C, H, W) as it takes them; large weights are stored in 16 bits if its logits for these stay the
+            same, or if there are no images.
+        means: mean output of each channel by layer; may be empty.
 
     Returns `input`, `layers` and `tensors` as the page's engine takes them, and the bytes that they point into.
 
     Raises:
-        ValueError: names the layer that the page cannot compute, or the network is too large for a page.
+        ValueError: the page cannot compute a layer, which it names, or the network is too large for a page.
     """
     ops = operations(network)
     store = Store(rounded=images is None or keeps_answers(network, images))
@@ -55,10 +55,10 @@ def describe(network: Network, images: Tensor | None, means: Mapping[str, Tensor
 
 @torch.no_grad()
 def operations(network: Network) -> dict[str, list[Op]]:
-    """Describe what each layer computes, by its name; a layer that changes nothing copies what it reads.
+    """Describe the operations of each layer, by its name; a layer without any copies its input.
 
     Raises:
-        ValueError: names the layer that the page cannot compute, or the network is too large for a page.
+        ValueError: the page cannot compute a layer, which it names, or the network is too large for a page.
     """
     if (params := sum(p.numel() for p in network.parameters())) > LARGEST:
         raise ValueError(f"play: a network of {params:,} parameters is too large for a page, which holds {LARGEST:,}")
@@ -75,21 +75,21 @@ def operations(network: Network) -> dict[str, list[Op]]:
 
 @torch.no_grad()
 def keeps_answers(network: Network, images: Tensor) -> bool:
-    """Whether the network answers the same, to TOLERANCE, with its large weights in 16 bits."""
-    coarse = deepcopy(network)
-    for values in [*coarse.parameters(), *coarse.buffers()]:
+    """Return whether the logits stay the same, to TOLERANCE, with large weights in 16 bits."""
+    quantised = deepcopy(network)
+    for values in [*quantised.parameters(), *quantised.buffers()]:
         if is_rounded(values):
             values.copy_(rounded(values))
     changes, size = 0.0, 0.0
     for part in images.split(50):
         exact = network(part)
-        changes = max(changes, float((coarse(part) - exact).abs().max()))
+        changes = max(changes, float((quantised(part) - exact).abs().max()))
         size = max(size, float(exact.abs().max()))
     return changes <= TOLERANCE * size
 
 
 def _stored(op: Op, store: Store) -> dict[str, Any]:
-    """Return an operation with the numbers of its tensors in their place."""
+    """Store the tensors of an operation; return it with their indices."""
 
     def place(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A picture file and a kernel of one's own, for the lesson on convolution and as a picture of its own."""
+"""Apply the user's kernel to a picture file, in the lesson on convolution or as a PNG."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from cnnlab.data.images import read_image, resize
 from cnnlab.models.modules import FixedFilter2d
 from cnnlab.playground import slides
 
-LONGEST = 28  # pixels of a picture whose values a page shows
-LARGEST = 7  # rows and columns of a kernel that the page has room for
+LONGEST = 28  # longest side of a picture on the page, in pixels
+LARGEST = 7  # rows and columns of a kernel on the page, at most
 Kernel = str | list[list[float]]
 
 
 def start(content: dict[str, Any], picture: str | None, kernel: Kernel | None) -> dict[str, Any]:
-    """Let the lesson start from a picture or kernel that is given, a kernel by name or by its rows.
+    """Set the picture or the kernel, by name or by its rows, from which the lesson starts.
 
     Raises:
-        ValueError: the file is no picture, or the kernel has no rows and columns of odd number, up to 7.
+        ValueError: the file is no picture, or the kernel's numbers of rows and columns are not odd and at most 7.
     """
     begin = dict(content["start"])
     if picture is not None:
@@ -31,14 +31,14 @@ def start(content: dict[str, Any], picture: str | None, kernel: Kernel | None) -
         rows = _filter(kernel, 1).kernel.tolist()
         if max(len(rows), len(rows[0])) > LARGEST:
             raise ValueError(f"kernel has {len(rows)} rows of {len(rows[0])}; the page has room for {LARGEST}")
-        content["kernels"] = {begin["kernel"]: rows, **content["kernels"]}  # the first is what the page shows as chosen
+        content["kernels"] = {begin["kernel"]: rows, **content["kernels"]}  # the page selects the first
     return content | {"start": begin}
 
 
 def write_filtered(picture: str, kernel: Kernel, folder: Path) -> Path:
-    """Write a picture through a kernel, in its own size and colours, as PNG; returns its path.
+    """Filter a picture with a kernel, in its own size and colours, and write a PNG; return its path.
 
-    A kernel whose sum is not 0 is divided by it, which keeps the brightness; values beyond black and white are cut.
+    A kernel whose sum is not 0 is divided by it, which keeps the brightness; values are clipped to black and white.
     """
     pixels = _read(picture, 3)
     values = _filter(kernel, 3, normalise=True)(pixels[None].float() / 255)[0].clamp(0, 1)
@@ -67,7 +67,7 @@ def _read(picture: str, channels: int) -> Tensor:
 
 
 def _small(pixels: Tensor) -> list[list[float]]:
-    """Return bytes (1, H, W) as rows from 0 to 1, scaled down where they are many."""
+    """Return bytes (1, H, W) as rows from 0 to 1, scaled down to LONGEST."""
     factor = min(1.0, LONGEST / max(pixels.shape[1:]))
     height, width = (max(1, round(n * factor)) for n in pixels.shape[1:])
     rows: list[list[float]] = (resize(pixels[None], (height, width))[0, 0].float() / 255).tolist()

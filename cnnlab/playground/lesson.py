@@ -1,4 +1,4 @@
-"""Write a lesson: the lectures' numbers step by step, as one HTML file that computes them by itself."""
+"""Write a lesson: the lectures' numbers step by step, as one HTML file that computes them."""
 
 import json
 from collections.abc import Callable
@@ -21,16 +21,16 @@ SCRIPTS = ("engine/shapes", "page/elements", "page/colours", "lessons/numbers", 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a page of a lesson holds."""
+    """The content of a lesson's page."""
 
     title: str
     lead: str
-    content: Callable[[], dict[str, Any]]  # what its script starts from
-    scripts: tuple[str, ...] = ()  # beside those of all lessons and its own
+    content: Callable[[], dict[str, Any]]  # initial data of its script
+    scripts: tuple[str, ...] = ()  # in addition to those of all lessons and its own
 
 
 def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Kernel | None = None) -> Path:
-    """Write the page of a lesson, `<folder>/<name>.html`; returns its path.
+    """Write the page of a lesson, `<folder>/<name>.html`; return its path.
 
     The lesson on convolution may start from a picture, a file, and a kernel, a name or rows of numbers.
 
@@ -51,14 +51,14 @@ def write_lesson(name: str, folder: Path, picture: str | None = None, kernel: Ke
 
 
 def write_picture(name: str, folder: Path, picture: str | None, kernel: Kernel | None) -> Path | None:
-    """Write the picture of a lesson: all activations, or a picture through a kernel where both are given."""
+    """Write the picture of a lesson: all activations, or a filtered picture if a picture and a kernel are given."""
     if name == "activations":
         return write_activations(folder)
     return write_filtered(picture, kernel, folder) if picture is not None and kernel is not None else None
 
 
 def _html(name: str, lesson: Lesson, content: dict[str, Any]) -> str:
-    """Return the page as text; its content security policy allows its own script, by hash, and no address at all."""
+    """Render the page; its content security policy allows its own script, by hash, and no network address."""
     from jinja2 import Environment
 
     style = assets.style("lessons/style.css")
@@ -110,7 +110,7 @@ def _activations() -> dict[str, Any]:
 
 
 def _parameters(module: nn.Module) -> dict[str, Any]:
-    """Describe an activation as the engine does: its kind, its numbers, and what is no number."""
+    """Describe an activation for the engine: its kind, adjustable numbers, and fixed options."""
     described = DESCRIPTIONS[type(module)](module, 0)
     op: dict[str, Any] = described[0] if described else {"kind": "identity"}
     learned = {name: values.flatten().tolist() for name, values in op.get("learned", {}).items()}

@@ -12,7 +12,7 @@ from cnnlab.models.merges import Add, Concat, MergeUnit, Multiply
 from cnnlab.models.modules import FixedFilter2d, LPPool, RBFOutput, Scale, TrainablePool
 from cnnlab.models.windows import Edges, axes_of, edges_of
 
-Op = dict[str, Any]  # "op", its options, and tensors where the engine wants numbers of tensors
+Op = dict[str, Any]  # "op", its options, and tensors, which become indices in the store
 
 
 class NotComputedError(ValueError):
@@ -20,13 +20,12 @@ class NotComputedError(ValueError):
 
 
 def operations_of(module: nn.Module, inputs: list[Tensor]) -> tuple[list[Op], Tensor]:
-    """Describe a module in evaluation mode, a layer or a part of one, that reads inputs (1, ...) of some shapes.
+    """Describe a module in evaluation mode, a layer or a part of one, on inputs (1, ...).
 
-    Returns the operations, each with the `shape` of what it gives and the `part` of the layer that it is, and what the
-    module gives.
+    Returns the operations, each with the `shape` of its output and its `part` of the layer, and the module's output.
 
     Raises:
-        NotComputedError: names what the page cannot compute.
+        NotComputedError: the page cannot compute the module.
     """
     if type(module) in (nn.Sequential, MergeUnit):
         ops, values = list[Op](), inputs
@@ -71,7 +70,7 @@ def _convolution_of(
 ) -> Op:
     axes = weight.ndim - 2
     kernel, steps = weight.shape[2:], axes_of(dilation, axes)
-    edges = edges or edges_of(padding, (1,) * axes, kernel, dilation=steps)  # torch's same is for strides of 1
+    edges = edges or edges_of(padding, (1,) * axes, kernel, dilation=steps)  # torch's "same" implies stride 1
     return {
         "op": "convolution",
         "weight": weight,
@@ -86,7 +85,7 @@ def _convolution_of(
 
 
 def _around(edges: Edges) -> list[int]:
-    """Zeros at the top, bottom, left and right."""
+    """Return the padding at the top, bottom, left and right."""
     return [n for edge in ((0, 0),) * (2 - len(edges)) + edges for n in edge]
 
 
@@ -96,7 +95,7 @@ def _local(module: Local, axes: int) -> list[Op]:
     return [
         {
             "op": "local",
-            "weight": module.weight.flatten(0, axes).flatten(1),  # a row for each value that comes out
+            "weight": module.weight.flatten(0, axes).flatten(1),  # a row for each output value
             "bias": module.bias,
             "kernel": _two(module.kernel_size, 1),
             "stride": _two(module.stride, 1),
@@ -190,7 +189,7 @@ def _apl(module: own.APL, axes: int) -> list[Op]:
 
 
 def _two(sizes: Any, before: int) -> list[int]:
-    """Sizes of one or two axes as two: a row of values is a map one value high."""
+    """Extend sizes of one axis to two: a row of values is a map of height 1."""
     return [before] * (2 - len(sizes)) + [int(n) for n in sizes]
 
 

@@ -1,4 +1,4 @@
-"""The pictures and filters that the lectures draw, as rows of numbers."""
+"""Provide the lectures' pictures, filters and examples as rows of numbers."""
 
 import yaml
 
@@ -40,12 +40,12 @@ DETECTORS: dict[str, Rows] = {
 # probabilities of two classes that two networks give for three images, and the images' classes
 NETWORKS = {"network 1": [[0.9, 0.1], [0.1, 0.9], [0.4, 0.6]], "network 2": [[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]}
 TARGETS = [0, 1, 0]
-# values of the input, of the window, stride, padding
+# sizes of input and window, stride, padding
 SIZES = [(7, 3, 1, 0), (7, 3, 2, 0), (7, 3, 3, 0), (7, 3, 1, 1), (32, 5, 1, 2), (32, 5, 1, 0), (28, 5, 1, 0)]
 
 
 def letters() -> dict[str, Rows]:
-    """Return the X and the O, 9x9, paper -1 and ink 1."""
+    """Return the X and the O, 9x9, background -1 and ink 1."""
     drawn: list[Rows] = (xo.draw(2)[0][:, 0].float() / 127.5 - 1).tolist()
     return dict(zip("XO", drawn, strict=True))
 

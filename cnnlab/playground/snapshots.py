@@ -1,4 +1,4 @@
-"""The weights of a run over its training, as `callbacks=snapshots` has kept them, for a page."""
+"""Add a run's weights over training, kept by `callbacks=snapshots`, to its page."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from cnnlab.trained.silence import channel_means
 from cnnlab.training.load import load_classifier
 
 ROOM = 2**24  # bytes of all snapshots in a page, at most
-FEWEST = 3  # in a page; of a network so large that no three have room it holds none
+FEWEST = 3  # snapshots in a page; if not so many fit, there are none
 
 
 def over_time(run: Record, described: dict[str, Any], store: Store) -> list[dict[str, Any]]:
-    """Add a run's snapshots to what its page holds; returns of each its `step` and `tensors`, in the order of time.
+    """Add a run's snapshots to the content of its page; return `step` and `tensors` of each, in the order of time.
 
-    Where not all have room, some are left out in between. Means that replace what is silenced are over the pictures in
-    the page, which `described` and `store` hold as `content` gives them.
+    If not all fit, evenly spaced ones are kept. Means, which replace silenced outputs, are over the pictures of the
+    page in `described` and `store`, the results of `content`.
 
     Raises:
-        ValueError: a snapshot is damaged, or of another network.
+        ValueError: a snapshot is damaged, or belongs to another network.
     """
     files = sorted((run.directory / "snapshots").glob("step_*.ckpt"))
     room = ROOM // max(1, 2 * sum(layer["params"] for layer in described["layers"]))
@@ -35,8 +35,8 @@ def over_time(run: Record, described: dict[str, Any], store: Store) -> list[dict
     for file in files:
         classifier = load_classifier(file, run.info["config_hash"])
         means = channel_means(classifier, pictures, len(pictures)) if has_means else {}
-        its, numbers = describe(classifier.network, None, means)
-        if its["layers"] != described["layers"]:
+        snapshot, numbers = describe(classifier.network, None, means)
+        if snapshot["layers"] != described["layers"]:
             raise ValueError(f"{file} is of another network than the run's checkpoint")
         found.append({"step": int(file.stem.removeprefix("step_")), "tensors": store.join(numbers)})
     return found

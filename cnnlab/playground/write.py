@@ -16,7 +16,7 @@ from cnnlab.reporting.steps import steps
 from cnnlab.runs.record import Record
 from cnnlab.training.load import form_of
 
-# scripts of the worker and of the page, in the order in which they are put together
+# scripts of the worker and of the page, in the order of concatenation
 SHARED = ("shapes", "graph", "tensors")
 ENGINE = (*SHARED, "gemm", "activations", "convolution", "operations", "network", "worker")
 PAGE = (
@@ -26,20 +26,21 @@ PAGE = (
 
 
 def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
-    """Write `play/index.html` in a run's directory; returns its path.
+    """Write `play/index.html` in a run's directory; return its path.
 
     Args:
         run: a finished run.
         pictures: validation pictures in the page, at most.
-        beside: another, whose network answers the same drawing, on a page named `with-` and its directory's name.
+        beside: a second run, whose network classifies the same drawing; the page is `play/with-<its directory>.html`.
 
     Raises:
-        ValueError: no checkpoint, a network that the page cannot compute, two that do not take the same pictures, or
-            examples that are none.
+        ValueError: there is no checkpoint, the page cannot compute a network, two networks do not take the same
+            pictures, or the examples are no pictures.
     """
-    for its in (run, beside):
-        if its and len(form_of(its).axes) != 3:
-            raise ValueError(f"play shows pictures, and data={its.config['data']['name']} holds {form_of(its).name}s")
+    for record in (run, beside):
+        if record and len(form_of(record).axes) != 3:
+            name = record.config["data"]["name"]
+            raise ValueError(f"play shows pictures, and data={name} holds {form_of(record).name}s")
     with steps("play", 4) as step:
         described, store = content(run, pictures, step) if beside is None else pair(run, beside, pictures, step)
         step("snapshots")
@@ -53,9 +54,9 @@ def play(run: Record, pictures: int, beside: Record | None = None) -> Path:
 
 
 def html(described: dict[str, Any], store: Store) -> str:
-    """Return the page as text.
+    """Render the page.
 
-    Its content security policy allows its own script, by hash, and a worker made of its own text; no address at all.
+    Its content security policy allows its own script, by hash, and a worker made of its own text; no network address.
     """
     from jinja2 import Environment
 
@@ -72,9 +73,9 @@ def html(described: dict[str, Any], store: Store) -> str:
         example=described.get("example", "picture"),
         drawn=described.get("drawn", True),
         networks=[
-            {"suffix": suffix, "name": its.get("name"), "lead": its.get("note")}
-            for suffix, its in (("", described), ("-b", described.get("beside")))
-            if its is not None
+            {"suffix": suffix, "name": entry.get("name"), "lead": entry.get("note")}
+            for suffix, entry in (("", described), ("-b", described.get("beside")))
+            if entry is not None
         ],
         policy=policy,
         style=style,

@@ -1,4 +1,4 @@
-"""Axes of plots: where the ticks stand, and what is written beside them."""
+"""Place and label the ticks of plots' axes."""
 
 from collections.abc import Sequence
 from math import ceil, floor, inf, log10
@@ -7,11 +7,11 @@ import numpy as np
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
-FACTORS = ((30.0, (1, 2, 3, 5)), (300.0, (1, 2, 5)), (1e4, (1, 3)), (inf, (1,)))  # by highest over lowest value
+FACTORS = ((30.0, (1, 2, 3, 5)), (300.0, (1, 2, 5)), (1e4, (1, 3)), (inf, (1,)))  # of powers of ten, by high / low
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Return round numbers within a range, at most so many, at distances of 1, 2 or 5 times a power of ten."""
+    """Return about `most` round numbers within a range, in steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / most
@@ -31,7 +31,7 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
 
 
 def placed_ticks(values: Sequence[float], unit: str) -> tuple[list[float], list[str]]:
-    """Return where round numbers stand on an axis whose places have these values, rising or falling; their labels."""
+    """Return positions and labels of round numbers on an axis where position i has the i-th of monotonic values."""
     order = np.argsort(values)
     found = ticks(min(values), max(values), most=4)
     return np.interp(found, np.asarray(values)[order], order).tolist(), [
@@ -40,11 +40,11 @@ def placed_ticks(values: Sequence[float], unit: str) -> tuple[list[float], list[
 
 
 def number(value: float) -> str:
-    """Write a tick's number without trailing zeros."""
+    """Format a number without trailing zeros."""
     return f"{value:.10g}"
 
 
 def engineering(value: float, space: str = "") -> str:
-    """Write a tick's number with k, M, G or T for thousands, perhaps after a space."""
+    """Format a number with a prefix k, M, G or T, after `space`."""
     size, prefix = next((p for p in PREFIXES if abs(value) >= p[0]), (1, ""))
     return f"{value / size:.6g}{space}{prefix}"

@@ -1,4 +1,4 @@
-"""Plots of a page: curves over epochs, and points with names, as svg elements in the colours of `plots.css`."""
+"""Plot curves over epochs, and points with names, as svg elements in the colours of `plots.css`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ Labels = Sequence[tuple[float, str]]
 
 @dataclass(frozen=True)
 class Frame:
-    """The area of a plot, in pixels, and where values lie in it."""
+    """The area of a plot, and the mapping from values to pixels."""
 
-    width: int  # of the svg element, which is scaled, but not below its size
+    width: int  # of the svg element in pixels, before scaling
     height: int
     x: tuple[float, float]  # lowest and highest value of each axis
     y: tuple[float, float]
     left: int = 44  # room for the numbers of the vertical axis
-    warp: Warp = float  # what makes the horizontal axis even, a logarithm or nothing
-    lift: Warp = float  # the same of the vertical axis
-    room: int = 0  # between the ends of the horizontal axis and its lowest and highest value
+    warp: Warp = float  # scale of the horizontal axis: log, or float for a linear one
+    lift: Warp = float  # scale of the vertical axis
+    room: int = 0  # pixels between the ends of the horizontal axis and its lowest and highest value
 
     def across(self, value: float) -> float:
-        """Pixels from the left."""
+        """Return the pixels from the left."""
         low, high = map(self.warp, self.x)
         width = self.width - self.left - 8 - 2 * self.room
         return self.left + self.room + width * (self.warp(value) - low) / ((high - low) or 1)
 
     def down(self, value: float) -> float:
-        """Pixels from the top."""
+        """Return the pixels from the top."""
         low, high = map(self.lift, self.y)
         return 24 + (self.height - 64) * (high - self.lift(value)) / ((high - low) or 1)
 
@@ -46,7 +46,7 @@ class Frame:
 
         Args:
             labels: of the horizontal axis, each with the pixels from the left at which it stands.
-            about: what the plot shows, for those who cannot see it; `y_label` unless given.
+            about: description for screen readers; `y_label` unless given.
         """
         bottom, right = self.height - 40, self.width - 8
         parts = [f'<text class="soft" x="2" y="13">{escape(y_label)}</text>']
@@ -70,10 +70,10 @@ def curves(
 
     Args:
         by_variant: for each variant the curves over its runs.
-        scalar: the name of what is drawn.
-        baseline: the variant that stands in all panels.
-        y_label, factor: what the values are, and what they are multiplied by.
-        warp: what makes the vertical axis even, a logarithm (of values above 0) or nothing.
+        scalar: the name of the scalar.
+        baseline: the variant that all panels show.
+        y_label, factor: label of the values, and their multiplier.
+        warp: scale of the vertical axis: log (where all values are above 0) or float for a linear one.
     """
     bands = {name: _band(own, scalar, factor) for name, own in by_variant.items()}
     points = [point for band in bands.values() for point in band]
@@ -93,7 +93,7 @@ def curves(
 
 
 class Point(NamedTuple):
-    """What runs have at one epoch."""
+    """Lowest, mean and highest value over runs at one epoch."""
 
     epoch: float
     low: float

@@ -1,4 +1,4 @@
-"""Compare runs: what differs in their configs, beside their metrics."""
+"""Compare runs: their metrics, beside the config keys in which they differ."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from cnnlab.runs.record import Record
 
 
 def compare(runs: Record | str | Path | Sequence[Record | str | Path]) -> Table:
-    """Put runs beside each other: what differs in their configs, and their metrics.
+    """Tabulate runs: the config keys in which they differ, and their metrics.
 
     Args:
         runs: runs or run directories; or the directory of a study, whose rows are named by variant and seed, or another
@@ -28,7 +28,7 @@ def compare(runs: Record | str | Path | Sequence[Record | str | Path]) -> Table:
     if not named:
         raise ValueError("there is nothing to compare: give runs, or the directory of a study")
     flats = [flatten(run.config) for _, run in named]
-    of_studies = all("variant" in name for name, _ in named)  # where the other keys of `study` say nothing more
+    of_studies = all("variant" in name for name, _ in named)  # whose other `study` keys are redundant
     varied = [key for key in differing(flats) if not (of_studies and key.startswith("study."))]
     unfinished = any(run.status != "completed" for _, run in named)
     return Table(
@@ -47,7 +47,7 @@ def _name(run: Record) -> dict[str, Any]:
 
 
 def _runs_in(directory: str | Path) -> list[tuple[dict[str, Any], Record]]:
-    """Return the run of a directory, or those of a study or of a folder of run directories, with what names each.
+    """Return the runs of a run directory, a study or a folder of run directories, each with its naming columns.
 
     Raises:
         ValueError: there are none.

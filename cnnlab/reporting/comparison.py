@@ -1,4 +1,4 @@
-"""Write a study's comparison as rows, and what a reader has to know to read them."""
+"""Tabulate a study's comparison, with notes on how to read it."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ MARKS = {
 
 
 def table(study: Study) -> Table:
-    """Make a row for each variant; values and differences as `measure` writes them, accuracies in percent, points."""
+    """Make a row for each variant, formatted by `measure`: accuracies in percent, their differences in points."""
     return Table(_row(c, study) for c in study.comparisons)
 
 
@@ -27,18 +27,18 @@ def _row(comparison: Comparison, study: Study) -> dict[str, object]:
     unit, reference = study.unit, study.reference
     variant, difference, judgement = comparison.variant, comparison.difference, comparison.judgement
     split, _, compared = study.metric.partition("/")
-    accuracy, deviation = comparison.metrics.get(study.metric, (None, None))
+    value, sd = comparison.metrics.get(study.metric, (None, None))
     row: dict[str, object] = {"variant": variant.name, "removed": " ".join(variant.removed)}
     row["seeds"] = len({run["seed"] for run in comparison.runs})
     if study.plan.folds:
         row["folds"] = len({run["fold"] for run in comparison.runs})
-    row[unit.column] = _rounded(accuracy, unit.digits + 1, unit.factor)
-    row["sd"] = _rounded(deviation, unit.digits + 1, unit.factor)
-    shares = {f"{stage}/acc": f"{stage} acc %" for stage in ("test", "val") if study.plan.folds or stage == split}
-    for name, column in (shares | {f"{split}/top5_acc": "top-5 %"}).items():
+    row[unit.column] = _rounded(value, unit.digits + 1, unit.factor)
+    row["sd"] = _rounded(sd, unit.digits + 1, unit.factor)
+    accuracies = {f"{stage}/acc": f"{stage} acc %" for stage in ("test", "val") if study.plan.folds or stage == split}
+    for name, column in (accuracies | {f"{split}/top5_acc": "top-5 %"}).items():
         if name != study.metric and any(name in c.metrics for c in study.comparisons):
             row[column] = _rounded(comparison.mean(name), 3, 100)
-    for name in (n for n in _own_metrics(study, split) if n != compared):
+    for name in (n for n in _custom_metrics(study, split) if n != compared):
         row[_column(name)] = _rounded(comparison.mean(f"{split}/{name}"), 4)
     row["difference"] = unit.signed(difference.mean) if difference else None
     row["95 % interval"] = difference and unit.between(difference.low, difference.high)
@@ -53,21 +53,21 @@ def _row(comparison: Comparison, study: Study) -> dict[str, object]:
         "macs": (variant.macs, reference.variant.macs),
         "fit seconds": (comparison.mean("fit_seconds"), reference.mean("fit_seconds")),
     }
-    for name, (value, baseline) in costs.items():
-        row[name] = round(value, 1) if isinstance(value, float) else value
+    for name, (cost, baseline) in costs.items():
+        row[name] = round(cost, 1) if isinstance(cost, float) else cost
         other = comparison is not reference
-        row[f"{name} change"] = f"{value / baseline - 1:+.1%}" if value and baseline and other else None
+        row[f"{name} change"] = f"{cost / baseline - 1:+.1%}" if cost and baseline and other else None
     return row
 
 
-def _own_metrics(study: Study, split: str) -> list[str]:
-    """Return the names of the metrics that runs have beside those that ship."""
+def _custom_metrics(study: Study, split: str) -> list[str]:
+    """Return the names of the runs' metrics that do not ship with cnnlab."""
     found = dict.fromkeys(key for c in study.comparisons for key in c.metrics if key.startswith(f"{split}/"))
     return [name for key in found if (name := key.partition("/")[2]) not in ("loss", "acc", "top5_acc")]
 
 
 def _column(name: str) -> str:
-    """Return a metric's name, with which way is better where the module that registers it is imported."""
+    """Return a metric's column head, which says whether higher or lower is better if the metric is registered."""
     if name not in METRICS:
         return name
     return f"{name} ({'higher' if METRICS[name].higher_is_better else 'lower'} is better)"
@@ -78,20 +78,20 @@ def _rounded(value: float | None, digits: int, factor: float = 1) -> float | Non
 
 
 def paper_table(study: Study) -> tuple[Table, str]:
-    """Make the same with the columns that a paper has room for, and its caption."""
+    """Make a table with fewer columns for a paper, and its caption."""
     unit = study.unit
     counts = {len(c.runs) for c in study.comparisons}
     capacities = {c.variant.params for c in study.comparisons}
     rows = Table()
     for comparison in study.comparisons:
-        value, deviation = comparison.metrics.get(study.metric, (None, None))
+        value, sd = comparison.metrics.get(study.metric, (None, None))
         difference, judgement = comparison.difference, comparison.judgement
         row: dict[str, object] = {"variant": comparison.variant.name}
         if len(capacities) > 1:
             row["parameters"] = comparison.variant.params
         if len(counts) > 1:
             row["seeds"] = len(comparison.runs)
-        spread = f" ± {unit.number(deviation)}" if deviation is not None else ""
+        spread = f" ± {unit.number(sd)}" if sd is not None else ""
         row[unit.axis] = None if value is None else unit.number(value) + spread
         row[unit.steps] = unit.signed(difference.mean) if difference else None
         row["95 % interval"] = judgement and unit.between(judgement.low, judgement.high)
@@ -113,7 +113,7 @@ def paper_table(study: Study) -> tuple[Table, str]:
 
 
 def method(study: Study) -> list[str]:
-    """Say how the numbers of the table came about, and what they assume."""
+    """Explain how the table's numbers were computed, and what they assume."""
     unit = study.unit
     points = ", in percentage points" if unit.unit else ""
     if study.plan.folds:
@@ -132,7 +132,7 @@ def method(study: Study) -> list[str]:
 
 
 def notes(study: Study) -> list[str]:
-    """Say what else a reader has to know about this study's table."""
+    """Explain this study's table: missing verdicts, the margin, and lesions."""
     lines = []
     few = [c for c in study.comparisons if c.difference and c.difference.seeds < seeds_needed()]
     if few and not study.plan.folds:

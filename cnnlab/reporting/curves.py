@@ -1,4 +1,4 @@
-"""Curves of a variant over its seeds: mean, lowest and highest of each scalar that its runs logged."""
+"""Aggregate the scalars that a variant's runs logged: mean, lowest and highest at each step."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,11 @@ Curves = Mapping[str, Curve]  # by the scalar's name
 
 
 def curves_over(directories: Sequence[Path]) -> Curves:
-    """Return the curves over the runs of a variant; a damaged log costs that run's part, not the report.
+    """Return the curves over the runs of a variant; damaged logs are skipped.
 
-    Where epochs of the runs end at different steps, as those of cross-validation may, they are taken to end where that
-    of the first run does.
+    Where epochs of the runs end at different steps, as in cross-validation, they are aligned with the first run's.
     """
-    ends: dict[float, int] = {}  # of epochs, the step
+    ends: dict[float, int] = {}  # last step of each epoch
     series: dict[str, list[dict[int, float]]] = {}
     for directory in directories:
         scalars: Mapping[str, Mapping[int, float]] = {}
@@ -44,7 +43,7 @@ def curves_over(directories: Sequence[Path]) -> Curves:
 
 
 def by_epoch(curves: Curves, name: str) -> tuple[NDArray[np.float64], Curve] | None:
-    """Return a scalar's curve at the ends of epochs, with their numbers from 1; None where no run has it."""
+    """Return a scalar's curve at the ends of epochs, with their numbers from 1; None where no run logged it."""
     curve, epochs = curves.get(name), curves.get("epoch")
     if curve is None or epochs is None:
         return None

@@ -1,9 +1,9 @@
-"""What a study by cross-validation may claim: the corrected resampled t test of Nadeau & Bengio (2003).
+"""Judge cross-validated differences by the corrected resampled t test of Nadeau & Bengio (2003).
 
-Any two folds share most of their training images, so that their differences are not independent, and the usual t test
-finds differences where there are none. Their paper puts the variance of the mean of k folds at (1/k + n_test/n_train)
-times the variance over folds, in place of 1/k; with k folds of all images n_test/n_train is 1 / (k - 1). The seeds of a
-fold are averaged first: they share its images, training and held out, and tell nothing about others.
+Any two folds share most of their training examples, so that their differences are not independent, and the usual t test
+finds differences where there are none. The paper puts the variance of the mean of k folds at (1/k + n_test/n_train)
+times the variance over folds, in place of 1/k; for k-fold cross-validation n_test/n_train is 1 / (k - 1). The seeds of
+a fold are averaged first: they share its examples, training and held out, and are no independent observations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from typing import Any
 from cnnlab.reporting.statistics import LEVEL, Difference, Judgement, verdict
 from cnnlab.reporting.student import t_quantile, t_tail
 
-FEWEST = 2  # folds, below which there is no variance
+FEWEST = 2  # folds for which there is a variance
 Row = Mapping[str, Any]
 
 
 def compare_by_folds(
     reference: Sequence[Row], others: Sequence[Sequence[Row]], metric: str, folds: int, margin: float | None
 ) -> list[tuple[Difference | None, Judgement | None]]:
-    """Compare variants with a baseline, in rows of completed runs: each difference by itself, and judged among all."""
-    theirs = {(row["seed"], row["fold"]): row[metric] for row in reference}
-    found = [_by_fold(theirs, {(row["seed"], row["fold"]): row[metric] for row in rows}) for rows in others]
+    """Compare variants with a baseline on rows of completed runs: each alone, and judged with all variants together."""
+    baseline = {(row["seed"], row["fold"]): row[metric] for row in reference}
+    found = [_by_fold(baseline, {(row["seed"], row["fold"]): row[metric] for row in rows}) for rows in others]
     compared = sum(len(differences) >= FEWEST for differences in found)
     return [_judged(differences, folds, compared, margin) for differences in found]
 
 
-def _by_fold(theirs: Mapping[tuple[int, int], float], ours: Mapping[tuple[int, int], float]) -> list[float]:
+def _by_fold(baseline: Mapping[tuple[int, int], float], variant: Mapping[tuple[int, int], float]) -> list[float]:
     """Return the mean difference of each fold, over the seeds that both have."""
     by_fold: dict[int, list[float]] = {}
-    for run in sorted(ours.keys() & theirs.keys()):
-        by_fold.setdefault(run[1], []).append(ours[run] - theirs[run])
+    for run in sorted(variant.keys() & baseline.keys()):
+        by_fold.setdefault(run[1], []).append(variant[run] - baseline[run])
     return [mean(differences) for differences in by_fold.values()]
 
 
@@ -55,8 +55,8 @@ def corrected(differences: Sequence[float], ratio: float, comparisons: int = 1) 
 
     Args:
         differences: of each fold, two or more.
-        ratio: images held out for each image trained on.
-        comparisons: that are made at a time; p and interval hold for all of them (Bonferroni), so that 0 lies in the
+        ratio: held-out examples per training example.
+        comparisons: number of comparisons; p and interval hold for all of them (Bonferroni), so that 0 lies in the
             interval exactly where p is at least 0.05.
     """
     count, centre = len(differences), mean(differences)
@@ -69,7 +69,7 @@ def corrected(differences: Sequence[float], ratio: float, comparisons: int = 1) 
 
 
 def fold_remarks(baseline: str, measured: str, unit: str, folds: int, seeds: int) -> str:
-    """Say how to read a study by cross-validation; `unit` is that of the differences, behind a sentence."""
+    """Explain how to read a cross-validated study; `unit` names the unit of differences, as a suffix to a sentence."""
     average = f", averaged over {seeds} seeds in each fold" if seeds > 1 else ""
     return (
         f"Cross-validation: the training images were cut into {folds} folds, the same ones for every variant; each run "

@@ -1,7 +1,7 @@
-"""A forest plot: the difference of each variant with its interval, on one scale.
+"""Draw a forest plot: each variant's difference with its interval, on one axis.
 
-A row's plot is an svg element whose coordinates across are in percent, so that it takes any width while text and lines
-keep their size. In a page the rows are a grid that stacks on a narrow screen; as a picture they stand in one svg.
+Horizontal coordinates in a row's svg are in percent, so that it takes any width while text and lines keep their size.
+On a page the rows are a grid that stacks on a narrow screen; as a picture they share one svg.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from cnnlab.reporting.axis import number, ticks
 from cnnlab.reporting.styles import css
 
 TICKS = 8  # at most
-APART = 6  # times the next largest difference, at which a few that are larger are left beyond the axis
+APART = 6  # times the next largest reach, beyond which values are outliers, drawn at the end of the axis
 DIAMOND, LEFT, RIGHT = "0,-6 6,0 0,6 -6,0", "9,-5 9,5 1,0", "-9,-5 -9,5 -1,0"
-ROOM = 0.04  # of the width, at both ends
-HEIGHT, NAMES, PLOT, NUMBERS = 26, 7.2, 400, 190  # of a picture, in pixels; of names, a character's
+ROOM = 0.04  # share of the range, free at both ends
+HEIGHT, LETTER, PLOT, NUMBERS = 26, 7.2, 400, 190  # pixels of a row, and widths of a letter, the plot, the numbers
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant; differences are in the units of the axis."""
+    """One variant; differences are in the unit of the axis."""
 
     name: str
     verdict: str
@@ -35,12 +35,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Forest:
-    """The rows, from the top, and what they have in common."""
+    """A plot of rows, from the top, on a common axis."""
 
     rows: Sequence[Row]
     label: str  # of the axis
-    other: str = ""  # what the second differences are, if there are any
-    margin: float | None = None  # half the width of the band of differences that do not matter
+    other: str = ""  # legend of the second differences, if there are any
+    margin: float | None = None  # up to which differences do not matter; drawn as a band
 
     def html(self) -> str:
         """Draw the plot for a page, with its axis."""
@@ -60,9 +60,9 @@ class Forest:
         return "\n".join(lines)
 
     def picture(self) -> str:
-        """Draw the plot as an SVG file, light or dark as its reader's system is."""
+        """Draw the plot as an SVG file that follows the system's light or dark theme."""
         low, high = self._range()
-        left = 16 + NAMES * max((len(row.name) for row in self.rows), default=0)
+        left = 16 + LETTER * max((len(row.name) for row in self.rows), default=0)
         height = HEIGHT * len(self.rows) + 44
         parts = []
         for place, row in enumerate(self.rows):
@@ -84,10 +84,10 @@ class Forest:
         )
 
     def _range(self) -> tuple[float, float]:
-        """Return the ends of the axis, without what is so far off that it would flatten the rest."""
-        reaches = sorted(max([abs(r.mean), *map(abs, _ends(r))]) for r in self.rows)
-        most = range(-(-2 * len(reaches) // 3), len(reaches))  # at most a third is left out
-        limit = next((reaches[i - 1] for i in most if reaches[i] > APART * reaches[i - 1] > 0), inf)
+        """Return the ends of the axis, without outliers that would flatten the rest."""
+        extents = sorted(max([abs(r.mean), *map(abs, _ends(r))]) for r in self.rows)
+        cuts = range(-(-2 * len(extents) // 3), len(extents))  # at most a third are outliers
+        limit = next((extents[i - 1] for i in cuts if extents[i] > APART * extents[i - 1] > 0), inf)
         values = [v for r in self.rows for v in (r.mean, *_ends(r)) if abs(v) <= limit]
         low, high = min(0.0, *values), max(0.0, *values)
         span = high - low or 1.0
@@ -133,7 +133,7 @@ class Forest:
         )
 
     def legend(self) -> str:
-        """Say what the marks mean."""
+        """Explain the marks."""
         parts = ["● mean over seeds; ○ too few seeds; line: 95 % interval for all together"]
         if self.other:
             parts.append(f"◇ {self.other}")
@@ -144,7 +144,7 @@ class Forest:
 
 
 def _ends(row: Row) -> list[float]:
-    """Return the ends of an interval that are finite."""
+    """Return the finite ends of a row's interval."""
     return [end for end in (row.low, row.high) if end is not None and isfinite(end)]
 
 
@@ -155,4 +155,4 @@ def _polygon(kind: str, place: float, points: str) -> str:
 
 def css_class(verdict: str) -> str:
     """Return the CSS class that gives a verdict its colour."""
-    return verdict.replace(" ", "-")  # one class, whatever words it is made of
+    return verdict.replace(" ", "-")  # a space would make two classes

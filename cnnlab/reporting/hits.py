@@ -12,17 +12,17 @@ from cnnlab.runs.answers import read_answers, read_classes
 
 @dataclass(frozen=True)
 class Hits:
-    """Of the runs of a variant that have kept their answers, on the same N examples in the same order."""
+    """Which of the same N examples, in the same order, each run of a variant got right."""
 
     seeds: list[int]  # of each run
-    right: NDArray[np.bool_]  # (runs, N), whether its answer is
+    right: NDArray[np.bool_]  # (runs, N)
     labels: NDArray[np.int16]  # (N,), the class of each example
 
 
 def hits(study: Study, variant: str) -> Hits | None:
-    """Read what a variant's completed runs answered to test examples, or to validation examples without any.
+    """Read which test examples (validation examples without any) each completed run of a variant got right.
 
-    Returns None where fewer than two runs have answers, or their examples differ, as validation splits do.
+    Returns None where fewer than two runs have answers, or on different examples, as of several validation splits.
     """
     stage = study.metric.partition("/")[0]
     seeds, right, labels = list[int](), [], None
@@ -42,7 +42,7 @@ def hits(study: Study, variant: str) -> Hits | None:
 
 
 def class_names(study: Study) -> list[str]:
-    """Return the names of the classes, from the first run that keeps them; none where no run does."""
+    """Return the names of the classes, from the first run that keeps them; an empty list without any."""
     for row in study.rows:
         with contextlib.suppress(ValueError):
             if names := read_classes(study.directory / row["run_dir"]):

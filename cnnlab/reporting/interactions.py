@@ -1,4 +1,4 @@
-"""The section on interactions: what removals cost together beside what they cost one by one.
+"""Make the section on interactions: what removals change together beyond the sum of what they change alone.
 
 With y_T the accuracy without the groups T, the effect of a set S of groups is the sum over its subsets U of
 (-1)^(|S| - |U|) y_(U and T), averaged over the subsets T of the other groups: for one group its main effect, for two
@@ -25,7 +25,7 @@ Cells = Mapping[Subset, np.ndarray]  # accuracies by seed, without a subset of g
 
 @dataclass(frozen=True)
 class Effect:
-    """Of a set of groups, over seeds."""
+    """The effect of removing a set of groups, over seeds."""
 
     groups: Subset
     mean: float
@@ -33,7 +33,7 @@ class Effect:
 
 
 def interactions(study: Study) -> Section:
-    """Show main effects, interactions and Shapley values; nothing where there are no groups, or runs are missing."""
+    """Show main effects, interactions and Shapley values; empty without groups, or with runs missing."""
     section, cells = Section("Interactions"), _cells(study)
     names = ["+".join(group) for group in study.plan.factors]
     if not cells:
@@ -62,7 +62,7 @@ def interactions(study: Study) -> Section:
 
 
 def _cells(study: Study) -> dict[Subset, np.ndarray]:
-    """Return the accuracies without each subset, on the seeds that all have; nothing where there is no such seed."""
+    """Return the accuracies without each subset, on the seeds that all have; empty without common seeds."""
     baseline = study.reference.variant
     by_seed: dict[Subset, dict[int, float]] = {}
     for comparison in study.comparisons:
@@ -88,7 +88,7 @@ def effects(cells: Cells, sets: Sequence[Subset], full: bool) -> list[Effect]:
     Args:
         cells: accuracies (seeds,) without each subset.
         sets: of groups, not empty.
-        full: whether every subset of all groups is there; otherwise the other groups always are.
+        full: whether `cells` has every subset of all groups; otherwise no other group is ever removed.
     """
     every = frozenset().union(*sets)
     known = [groups for groups in sets if full or all(inner in cells for inner in _subsets(groups))]
@@ -102,14 +102,14 @@ def effects(cells: Cells, sets: Sequence[Subset], full: bool) -> list[Effect]:
 
 
 def shapley(cells: Cells, count: int) -> list[Effect]:
-    """Compute and judge the Shapley value of each of so many groups, from all subsets; positive where it helps."""
+    """Compute and judge the Shapley value of each of `count` groups from all subsets; positive where it helps."""
     columns = []
     for group in range(count):
         value = np.zeros_like(cells[frozenset()])
-        for gone in _subsets(frozenset(range(count)) - {group}):  # removed before it
-            there = count - len(gone) - 1
-            weight = factorial(there) * factorial(len(gone)) / factorial(count)
-            value = value + weight * (cells[gone] - cells[gone | {group}])
+        for before in _subsets(frozenset(range(count)) - {group}):  # groups removed before it
+            after = count - len(before) - 1
+            weight = factorial(after) * factorial(len(before)) / factorial(count)
+            value = value + weight * (cells[before] - cells[before | {group}])
         columns.append(value)
     return _judged([frozenset({group}) for group in range(count)], columns)
 
@@ -135,7 +135,7 @@ def _row(effect: Effect, names: Sequence[str], unit: Written) -> dict[str, objec
 
 
 def _sentence(effect: Effect, names: Sequence[str], unit: Written) -> str:
-    """Say of two groups whether removing both costs more or less than the sum."""
+    """State whether removing two groups together costs more or less than the sum."""
     first, second = (names[i] for i in sorted(effect.groups))
     p, interval = effect.judgement.p, unit.between(effect.judgement.low, effect.judgement.high)
     assert p is not None
@@ -149,7 +149,7 @@ def _sentence(effect: Effect, names: Sequence[str], unit: Written) -> str:
 
 
 def _matrix(cells: Cells, found: Sequence[Effect], names: Sequence[str], unit: Written) -> Table:
-    """Make a row and a column for each layer."""
+    """Tabulate the interactions of pairs; on the diagonal the effect of each group alone."""
     pairs = {effect.groups: effect for effect in found}
 
     def cell(i: int, j: int) -> str:

@@ -1,4 +1,4 @@
-r"""Sections' tables as LaTeX, to be read by `\input` in a paper that uses the package booktabs."""
+r"""Render sections' tables as LaTeX, for `\input` in a paper that uses the package booktabs."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def latex(title: str, label: str, sections: Sequence[Section]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text with what LaTeX would take for commands escaped, and signs of numbers as minus signs."""
+    """Escape LaTeX's special characters, and set the signs of numbers in math mode."""
     escaped = "".join(SPECIAL.get(c, c) for c in text)
     return re.sub(r"(?<![\w-])([+-])(?=\d)", r"$\1$", escaped)
 

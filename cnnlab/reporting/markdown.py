@@ -1,4 +1,4 @@
-"""Sections as Markdown."""
+"""Render sections as Markdown."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from cnnlab.reporting.section import Block, Bullets, Code, Data, Figure, Section
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """`report.md`: all but the figures that have no file."""
+    """Render `report.md`, without figures that have no SVG file."""
     parts = [f"# {title}"]
     for section in sections:
         blocks = [text for block in section.blocks if (text := _block(block))]

@@ -1,4 +1,4 @@
-"""How a metric is written: the one place that knows its name, its unit and its digits."""
+"""Format metrics: their names, units and digits."""
 
 from dataclasses import dataclass, replace
 from math import copysign
@@ -13,15 +13,15 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 
 @dataclass(frozen=True)
 class Written:
-    """How values of one metric are written."""
+    """The format of one metric."""
 
     metric: str  # its key in `metrics.json`
     name: str  # in sentences and on axes
     column: str  # the head of a table's column
-    factor: float  # what a value is multiplied by
+    factor: float  # from a stored value to a shown one
     unit: str  # of a value, as it follows the number
-    points: str  # of a difference, with a word between
-    digits: int  # of a difference
+    points: str  # unit of a difference, as a word
+    digits: int  # decimal places
     higher_is_better: bool = True
 
     @property
@@ -35,25 +35,25 @@ class Written:
         return f"difference, {self.points}" if self.unit else "difference"
 
     def value(self, value: float) -> str:
-        """Write a value with its unit."""
+        """Format a value with its unit."""
         return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
-        """Write a value or the size of a difference, without unit."""
+        """Format a value or the size of a difference, without unit."""
         return f"{self._rounded(value):.{self.digits}f}"
 
     def signed(self, difference: float) -> str:
-        """Write a difference with its sign, without unit."""
+        """Format a difference with its sign, without unit."""
         return f"{self._rounded(difference):+.{self.digits}f}"
 
     def amount(self, difference: float) -> str:
-        """Write the size of a difference with its unit."""
+        """Format the size of a difference with its unit."""
         return f"{self.number(abs(difference))} {self.points}"
 
     def between(self, low: float | None, high: float | None) -> str | None:
-        """Write an interval of differences, without unit; None for none.
+        """Format an interval of differences, without unit; None where it has no ends.
 
-        One that leaves 0 out by less than is written has the sign of its side: -0.19 to -0.00.
+        In an interval without 0, an end that rounds to 0 keeps its sign: -0.19 to -0.00.
         """
         if low is None or high is None:
             return None
@@ -63,11 +63,11 @@ class Written:
         return f"{low:+.{self.digits}f} to {high:+.{self.digits}f}"
 
     def _rounded(self, value: float) -> float:
-        return round(self.factor * value, self.digits) + 0.0  # which makes no -0.00
+        return round(self.factor * value, self.digits) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def written(measure: Measure) -> Written:
-    """Tell how a metric such as `test/acc` is written: accuracies in percent and points, any other as it is."""
+    """Return the format of a metric such as `test/acc`: accuracies in percent and points, others unscaled."""
     split, _, name = measure.name.partition("/")
     spoken = f"{SPLITS.get(split, split)} {ACCURACIES.get(name, name.replace('_', ' '))}"
     if measure.percent:
@@ -77,7 +77,7 @@ def written(measure: Measure) -> Written:
 
 
 def judged(measure: Measure, judgement: Judgement | None) -> Judgement | None:
-    """Return a judgement that took higher for better as the measure has it."""
+    """Swap better and worse in a judgement if lower values of the measure are better."""
     if judgement is None or measure.higher_is_better:
         return judgement
     *first, last = judgement.verdict.split(" ")

@@ -1,4 +1,4 @@
-// A click on a column's head, or Enter or Space on it, sorts the table by that column; again turns it round.
+// A click on a column's head, or Enter or Space on it, sorts the table by that column; again reverses the order.
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.addEventListener("click", () => {

@@ -1,4 +1,4 @@
-"""Sections as one HTML file that works offline."""
+"""Render sections as one HTML file that works offline."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cnnlab.reporting.tables import numeric, show, sort_key
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """`report.html`. Its content security policy lets it load nothing, and run no script but its own."""
+    """Render `report.html`; its content security policy blocks all loading, and all scripts but its own."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -1,4 +1,4 @@
-"""Plots of robustness, of distortions, of lesions and of functions, as SVG text."""
+"""Plot robustness, distortions, lesions and functions of one number, as SVG text."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 
-ENLARGED = 2  # pixels in a picture for one of an image, or a browser blurs it
+ENLARGED = 2  # pixels for each pixel of an image, which a browser would blur at 1
 
 
-Curve = tuple[list[float], list[float], list[float]]  # places, values there, derivatives there
+Curve = tuple[list[float], list[float], list[float]]  # x, values, derivatives
 
 
 def function_plot(curves: Mapping[str, Curve]) -> str:
@@ -55,7 +55,7 @@ def robustness_plot(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 class Strip(NamedTuple):
-    """An image under a distortion by each of some amounts; images are (H, W, 1 or 3) from 0 to 1."""
+    """One image under a distortion of several amounts; images are (H, W, 1 or 3) from 0 to 1."""
 
     name: str
     amounts: Sequence[float]
@@ -86,10 +86,12 @@ def distortions_plot(strips: Sequence[Strip]) -> str:
 
 
 def deleted_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Plot accuracy against the number of deleted blocks of trained networks, a line for each; bars are an sd.
+    """Plot accuracy against the number of deleted blocks of trained networks, a line for each.
+
+    Bars are a standard deviation.
 
     Args:
-        tables: by name of the network, rows of `blocks`, `test/acc` (a mean over draws) and `sd`, as
+        tables: by network name, rows of `blocks`, `test/acc` (a mean over draws) and `sd`, as
             `Run.evaluate(lesion="blocks:4")` returns them.
     """
     from matplotlib.ticker import MaxNLocator
@@ -111,7 +113,7 @@ def single_blocks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Plot accuracy without each block of trained networks, in order of depth; dotted: the whole network.
 
     Args:
-        tables: by name of the network, rows of `test/acc`, the intact network first, as
+        tables: by network name, rows of `test/acc`, the intact network first, as
             `Run.evaluate(lesion="each_block")` returns them; blocks that cannot be deleted are left out.
     """
     figure, axes = _figure(6.4)
@@ -142,7 +144,7 @@ def _figure(width: float) -> "tuple[Figure, Axes]":
 
 
 def _panels(count: int, most: int, width: float, height: float, below: float = 0) -> "tuple[Figure, list[Axes]]":
-    """Axes side by side, so many in a row at most, of a width and height in inches, with room below all of them."""
+    """Make `count` axes, at most `most` in a row, each `width` by `height` inches, with `below` inches below them."""
     from matplotlib.figure import Figure
 
     columns = min(most, count)
@@ -152,19 +154,19 @@ def _panels(count: int, most: int, width: float, height: float, below: float = 0
 
 
 def _legend_below(figure: "Figure", columns: int) -> None:
-    """Put the legend that all panels share below them."""
+    """Put a legend that all panels share below them."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _plain(axes: "Axes") -> None:
-    """Leave of an axes' frame what is read, and put a faint grid behind it."""
+    """Hide the upper and right edges of the frame, and draw a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
 def _svg(figure: "Figure", name: str) -> str:
-    """Return the figure's svg element, with real text, and ids that no other figure of the page has."""
+    """Return the figure's svg element, with text as text, and ids unique to `name`."""
     from matplotlib import rc_context
 
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""Write the report of a study, or of any runs side by side: `results.csv`, `report.html`, `.md` and `.tex`; events."""
+"""Write the report of a study, a search or a list of runs: `results.csv`, `report.html`, `.md`, `.tex`, events."""
 
 import os
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from cnnlab.runs.record import Record
 
 
 def report(directory: Path) -> str:
-    """Write `results.csv`, `report.html` and `.md`, and of a study `.tex`, into its directory; returns what to print.
+    """Write the report of a study or a search into its directory; return a summary to print.
 
     Raises:
-        ValueError: the directory holds neither.
+        ValueError: the directory holds neither a study nor a search.
     """
     if is_search(directory):
         return report_search(directory)
@@ -32,10 +32,10 @@ def report(directory: Path) -> str:
 
 
 def report_runs(runs: Sequence[Record], output: Path) -> str:
-    """Write that of runs that no study made: what differs only in the seed is one variant, the first is the baseline.
+    """Write a report of runs outside a study: those that differ only in the seed are a variant, the first the baseline.
 
     Raises:
-        ValueError: two runs are the same config.
+        ValueError: two runs have the same config and seed.
     """
     flats = [flatten({k: v for k, v in run.config.items() if k not in ("study", "seed")}) for run in runs]
     varied = differing(flats)
@@ -50,18 +50,18 @@ def report_runs(runs: Sequence[Record], output: Path) -> str:
             overrides = [f"{k}={flat.get(k)}" for k in varied]
             params, macs = (int(run.metrics[k]) if k in run.metrics else None for k in ("params", "macs"))
             variants[identity] = Variant(name, overrides, run.info["removed"], params, macs)
-        place = os.path.relpath(run.directory, output)
-        jobs.append((Job(variants[identity].name, run.info["seed"], place, identity), run))
+        run_dir = os.path.relpath(run.directory, output)
+        jobs.append((Job(variants[identity].name, run.info["seed"], run_dir, identity), run))
     if len({job.run for job, _ in jobs}) < len(jobs):
         raise ValueError("runs: two of them have the same config and seed")
     arms = list(variants.values())
-    made = ["python", "-m", "cnnlab.report", f"runs=[{','.join(str(r.directory) for r in runs)}]"]
-    plan = Plan("of runs", arms[0].name, "", made, [], arms, [job for job, _ in jobs])
+    command_line = ["python", "-m", "cnnlab.report", f"runs=[{','.join(str(r.directory) for r in runs)}]"]
+    plan = Plan("of runs", arms[0].name, "", command_line, [], arms, [job for job, _ in jobs])
     return write(assemble(plan, output, jobs), output)
 
 
 def write(study: Study, directory: Path) -> str:
-    """Write the four files, the figures of `report.md`, and the curves for TensorBoard; returns what to print."""
+    """Write the report files, the figures of `report.md`, and curves for TensorBoard; return a summary to print."""
     directory.mkdir(parents=True, exist_ok=True)
     write_events(study, directory)
     title, parts = f"Study {study.plan.name}", sections(study)

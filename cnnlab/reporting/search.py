@@ -1,4 +1,4 @@
-"""Write the report of a search: `results.csv`, `report.html`, `report.md`; accuracies are on validation images."""
+"""Write the report of a search: `results.csv`, `report.html`, `report.md`; all accuracies are validation accuracies."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ NAMED = 8  # trials in a sentence
 
 
 def report_search(directory: Path) -> str:
-    """Write the three files into a search's directory; returns what to print.
+    """Write the three files into a search's directory; return a summary to print.
 
     Raises:
         ValueError: the directory holds no search, or a damaged one.
@@ -52,7 +52,7 @@ def table(search: Search) -> Table:
 
 
 def values(trial: Trial) -> list[str]:
-    """Return the overrides that a trial stands for."""
+    """Return a trial's parameters as overrides."""
     return [f"{key}={value}" for key, value in trial.params.items()]
 
 
@@ -64,7 +64,7 @@ def sections(search: Search) -> list[Section]:
 
 
 def best(search: Search, found: Chance | None) -> Section:
-    """Say which trial is the best, how it is run again, and how far it is from chance."""
+    """Name the best trial, its command, and which trials differ from it significantly."""
     section = Section("Best trial", [*state(search), *verdict(search, found)])
     if search.ranked:
         run = search.plan.run if search.plan else []
@@ -74,7 +74,7 @@ def best(search: Search, found: Chance | None) -> Section:
 
 
 def state(search: Search) -> list[str]:
-    """Say what became of the trials, in one sentence or two."""
+    """Count the trials by state, and name the failed ones."""
     counts = {state: len(search.of(state)) for state in dict.fromkeys(trial.state for trial in search.trials)}
     named = {"complete": "completed", "pruned": "stopped early", "fail": "failed"}
     parts = [f"{count} {named.get(state, state)}" for state, count in sorted(counts.items())]
@@ -88,7 +88,7 @@ def state(search: Search) -> list[str]:
 
 
 def verdict(search: Search, found: Chance | None) -> list[str]:
-    """Say what the best accuracy is, and whether chance tells it from the others."""
+    """State the best accuracy, and which trials differ from it significantly."""
     if not search.ranked:
         return ["No trial is completed yet, so that there is no best one."]
     first = search.ranked[0]
@@ -138,7 +138,7 @@ def history(search: Search) -> Section:
 
 
 def parameters(search: Search) -> Section:
-    """Say what each parameter matters, and plot accuracy against each."""
+    """Rank parameters by importance, and plot accuracy against each."""
     rows = Table(
         {"parameter": key, "importance": search.importances.get(key), "searched": str(parameter)}
         for key, parameter in sorted(search.space.items(), key=lambda item: -search.importances.get(item[0], 0))
@@ -171,5 +171,5 @@ def trials(search: Search) -> Section:
 
 
 def made(search: Search) -> Section:
-    """Say how the search was made; the same command extends it."""
+    """Give the command of the search, which also extends it."""
     return Section("How this was made", [Code(shlex.join(search.plan.command))] if search.plan else [])

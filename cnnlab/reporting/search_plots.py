@@ -1,4 +1,4 @@
-"""Plots of a search, as svg elements in the colours of `plots.css`: history, and accuracy by parameter."""
+"""Plot a search, as svg elements in the colours of `plots.css`: history, and accuracy by parameter."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -16,7 +16,7 @@ Places = Sequence[tuple[Trial, float]]  # trials, each with pixels from the left
 
 
 def history(search: Search) -> str:
-    """Plot the accuracy of each trial in the order of their beginning, and a line for the best so far."""
+    """Plot the accuracy of each trial in the order of their start, and a line for the best so far."""
     if not (shown := _with_accuracy(search)):
         return ""
     frame = _frame(search, (0, max(2, max(trial.number for trial in search.trials))))
@@ -35,7 +35,7 @@ def history(search: Search) -> str:
 
 
 def parameter_slice(search: Search, key: str) -> str:
-    """Plot accuracy against the values that trials have tried of one parameter, on the range that was searched."""
+    """Plot accuracy against the tried values of one parameter, over its searched range."""
     shown, parameter = [trial for trial in _with_accuracy(search) if key in trial.params], search.space[key]
     if not shown:
         return ""
@@ -56,22 +56,22 @@ def _with_accuracy(search: Search) -> list[Trial]:
 
 
 def _columns(key: str, choices: Sequence[object]) -> tuple[Callable[[Trial], float], Labels]:
-    """Give each choice a column, in which trials lie side by side by their numbers."""
+    """Return a trial's x and the axis labels of a categorical parameter: a column for each choice, with jitter."""
     width = (WIDTH - 8 - LEFT) / len(choices)
     middles = {show(choice): LEFT + width * (i + 0.5) for i, choice in enumerate(choices)}
     room = max(3, int(width / 7))
 
     def across(trial: Trial) -> float:
-        aside = trial.number * 0.618 % 1 - 0.5  # the golden section spreads any row of numbers
-        return middles.get(show(trial.params[key]), LEFT) + aside * min(0.6 * width, 60)
+        jitter = trial.number * 0.618 % 1 - 0.5  # the golden ratio spreads consecutive numbers evenly
+        return middles.get(show(trial.params[key]), LEFT) + jitter * min(0.6 * width, 60)
 
     return across, [(x, name if len(name) <= room else name[: room - 1] + "…") for name, x in middles.items()]
 
 
 def _frame(search: Search, x: tuple[float, float] = (0, 1), warp: Warp = float) -> Frame:
-    """Make the area of a plot; its vertical axis, in percent, is that of all plots of a search.
+    """Make the area of a plot; all plots of a search share the vertical axis, in percent.
 
-    Trials far below the median would leave no room for the others: they are drawn at the lower end.
+    Trials far below the median are drawn at its lower end, to leave room for the others.
     """
     values = [100 * (trial.accuracy or 0) for trial in _with_accuracy(search)]
     highest, lowest = max(values), min(values)
@@ -85,7 +85,7 @@ def _down(frame: Frame, accuracy: float) -> float:
 
 
 def _plot(search: Search, frame: Frame, label: str, labels: Labels, places: Places, below: str = "") -> str:
-    """Draw trials where they stand: hollow where one was stopped early, in colour where it is the best."""
+    """Draw trials at their positions: hollow if stopped early, in colour if the best."""
     marks, best = [below], search.ranked[:1]
     for trial, x in places:
         assert trial.accuracy is not None

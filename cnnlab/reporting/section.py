@@ -13,12 +13,12 @@ class Bullets:
     """Sentences, one below the other."""
 
     lines: list[str]
-    kinds: list[str] = field(default_factory=list)  # of each the verdict, whose colour its bullet has in the page
+    kinds: list[str] = field(default_factory=list)  # the verdict of each, which colours its bullet on the page
 
 
 @dataclass(frozen=True)
 class Code:
-    """What is to be typed, word for word."""
+    """A command or values, shown verbatim."""
 
     text: str
 
@@ -28,9 +28,9 @@ class Data:
     """A table."""
 
     name: str  # its id in the page, and the end of its label in LaTeX; letters, digits and `-`
-    rows: Table  # a page sorts them by number where a cell is one or begins with a sign
-    caption: str  # what LaTeX writes above it, and the page for those who cannot see
-    media: tuple[str, ...] = ("html", "md")  # the files in which it stands; `tex` has no other blocks
+    rows: Table  # the page sorts a column by its numbers, see `sort_key`
+    caption: str  # above it in LaTeX; on the page, for screen readers
+    media: tuple[str, ...] = ("html", "md")  # the files that show it; of all blocks `tex` shows only these
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Figure:
 
     name: str  # its id in the page
     html: str  # markup that loads nothing: an svg element, or img elements whose sources are `data:` addresses
-    caption: str = ""  # what it shows, below it; its first sentence stands for it where it cannot be seen
-    file: str = ""  # an SVG file of the same, `<name>.svg`, for `report.md`; without it the figure is in the page only
+    caption: str = ""  # below it; its first sentence is the alternative text
+    file: str = ""  # the text of `<name>.svg`, for `report.md`; if empty, the figure is on the page only
 
 
 Block = str | Bullets | Code | Data | Figure  # a str is a paragraph
@@ -48,7 +48,7 @@ Block = str | Bullets | Code | Data | Figure  # a str is a paragraph
 
 @dataclass
 class Section:
-    """A heading and what stands under it, in order."""
+    """A heading and its blocks, in order."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Make the sections of a study's report, a function each."""
+"""Make the sections of a study's report, one function for each."""
 
 import shlex
 from dataclasses import replace
@@ -27,7 +27,7 @@ def sections(study: Study) -> list[Section]:
 
 
 def verdict(study: Study) -> Section:
-    """Say what was found, and plot it."""
+    """State the verdicts, and plot the differences."""
     section = Section("Verdict", [*missing(study)])
     kinds, lines = zip(*sentences(study), strict=True)
     section.blocks.append(Bullets(list(lines), list(kinds)))
@@ -70,7 +70,7 @@ def _forest(study: Study) -> Forest | None:
 
 
 def comparison(study: Study) -> Section:
-    """Compare all variants with the baseline, in numbers."""
+    """Tabulate all variants against the baseline."""
     rows = Table({k: v for k, v in row.items() if k not in COSTS} for row in table(study))
     full = Data("comparison", rows, f"Variants compared with {study.plan.baseline}")
     short = Data("comparison", *paper_table(study), media=("tex",))
@@ -78,7 +78,7 @@ def comparison(study: Study) -> Section:
 
 
 def costs(study: Study) -> Section:
-    """Set accuracy against what variants cost."""
+    """Tabulate and plot the compared metric against parameters and multiply-adds."""
     unit = study.unit
     rows = Table({k: v for k, v in row.items() if k in ("variant", unit.column, *COSTS)} for row in table(study))
     figures = []
@@ -98,7 +98,7 @@ def costs(study: Study) -> Section:
 
 
 def curves(study: Study) -> Section:
-    """Plot what variants are compared by on validation images, and both losses, by epoch."""
+    """Plot the compared metric on validation data, and both losses, by epoch."""
     caption = f"Mean over seeds; the band goes from the lowest to the highest. Grey: {study.plan.baseline}."
     name = study.metric.partition("/")[2]
     unit = written(replace(study.measure, name=f"val/{name}"))
@@ -117,7 +117,7 @@ def runs(study: Study) -> Section:
 
 
 def tuning(study: Study) -> Section:
-    """Say how many trials each variant had, and what was chosen."""
+    """List the tuning trials of each variant, and the chosen ones."""
     section = Section("Tuning")
     if not study.plan.tuned:
         return section
@@ -140,7 +140,7 @@ def tuning(study: Study) -> Section:
 
 
 def made(study: Study) -> Section:
-    """Say what was run and how to run it again."""
+    """State the runs, the command that repeats them, and the package versions."""
     seeds = sorted({row["seed"] for row in study.rows})
     dense = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     names = f"{seeds[0]} to {seeds[-1]}" if dense else ", ".join(map(str, seeds))

@@ -1,4 +1,4 @@
-"""The section on where the spread comes from, and the intervals that take the test images as a sample, too."""
+"""Make the section on sources of the spread, and on intervals that take the test images as a sample, too."""
 
 from cnnlab.reporting.hits import Hits, hits
 from cnnlab.reporting.measure import Written
@@ -9,7 +9,7 @@ from cnnlab.reporting.variance import Sources, images_error, sources, with_image
 
 
 def spread(study: Study) -> Section:
-    """Split the baseline's spread into its sources; nothing where its runs have not kept their answers."""
+    """Split the baseline's spread into its sources; an empty section where its runs kept no answers."""
     section, base = Section("Where the spread comes from"), hits(study, study.plan.baseline)
     if base is None or study.metric.partition("/")[2] != "acc":
         return section
@@ -21,7 +21,7 @@ def spread(study: Study) -> Section:
         f"count the first row only: they hold for these {images:,} images.",
         Data("sources", _sources(found, unit, images), "Sources of the spread, standard deviations"),
     ]
-    rows = Table(filter(None, (_both(c, base, study, unit) for c in study.comparisons)))
+    rows = Table(filter(None, (_intervals(c, base, study, unit) for c in study.comparisons)))
     if rows:
         section.blocks += [
             "Differences of each variant by itself, with the 95 % interval over runs, and with one that takes the "
@@ -35,9 +35,9 @@ def spread(study: Study) -> Section:
 def _sources(found: Sources, unit: Written, images: int) -> Table:
     """Make a row for each source."""
 
-    def row(what: str, deviation: float | None, meaning: str) -> dict[str, object] | None:
-        sd = None if deviation is None else unit.number(deviation)
-        return None if sd is None else {"source": what, f"sd, {unit.points}": sd, "what it is": meaning}
+    def row(source: str, sd: float | None, meaning: str) -> dict[str, object] | None:
+        number = None if sd is None else unit.number(sd)
+        return None if number is None else {"source": source, f"sd, {unit.points}": number, "what it is": meaning}
 
     together = "seeds and validation splits" if found.seeds is not None else "seeds"
     seeds = "initial weights, order and augmentation; runs on one validation split"
@@ -54,16 +54,16 @@ def _sources(found: Sources, unit: Written, images: int) -> Table:
     return Table(filter(None, rows))
 
 
-def _both(comparison: Comparison, base: Hits, study: Study, unit: Written) -> dict[str, object] | None:
+def _intervals(comparison: Comparison, base: Hits, study: Study, unit: Written) -> dict[str, object] | None:
     """Compute the two intervals of a variant's difference; None where there is nothing to compare."""
     own, difference = hits(study, comparison.variant.name), comparison.difference
     if own is None or difference is None or own.right.shape[1] != base.right.shape[1]:
         return None
-    both = [(own.seeds.index(seed), base.seeds.index(seed)) for seed in own.seeds if seed in base.seeds]
-    if len(both) < 2:
+    pairs = [(own.seeds.index(seed), base.seeds.index(seed)) for seed in own.seeds if seed in base.seeds]
+    if len(pairs) < 2:
         return None
-    mine, theirs = (list(side) for side in zip(*both, strict=True))
-    error = images_error(own.right[mine].astype("int8") - base.right[theirs])
+    own_rows, base_rows = (list(side) for side in zip(*pairs, strict=True))
+    error = images_error(own.right[own_rows].astype("int8") - base.right[base_rows])
     wide = with_images(difference, error)
     return {
         "variant": comparison.variant.name,

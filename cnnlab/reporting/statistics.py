@@ -1,10 +1,10 @@
-"""What a study may claim: paired differences over seeds, intervals, and verdicts that count all comparisons.
+"""Compute paired differences over seeds, intervals, and verdicts corrected for all comparisons.
 
-All of it rests on one test. Where a variant is worth exactly `m` more than the baseline, its differences less `m` are
-as likely with their signs turned; a p value is the share of sign flips that give a statistic at least as large as the
-one seen (Fisher 1935). An interval holds the values that this test does not reject, so that it contains 0 exactly where
-p is at least 0.05. Several variants are tested together by the largest of their t statistics under common flips
-(step-down max-T; Westfall & Young 1993), which assumes that their differences are jointly symmetric.
+All of it rests on one test. If a variant's true difference from the baseline is `m`, its differences less `m` are as
+likely with their signs flipped; a p value is the share of sign flips that give a statistic at least as large as the
+observed one (Fisher 1935). An interval holds the values that this test does not reject, so that it contains 0
+exactly where p is at least 0.05. Several variants are tested together by the largest of their t statistics under common
+flips (step-down max-T; Westfall & Young 1993), which assumes that their differences are jointly symmetric.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from math import ceil, nextafter
 import numpy as np
 
 LEVEL = 0.05
-EXACT = 14  # differences up to which all sign flips are gone through; of more, 2^13 are drawn
-HALVINGS = 30  # of a step, in the search for an interval's end
+EXACT = 14  # differences up to which all sign flips are enumerated; for more, 2^13 are drawn
+HALVINGS = 30  # of a step, in the bisection for an interval's end
 NEAR = 1e-12  # relative difference up to which statistics count as equal
 
 Array = np.ndarray
@@ -27,14 +27,14 @@ class Difference:
 
     seeds: int
     mean: float
-    low: float | None  # 95 % interval of the mean; None below 6 seeds, where there is none
+    low: float | None  # 95 % interval of the mean; None below 6 seeds
     high: float | None
     p: float | None  # of a sign-flip test, exact up to 14 seeds; uncorrected
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What may be said of one variant among several."""
+    """The verdict on one variant among several."""
 
     p: float | None  # corrected for all comparisons
     low: float | None  # 95 % interval that holds for all variants together
@@ -43,28 +43,28 @@ class Judgement:
 
 
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """Compute the mean of the differences, seed by seed, with its exact interval and p.
+    """Compute the mean of the differences, paired by seed, with its exact interval and p.
 
-    The ends of the interval are means of subsets of the differences: with S the differences whose signs are turned, the
-    flip is as extreme as what was seen exactly where the mean of S, or of the others, lies beyond the tested value.
+    The ends of the interval are means of subsets of the differences: with S the differences whose signs are flipped, a
+    flip is as extreme as the observation exactly where the mean of S, or of the others, lies beyond the tested value.
     """
     differences = np.subtract(variant, baseline)
     count, mean = len(differences), float(np.mean(differences))
     if count < 2:
         return Difference(count, mean, None, None, None)
-    turned = sign_flips(count)[1:] < 0
-    sizes, sums = turned.sum(1), turned @ differences
+    flipped = sign_flips(count)[1:] < 0
+    sizes, sums = flipped.sum(1), flipped @ differences
     means = _rounded(np.stack([sums / sizes, (differences.sum() - sums) / (count - sizes)]), differences)
     lows, highs = np.sort(means.min(0)), np.sort(-means.max(0))
     p = (1 + (np.sum(lows <= 0) if mean > 0 else np.sum(highs <= 0))) / (1 + len(lows))
-    outside = ceil(LEVEL * (1 + len(lows))) - 1  # so many subset means may lie beyond an end
+    outside = ceil(LEVEL * (1 + len(lows))) - 1  # number of subset means that may lie beyond an end
     if outside < 1:
         return Difference(count, mean, None, None, float(p))
     return Difference(count, mean, float(lows[outside - 1]), float(-highs[outside - 1]), float(p))
 
 
 def sign_flips(count: int) -> Array:
-    """Return signs (flips, count) of 1 and -1, the first row all 1: each way but for a common sign, or drawn ones."""
+    """Return signs (flips, count) of 1 and -1, the first row all 1: all up to a common sign, or a random sample."""
     if count <= EXACT:
         return 1 - 2 * (np.arange(2 ** (count - 1))[:, None] >> np.arange(count) & 1)
     drawn = np.random.default_rng(0).choice([-1, 1], (2 ** (EXACT - 1), count))
@@ -73,7 +73,7 @@ def sign_flips(count: int) -> Array:
 
 
 def _rounded(values: Array, scale: Array) -> Array:
-    """Round off the noise of floating-point sums, so that ties are ties."""
+    """Round off the noise of floating-point sums, so that ties compare equal."""
     largest = float(np.abs(scale).max())
     return np.round(values / largest, 12) * largest if largest else values
 
@@ -97,7 +97,7 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
     present = ~np.isnan(differences)
     values = np.where(present, differences, 0.0)
     judgements = [Judgement(None, None, None, "too few seeds")] * variants
-    enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # the others' few differences vary under few flips
+    enough = np.flatnonzero(present.sum(0) >= seeds_needed())  # fewer cannot be significant
     if not len(enough):
         return judgements
     flips = sign_flips(seeds)
@@ -105,16 +105,16 @@ def judge(differences: Array, margin: float | None = None) -> list[Judgement]:
     for place, (variant, p) in enumerate(zip(enough, _step_down(statistics), strict=True)):
         others = np.delete(statistics, place, 1).max(1, initial=0.0)
         low, high = _interval(flips, values[:, variant], present[:, variant], others)
-        if p < LEVEL and low <= 0 <= high:  # the steps down tell more than an interval for all at once
+        if p < LEVEL and low <= 0 <= high:  # step-down p rejects more than the interval: exclude 0
             low, high = (nextafter(0.0, 1.0), high) if low + high > 0 else (low, nextafter(0.0, -1.0))
-        elif p >= LEVEL:  # an end may be 0 itself, which the search meets only nearly
+        elif p >= LEVEL:  # bisection meets an end of 0 only approximately: include 0
             low, high = min(low, 0.0), max(high, 0.0)
         judgements[variant] = Judgement(p, low, high, verdict(p, low, high, margin))
     return judgements
 
 
 def needed(difference: Difference, judgement: Judgement, margin: float | None = None) -> int:
-    """Count the seeds at which a difference would get a verdict, if mean and standard deviation stay as they are."""
+    """Estimate the seeds for a verdict on a difference, if its mean and standard deviation stay as they are."""
     assert judgement.low is not None
     assert judgement.high is not None
     reach, mean = (judgement.high - judgement.low) / 2, abs(difference.mean)
@@ -123,7 +123,7 @@ def needed(difference: Difference, judgement: Judgement, margin: float | None = 
 
 
 def _t(flips: Array, differences: Array, count: int) -> Array:
-    """Compute magnitudes of the t statistic under each flip; differences that are missing are 0."""
+    """Compute magnitudes of the t statistic under each flip; missing differences are 0."""
     sums, squares = flips @ differences, max(float(differences @ differences), 1e-300)
     share = np.minimum(sums**2 / (max(count, 2) * squares), 1 - NEAR)
     t: Array = np.sqrt((max(count, 2) - 1) * share / (1 - share))
@@ -131,18 +131,18 @@ def _t(flips: Array, differences: Array, count: int) -> Array:
 
 
 def _step_down(statistics: Array) -> list[float]:
-    """Compute p of each variant: its statistic among the largest, under each flip, of its own and smaller ones."""
-    seen = statistics[0]
-    order, corrected, floor = np.argsort(-seen), [1.0] * len(seen), 0.0
+    """Compute each variant's p: its statistic among the maxima, under each flip, of itself and smaller ones."""
+    observed = statistics[0]
+    order, corrected, floor = np.argsort(-observed), [1.0] * len(observed), 0.0
     for rank, variant in enumerate(order):
         largest = statistics[:, order[rank:]].max(1)
-        floor = max(floor, float(np.mean(largest >= seen[variant] * (1 - NEAR))))
+        floor = max(floor, float(np.mean(largest >= observed[variant] * (1 - NEAR))))
         corrected[variant] = floor
     return corrected
 
 
 def _interval(flips: Array, differences: Array, present: Array, others: Array) -> tuple[float, float]:
-    """Find the ends of the values that the test of all variants together does not reject for one of them.
+    """Find the interval of values for one variant that the test of all variants together does not reject.
 
     Args:
         flips: (flips, seeds).
@@ -153,7 +153,7 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
     mean = float(differences.sum()) / count
     step = (
         float(np.std(differences[present], ddof=1)) or abs(mean) * NEAR or NEAR
-    )  # of differences that are equal, or 0
+    )  # fallbacks where all differences are equal, or 0
     ends = []
     for sign in (-1, 1):
         inside, outside = 0.0, step
@@ -172,7 +172,7 @@ def _interval(flips: Array, differences: Array, present: Array, others: Array) -
 
 
 def _p_of(value: float, flips: Array, differences: Array, present: Array, others: Array) -> float:
-    """Compute p of the hypothesis that a variant's difference is `value`, the others' as they are."""
+    """Compute p of the hypothesis that a variant's difference is `value`, with the others' statistics unchanged."""
     own = _t(flips, np.where(present, differences - value, 0.0), int(present.sum()))
     largest = np.maximum(own, others)
     largest[0] = own[0]
@@ -180,7 +180,7 @@ def _p_of(value: float, flips: Array, differences: Array, present: Array, others
 
 
 def verdict(p: float, low: float, high: float, margin: float | None) -> str:
-    """Say in words what p and an interval allow, both corrected for all comparisons; higher counts as better."""
+    """Return the verdict of p and an interval, both corrected for all comparisons; higher is better."""
     if margin is not None and -margin < low and high < margin:
         return "equivalent"
     if p < LEVEL:

@@ -1,4 +1,4 @@
-"""Show how far long work is, on stderr, so that pipes stay clean: a bar on a terminal, else a line now and then."""
+"""Show the progress of long work on stderr: a bar on a terminal, else a line now and then."""
 
 import contextlib
 import sys
@@ -6,20 +6,20 @@ import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-FIRST_LINE = 5.0  # seconds until something is said where there is no terminal; then twice as long each time
+FIRST_LINE = 5.0  # seconds before the first line where there is no terminal; each pause is twice the last
 
 Announce = Callable[[str], None]
 
 
 @contextlib.contextmanager
 def steps(work: str, total: int) -> Iterator[Announce]:
-    """Show the steps of some work while it goes on, and nothing once it is over.
+    """Show the current step while work runs; the bar disappears at the end.
 
     >>> with steps("inspect", 2) as step:
     ...     step("filters")
     ...     step("saliency")
 
-    Gives a function to be called with the name of each step as it begins. Where stderr is no terminal, work of a few
+    Yields a function to call with the name of each step as it begins. Where stderr is no terminal, work of a few
     seconds writes nothing.
     """
     with (_bar if sys.stderr.isatty() else _lines)(work, total) as step:
@@ -46,24 +46,24 @@ def _bar(work: str, total: int) -> Iterator[Announce]:
 
 @contextlib.contextmanager
 def _lines(work: str, total: int) -> Iterator[Announce]:
-    over, started = threading.Event(), monotonic()
+    finished, started = threading.Event(), monotonic()
     begun, current = 0, ""
 
     def step(name: str) -> None:
         nonlocal begun, current
         begun, current = begun + 1, name
 
-    def tell() -> None:
+    def report() -> None:
         pause = FIRST_LINE
-        while not over.wait(pause):
+        while not finished.wait(pause):
             sys.stderr.write(f"{work}: {current} ({begun} of {total}), {monotonic() - started:.0f} s so far\n")
             sys.stderr.flush()
             pause *= 2
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
     try:
         yield step
     finally:
-        over.set()
-        teller.join()
+        finished.set()
+        thread.join()

@@ -7,7 +7,7 @@ TINY = 1e-300
 
 
 def t_tail(t: float, freedom: float) -> float:
-    """Return the probability that |T| is at least |t|, with so many degrees of freedom."""
+    """Return the probability that |T| is at least |t|, with `freedom` degrees of freedom."""
     square = t * t
     return incomplete_beta(freedom / (freedom + square), square / (freedom + square), freedom / 2, 0.5)
 
@@ -30,12 +30,12 @@ def incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
 
     Args:
         x: from 0 to 1.
-        rest: 1 - x, given beside it because a difference would lose its digits where x is nearly 1.
+        rest: 1 - x, passed separately since the subtraction loses digits where x is nearly 1.
         a, b: above 0.
     """
     if x <= 0 or rest <= 0:
         return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):  # where the fraction of the other side converges faster
+    if x > (a + 1) / (a + b + 2):  # the other side's fraction converges faster
         return 1 - incomplete_beta(rest, x, b, a)
     c, d = 1.0, 1 / _away_from_0(1 - (a + b) * x / (a + 1))
     fraction, change, m = d, inf, 1

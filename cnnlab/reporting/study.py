@@ -1,4 +1,4 @@
-"""Read a study as it stands: its runs, from their directories, and its variants compared with the baseline."""
+"""Read a study's runs from their directories, and compare its variants with the baseline."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -40,26 +40,26 @@ class Comparison:
 
 @dataclass
 class Study:
-    """What a report shows."""
+    """A study's runs and comparisons, as a report shows them."""
 
     plan: Plan
     directory: Path
-    measure: Measure  # what is compared: accuracy on test images, or on validation images without any, unless planned
+    measure: Measure  # the compared metric: as planned, else test accuracy, or validation accuracy without tests
     rows: Table  # a row for each run, as in results.csv
     comparisons: list[Comparison]
-    curves: dict[str, Curves]  # of each variant, over its completed runs; over those that have begun while it has none
+    curves: dict[str, Curves]  # by variant, over its completed runs, or those begun while none is
     versions: dict[str, Any]
     began: str = ""  # of the first completed run, minutes of UTC
     ended: str = ""  # of the last one
 
     @property
     def metric(self) -> str:
-        """The name of what is compared, in `metrics.json`."""
+        """The key of the compared metric in `metrics.json`."""
         return self.measure.name
 
     @property
     def unit(self) -> Written:
-        """How it is written."""
+        """The format of the compared metric."""
         return written(self.measure)
 
     @property
@@ -74,7 +74,7 @@ class Study:
 
 
 def read_study(directory: Path) -> Study:
-    """Read a study's plan and whatever its runs have left so far.
+    """Read a study's plan and the results of its runs so far.
 
     Raises:
         ValueError: there is no plan, or it is damaged.
@@ -84,7 +84,7 @@ def read_study(directory: Path) -> Study:
 
 
 def assemble(plan: Plan, directory: Path, runs: Sequence[tuple[Job, Record | None]]) -> Study:
-    """Make a study of its plan, its directory, and each job with its run, if that has begun."""
+    """Build a study from its plan, its directory, and each job with its run, if begun."""
     valid = {v.name: v for v in plan.variants if not v.reason}
     order = {name: place for place, name in enumerate(valid)}
     known = sorted(
@@ -110,14 +110,14 @@ def assemble(plan: Plan, directory: Path, runs: Sequence[tuple[Job, Record | Non
 
 
 def _versions(run: Record) -> dict[str, Any]:
-    """Return the versions that a run has noted, and the commit of the checkout it was started from."""
+    """Return the package versions and the commit that a run recorded."""
     git = run.info.get("git") or {}
     commit = {"commit": git["commit"][:10] + (" with changes" if git.get("dirty") else "")} if git.get("commit") else {}
     return {**run.info["versions"], **commit}
 
 
 def _times(runs: Sequence[Record]) -> tuple[str, str]:
-    """Return when the first run began and the last one ended, in UTC to the minute; nothing where none has."""
+    """Return when the first run began and the last one ended, in UTC to the minute; empty strings without any."""
     began = [str(run.info["started"]) for run in runs if run.info.get("started")]
     ended = [str(run.info["ended"]) for run in runs if run.info.get("ended")]
     if not began or not ended:
@@ -126,7 +126,7 @@ def _times(runs: Sequence[Record]) -> tuple[str, str]:
 
 
 def damage(run: Record) -> str | None:
-    """Return what is wrong with a run's files, if something is; such a run counts for nothing in a report."""
+    """Return why a run's files cannot be read, or None; reports leave damaged runs out."""
     try:
         run.info, run.metrics, load_config(run.directory)
     except ValueError as error:
@@ -169,7 +169,7 @@ def _compare(variant: Variant, rows: Sequence[ResultRow], metric: str) -> Compar
 
 
 def _judge(study: Study, others: Sequence[Comparison]) -> None:
-    """Add to each variant its difference from the baseline, over the runs that both have, and a judgement of it."""
+    """Set each variant's difference from the baseline, over the seeds or folds that both have, and its judgement."""
     plan, metric, runs = study.plan, study.metric, study.reference.runs
     if plan.folds:
         found = compare_by_folds(runs, [other.runs for other in others], metric, plan.folds, plan.margin)
@@ -183,41 +183,41 @@ def _compare_by_seeds(
     reference: Sequence[ResultRow], others: Sequence[Sequence[ResultRow]], metric: str, margin: float | None
 ) -> list[tuple[Difference | None, Judgement | None]]:
     """Compare variants with a baseline as `compare_by_folds` does, paired by seed."""
-    theirs = {row["seed"]: row[metric] for row in reference}
-    values = [{row["seed"]: row[metric] for row in rows if row["seed"] in theirs} for rows in others]
+    baseline = {row["seed"]: row[metric] for row in reference}
+    values = [{row["seed"]: row[metric] for row in rows if row["seed"] in baseline} for rows in others]
     seeds = sorted(set().union(*values))
-    table = np.array([[own.get(seed, np.nan) - theirs[seed] for own in values] for seed in seeds])
+    table = np.array([[own.get(seed, np.nan) - baseline[seed] for own in values] for seed in seeds])
     judgements = judge(table.reshape(len(seeds), len(values)), margin)
     return [
-        (paired_difference(list(own.values()), [theirs[seed] for seed in own]), judgement) if own else (None, None)
+        (paired_difference(list(own.values()), [baseline[seed] for seed in own]), judgement) if own else (None, None)
         for own, judgement in zip(values, judgements, strict=True)
     ]
 
 
 def _logged(variant: str, rows: Sequence[ResultRow], directory: Path) -> list[Path]:
-    """Return the directories of a variant's completed runs; of all that have begun, while none is completed."""
+    """Return the directories of a variant's completed runs, or of those begun while none is completed."""
     begun = [row for row in rows if row["variant"] == variant and row["status"] not in ("pending", "damaged")]
     done = [row for row in begun if row["status"] == "completed"]
     return [directory / row["run_dir"] for row in done or begun]
 
 
-def _add_lesions(comparisons: Sequence[Comparison], gone: Sequence[str], baseline: Sequence[Record]) -> None:
-    """Add the change where the baseline's runs were asked without a variant's layers (`cnnlab.evaluate lesion=...`).
+def _add_lesions(comparisons: Sequence[Comparison], base_removed: Sequence[str], baseline: Sequence[Record]) -> None:
+    """Set the change of the baseline's accuracy without a variant's layers (`cnnlab.evaluate lesion=...`).
 
-    A damaged file of answers counts as none.
+    Damaged lesion files are skipped.
 
     Args:
         comparisons: of the variants.
-        gone: the layers that the baseline does without.
+        base_removed: layers that the baseline lacks, too.
         baseline: its runs.
     """
     for comparison in comparisons:
         changes = []
         for run in baseline:
             path = run.directory / "evaluate" / f"lesions-{run.config['data']['name']}-mean.json"
-            key = "+".join(name for name in comparison.variant.removed if name not in gone)
+            key = "+".join(name for name in comparison.variant.removed if name not in base_removed)
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                known: Mapping[str, float] = read_json(path) if path.is_file() else {}
-                if key and key in known:
-                    changes.append(known[key] - known[""])
+                accuracies: Mapping[str, float] = read_json(path) if path.is_file() else {}
+                if key and key in accuracies:
+                    changes.append(accuracies[key] - accuracies[""])
         comparison.lesion = mean(changes) if changes else None

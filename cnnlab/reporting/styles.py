@@ -1,4 +1,4 @@
-"""Styles that several pages share, as CSS."""
+"""Read the style sheets that pages share."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ def base() -> str:
 
 
 def css(*names: str) -> str:
-    """Return files of styles one behind the other."""
+    """Return style sheets, concatenated."""
     return "".join((HERE / f"{name}.css").read_text(encoding="utf-8") for name in names)

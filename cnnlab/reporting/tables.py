@@ -1,4 +1,4 @@
-"""Rows as a table: in Markdown, in a notebook, on the terminal."""
+"""Format rows as a table: for the terminal, in Markdown, in CSV, in a notebook."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ class Bytes(int):
 
 
 class Table(list[dict[str, Any]]):
-    """Rows of named values; a column is there if any row has it."""
+    """Rows of named values; any row's names are columns."""
 
     @property
     def columns(self) -> list[str]:
@@ -23,7 +23,7 @@ class Table(list[dict[str, Any]]):
         return list(dict.fromkeys(name for row in self for name in row))
 
     def cells(self) -> list[list[str]]:
-        """Write all values as text, row by row."""
+        """Format all values as text, row by row."""
         return [[show(row.get(name)) for name in self.columns] for row in self]
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Table(list[dict[str, Any]]):
 
 
 def show(value: Any) -> str:
-    """Write a value as people read it: numbers short, nothing for None."""
+    """Format a value for reading: numbers short, None as an empty string."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -74,7 +74,7 @@ def show(value: Any) -> str:
 
 
 def sort_key(value: Any) -> float | str:
-    """Return what a cell is sorted by: its number, where it has one, as `0.2`, `+0.3 to +0.4` and `99.1 ± 0.2` do."""
+    """Return a cell's sort key: its first number, as of `0.2`, `+0.3 to +0.4` or `99.1 ± 0.2`, else its text."""
     if isinstance(value, str):
         number = NUMBER.fullmatch(value)
         return float(number[1]) if number else value
@@ -82,7 +82,7 @@ def sort_key(value: Any) -> float | str:
 
 
 def numeric(rows: Table, column: str) -> bool:
-    """Whether a column has numbers and nothing else, so that it stands flush right."""
+    """Return whether a column holds only numbers, and is aligned right."""
     keys = [sort_key(row.get(column)) for row in rows]
     return any(key != "" for key in keys) and all(key == "" or not isinstance(key, str) for key in keys)
 

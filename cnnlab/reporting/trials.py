@@ -1,4 +1,4 @@
-"""Read a search as it stands: its plan, and what its journal and its run directories say of the trials."""
+"""Read a search: its plan, and its trials from the journal and the run directories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Trial:
 
     number: int
     state: str  # complete, pruned, fail, running, interrupted or waiting
-    accuracy: float | None  # on validation images: of the best checkpoint, or as it was stopped, or the best so far
+    accuracy: float | None  # on validation images: of the best checkpoint; when stopped early; or the best so far
     params: dict[str, Any]
     directory: Path | None  # of its run, if it has begun
     cause: str | None  # of a failure
@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass
 class Search:
-    """What the report of a search shows."""
+    """A search's plan and trials, as a report shows them."""
 
     name: str
     directory: Path
@@ -51,12 +51,12 @@ class Search:
 
     @property
     def ranked(self) -> list[Trial]:
-        """The completed trials, the best first, of equals the earlier."""
+        """The completed trials, the best first; ties by number."""
         return sorted(self.of("complete"), key=lambda trial: (-(trial.accuracy or 0), trial.number))
 
 
 def read_search(directory: Path) -> Search:
-    """Read a search's plan and journal, and what its runs have left so far.
+    """Read a search's plan, journal and runs so far.
 
     Raises:
         ValueError: the directory is no search, or a file of it is damaged.
@@ -94,7 +94,7 @@ def _trial(trial: "FrozenTrial", directory: Path | None) -> Trial:
         try:
             info = Record.load(directory).info
             cause = info.get("cause")
-            if state == "running" and info["status"] != "running":  # killed, which the journal was not told
+            if state == "running" and info["status"] != "running":  # killed before it could tell the journal
                 state = "interrupted"
         except ValueError as error:
             cause = str(error)
@@ -105,7 +105,7 @@ def _trial(trial: "FrozenTrial", directory: Path | None) -> Trial:
 def _importances(study: "Study") -> dict[str, float]:
     """Return the share of the variance of accuracy that each parameter explains (fANOVA; Hutter et al. 2014).
 
-    Of a random forest that is fitted to the completed trials; the seed makes it the same every time.
+    A random forest is fitted to the completed trials, with a fixed seed.
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
     from optuna.trial import TrialState

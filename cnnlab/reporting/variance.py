@@ -1,4 +1,4 @@
-"""Where the spread of accuracies comes from: seeds, validation splits, and the finite number of test images."""
+"""Attribute the spread of accuracies to its sources: seeds, validation splits, and a finite number of images."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -8,30 +8,29 @@ from numpy.typing import NDArray
 
 from cnnlab.reporting.statistics import Difference
 
-Z = 1.959964  # of a standard normal, two-sided 95 %
+Z = 1.959964  # two-sided 95 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
 class Sources:
     """Standard deviations of the accuracy of one trained network, as fractions."""
 
-    runs: float  # over the runs of a variant, as seen
-    finite: float  # the part of `runs` that endless test images would not show
-    images: float  # of the mean accuracy over runs, if other test images were drawn
-    seeds: float | None = None  # over runs that share one validation split; None where all runs do
-    split: float | None = None  # what a split of its own for each run adds; None where there is one for all
+    runs: float  # over the runs of a variant
+    finite: float  # the part of `runs` that infinitely many images would remove
+    images: float  # of the mean accuracy over runs, from the choice of images
+    seeds: float | None = None  # over runs on one validation split; None where all runs share one
+    split: float | None = None  # added by a split for each run; None where all runs share one
 
 
 def sources(hits: NDArray[np.bool_], one_split: NDArray[np.bool_] | None = None) -> Sources:
     """Split the spread of a variant's accuracy (Bouthillier et al. 2021; Jordan 2023, arXiv 2304.01910).
 
-    Whether a network that was trained once more is right about an image is a matter of chance with a probability of the
-    image's own. Were the images' chances independent, the accuracy over N images would have the variance
-    sum_i p_i (1 - p_i) / N^2 over runs: that part falls with N, the rest does not.
+    A newly trained network gets image i right with a probability p_i. Were these events independent, the accuracy over
+    N images would have the variance sum_i p_i (1 - p_i) / N^2 over runs: that part falls with N, the rest does not.
 
     Args:
         hits: (runs, N), of at least two runs.
-        one_split: (runs, N) of runs on one validation split, where those of `hits` have one each.
+        one_split: (runs, N) of runs that share a validation split, where each run of `hits` has its own.
     """
     accuracy = hits.mean(1)
     runs = accuracy.var(ddof=1)
@@ -50,10 +49,10 @@ def sources(hits: NDArray[np.bool_], one_split: NDArray[np.bool_] | None = None)
 
 
 def images_error(values: NDArray[np.generic]) -> float:
-    """Return the standard error of a mean over runs and images that is due to the choice of the images.
+    """Return the standard error, from the choice of images, of a mean over runs and images.
 
-    Runs and images are crossed: the images' part is the variance of their means over runs less what runs alone put
-    there (a two-way layout with random effects, one observation for each pair).
+    Runs and images are crossed random effects with one observation for each pair: the variance between images is that
+    of their means over runs, less the share of the residual variance.
 
     Args:
         values: (runs, N), hits or differences of hits.
@@ -64,19 +63,19 @@ def images_error(values: NDArray[np.generic]) -> float:
     between = means.var(ddof=1)
     if runs == 1:
         return sqrt(between / n)
-    rest = values - means - values.mean(1, keepdims=True) + means.mean()
-    within = float(np.square(rest).sum(dtype=np.float64)) / ((runs - 1) * (n - 1))
+    residual = values - means - values.mean(1, keepdims=True) + means.mean()
+    within = float(np.square(residual).sum(dtype=np.float64)) / ((runs - 1) * (n - 1))
     return sqrt(max(0.0, between - within / runs) / n)
 
 
 def with_images(difference: Difference, error: float) -> tuple[float, float] | None:
-    """Return the 95 % interval of a difference that takes the test images as a sample, too; None without one of seeds.
+    """Return a difference's 95 % interval with the images as a sample, too; None where it has no interval over seeds.
 
-    The squares of both half-widths are added: that over seeds, and the normal one of the images.
+    Half-widths add in quadrature: the one over seeds, and a normal one for the choice of images.
 
     Args:
         difference: with its interval over seeds.
-        error: of the images, as `images_error` gives it for differences of hits.
+        error: `images_error` of the differences of hits.
     """
     if difference.low is None or difference.high is None:
         return None

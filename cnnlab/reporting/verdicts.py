@@ -1,4 +1,4 @@
-"""What a study found, in sentences: one for each variant, what decides more, and what is missing."""
+"""State a study's results in sentences: a verdict for each variant, seeds still needed, and runs missing."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from cnnlab.reporting.statistics import Difference, Judgement, needed
 from cnnlab.reporting.study import Comparison, Study
 from cnnlab.runs.plan import Variant
 
-MANY = 100  # seeds
-SAME = 1e-9  # differences below which there are none
-SHOWN = 10  # variants whose runs are named
-NAMED = 4  # removed layers that are
+MANY = 100  # seeds at most that are suggested
+SAME = 1e-9  # differences below which values count as equal
+SHOWN = 10  # variants whose unfinished runs are named
+NAMED = 4  # removed layers at most that a sentence names
 DECIDED = ("worse", "better", "equivalent", "too few seeds")
 ORDER = ("worse", "better", "equivalent", "negligible or worse", "negligible or better", "inconclusive",
          "too few seeds", "too few folds")  # fmt: skip
 
 
 def sentences(study: Study) -> list[tuple[str, str]]:
-    """Verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first.
+    """Return verdict and sentence of each variant, the baseline first, then by verdict, the largest difference first.
 
     Variants that have no completed runs share a sentence.
     """
@@ -26,37 +26,37 @@ def sentences(study: Study) -> list[tuple[str, str]]:
     baseline = study.reference
     judged = [(c.variant, c.difference, c.judgement) for c in study.comparisons if c.difference and c.judgement]
     judged.sort(key=lambda arm: (ORDER.index(arm[2].verdict), -abs(arm[1].mean)))
-    gone = baseline.variant.removed
+    baseline_removed = baseline.variant.removed
     lines = [("baseline", _baseline(baseline, unit))]
-    lines += [(j.verdict, f"{_it(v, gone)} {_found(d, j, unit, study)}.") for v, d, j in judged]
+    lines += [(j.verdict, f"{_subject(v, baseline_removed)} {_predicate(d, j, unit, study)}.") for v, d, j in judged]
     waiting = ", ".join(c.variant.name for c in study.comparisons if not c.judgement and c is not baseline)
     return [*lines, ("no runs yet", f"No completed runs to compare yet: {waiting}.")] if waiting else lines
 
 
 def _baseline(comparison: Comparison, unit: Written) -> str:
-    value, deviation = comparison.metrics.get(unit.metric, (None, None))
+    value, sd = comparison.metrics.get(unit.metric, (None, None))
     name = comparison.variant.name
-    who = "The baseline" if name == "baseline" else f"{name}, the baseline,"
+    subject = "The baseline" if name == "baseline" else f"{name}, the baseline,"
     if value is None:
-        return f"{who} has no completed runs yet."
-    spread = f"standard deviation {unit.number(deviation)}, " if deviation is not None else ""
+        return f"{subject} has no completed runs yet."
+    spread = f"standard deviation {unit.number(sd)}, " if sd is not None else ""
     seeds = _runs(len({row["seed"] for row in comparison.runs}))
-    return f"{who} has {unit.value(value)} {unit.name} ({spread}{seeds})."
+    return f"{subject} has {unit.value(value)} {unit.name} ({spread}{seeds})."
 
 
-def _it(variant: Variant, gone: Sequence[str]) -> str:
-    """Return who a sentence is about: the network without the layers that only this variant lacks, else its name."""
-    removed = [name for name in variant.removed if name not in gone]
+def _subject(variant: Variant, baseline_removed: Sequence[str]) -> str:
+    """Return a sentence's subject: `Without conv3 it` for a variant that only removes layers, else its name."""
+    removed = [name for name in variant.removed if name not in baseline_removed]
     only = all(override.startswith(("model.remove=", "model.repair=")) for override in variant.overrides)
-    return f"Without {_and(removed)} it" if only and 0 < len(removed) <= NAMED else variant.name
+    return f"Without {_join(removed)} it" if only and 0 < len(removed) <= NAMED else variant.name
 
 
-def _found(difference: Difference, judgement: Judgement, unit: Written, study: Study) -> str:
-    """Return what a verdict says of that variant."""
+def _predicate(difference: Difference, judgement: Judgement, unit: Written, study: Study) -> str:
+    """Return a sentence's predicate: the difference, its interval, and the verdict."""
     low, high, verdict = judgement.low or 0.0, judgement.high or 0.0, judgement.verdict
     down, up = ("lose", "gain") if unit.unit else ("fall by", "rise by")
     losses = f"{down} up to {unit.amount(low)}"
-    gains = f"{up} up to {unit.amount(high)}"  # the most that may be
+    gains = f"{up} up to {unit.amount(high)}"
     limit, runs = (
         f"less than the margin of {unit.amount(study.plan.margin or 0)}",
         _runs(difference.seeds, study.plan.folds),
@@ -84,7 +84,7 @@ def _third(verb: str) -> str:
     return " ".join([f"{first}s", *rest])
 
 
-def _and(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -93,10 +93,10 @@ def _runs(count: int, folds: int | None = None) -> str:
 
 
 def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
-    """Say how many seeds would decide what is inconclusive, at the deviation seen, and give the command that adds them.
+    """Estimate the seeds that would decide inconclusive variants, at the standard deviation seen.
 
-    Returns the sentence, and the command where `cnnlab.train` made the study and so many seeds are not too many; None
-    where nothing is inconclusive.
+    Returns a sentence, and the command that adds the seeds where `cnnlab.train` made the study and `MANY` can decide;
+    None where nothing is inconclusive.
     """
     wanted = {}
     for comparison in study.comparisons:
@@ -117,14 +117,14 @@ def seeds_to_decide(study: Study) -> tuple[str, str | None] | None:
 
 
 def missing(study: Study) -> list[str]:
-    """Say which variants cannot be, and which runs are not completed, those that failed first."""
+    """List variants that cannot be built, and runs that are not completed, the failed ones first."""
     lines = [f"Left out: {v.name} cannot be: {v.reason}" for v in study.plan.variants if v.reason]
     if study.unfinished:
         seeds: dict[tuple[str, ...], list[str]] = {}
         for row in sorted(study.unfinished, key=lambda row: not row["cause"]):
-            what = f"{row['status']} ({row['cause']})" if row["cause"] else row["status"]
-            seeds.setdefault((row["variant"], what), []).append(f"s{row['seed']}")
-        named = [f"{variant} {', '.join(those)} {what}" for (variant, what), those in seeds.items()]
+            state = f"{row['status']} ({row['cause']})" if row["cause"] else row["status"]
+            seeds.setdefault((row["variant"], state), []).append(f"s{row['seed']}")
+        named = [f"{variant} {', '.join(own)} {state}" for (variant, state), own in seeds.items()]
         more = f" and {len(named) - SHOWN} more variants" if len(named) > SHOWN else ""
         some = "; ".join(named[:SHOWN])
         lines.append(f"{len(study.unfinished)} of {len(study.rows)} runs are not completed: {some}{more}.")

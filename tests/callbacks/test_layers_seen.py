@@ -6,9 +6,9 @@ import torch
 from cnnlab.data.examples import Examples
 from cnnlab.data.images import permute_pixels
 from cnnlab.data.stream import Files
-from cnnlab.inspection.look import looked
+from cnnlab.inspection.look import run_look
 from cnnlab.inspection.probe import Probe, probes, some
-from cnnlab.inspection.shifts import moved, shifts
+from cnnlab.inspection.shifts import shifted, shifts
 from cnnlab.training.classifier import Classifier
 
 
@@ -59,7 +59,7 @@ def test_probing_draws_nothing_from_torchs_generator(composed):
         train = val = Examples(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2)
 
     state = torch.get_rng_state()
-    looked(Probe().look, classifier, Data())
+    run_look(Probe().look, classifier, Data())
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -69,12 +69,12 @@ def test_a_change_is_a_share_of_the_distance_between_two_images(composed):
     rows, changed, kept = shifts(classifier, images, 2)
     floats = images.flatten(1).double() / 255
     apart = torch.stack([(a - b).square().sum() for i, a in enumerate(floats) for b in floats[:i]]).mean()
-    ways = [(one.flatten(1).double() / 255 - floats).square().sum(1).mean() for one in moved(images, 2)[1:]]
+    ways = [(one.flatten(1).double() / 255 - floats).square().sum(1).mean() for one in shifted(images, 2)[1:]]
     assert len(ways) == 4
     assert rows[0] == {"layer": "input", "values": 60, "change": pytest.approx(float((sum(ways) / 4 / apart) ** 0.5))}
     assert rows[-1]["change"] > 0
-    assert changed == pytest.approx(sum(float((one != images).float().mean()) for one in moved(images, 2)[1:]) / 4)
-    logits = [classifier.logits(one).argmax(1) for one in moved(images, 2)]
+    assert changed == pytest.approx(sum(float((one != images).float().mean()) for one in shifted(images, 2)[1:]) / 4)
+    logits = [classifier.logits(one).argmax(1) for one in shifted(images, 2)]
     assert kept == pytest.approx(sum(float((one == logits[0]).float().mean()) for one in logits[1:]) / 4)
 
 

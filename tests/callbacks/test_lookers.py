@@ -20,7 +20,7 @@ from cnnlab.inspection.embeddings import Embeddings
 from cnnlab.inspection.features import Features, crops, guided, strongest
 from cnnlab.inspection.filters import Filters, panel
 from cnnlab.inspection.health import Health
-from cnnlab.inspection.look import looked
+from cnnlab.inspection.look import run_look
 from cnnlab.inspection.mistakes import Mistakes, mistakes
 from cnnlab.inspection.page import Page
 from cnnlab.inspection.plates import Inputs
@@ -80,7 +80,7 @@ def test_every_looker_looks_at_every_kind_of_network(varied, model, looker):
     classifier, data = varied(model)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     options = {"steps": 2, "channels": 2} if looker is Features else {}  # two show the same as four
-    found = looked(looker(**options).look, classifier, data)
+    found = run_look(looker(**options).look, classifier, data)
     assert all(sound(picture) for picture in found.pictures.values())
     assert all(picture.std() > 0 for tag, picture in found.pictures.items() if "gradient" not in tag), "blank"
     assert all(isinstance(v, float) for v in found.scalars.values())
@@ -100,7 +100,7 @@ def test_lookers_survive_any_removal(composed, removed):
     classifier, data = untrained(composed, "lenet5", f"model.remove=[{removed}]")
     for looker in LOOKERS:
         options = {"steps": 1, "channels": 1} if looker is Features else {}
-        found = looked(looker(**options).look, classifier, data)
+        found = run_look(looker(**options).look, classifier, data)
         assert not any(removed in tag for tag in (*found.pictures, *found.scalars, *found.texts))
 
 
@@ -122,14 +122,14 @@ def test_the_panel_says_what_autograd_says(composed):
 
 def test_the_embedding_is_what_the_classifier_reads_though_a_layer_follows_it(composed):
     classifier, data = untrained(composed, "airbench", "model.width=0.25")
-    (vectors, _, _) = looked(Embeddings().look, classifier, data).embeddings["embeddings"]
+    (vectors, _, _) = run_look(Embeddings().look, classifier, data).embeddings["embeddings"]
     assert classifier.network.table[-1].kind == "scale"
     assert vectors.shape == (12, classifier.network.table[-3].output_shape[0])
 
 
 def test_a_classifier_that_is_a_convolution_embeds_the_mean_over_positions(composed):
     classifier, data = untrained(composed, "all_cnn", "model.width=0.125")
-    (vectors, _, _) = looked(Embeddings().look, classifier, data).embeddings["embeddings"]
+    (vectors, _, _) = run_look(Embeddings().look, classifier, data).embeddings["embeddings"]
     values = {name: value for name, _, value in classifier.network.eval().walk(data.val.inputs)}
     (read,) = next(row.sources for row in classifier.network.table if row.kind == "conv_classifier")
     assert torch.allclose(vectors, values[read].mean((2, 3)), atol=1e-5)
@@ -151,7 +151,7 @@ def test_dead_and_saturated_units_are_counted(composed):
     classifier, data = untrained(composed, "lenet5", "model.activation=relu")
     with torch.no_grad():
         classifier.network.conv1.conv.bias[:3] = -1e3
-    found = looked(Health().look, classifier, data)
+    found = run_look(Health().look, classifier, data)
     assert found.scalars["health/conv1/dead"] == 0.5
     with torch.no_grad():
         images = data.val.inputs[:250]
@@ -161,13 +161,13 @@ def test_dead_and_saturated_units_are_counted(composed):
     classifier, data = untrained(composed, "mlp_sigmoid")
     with torch.no_grad():
         classifier.network.fc1.linear.bias.fill_(50)
-    found = looked(Health().look, classifier, data)
+    found = run_look(Health().look, classifier, data)
     assert found.scalars["health/fc1/saturated"] == 1
     classifier, data = untrained(composed, "resnet20", "model.width=0.25")
     with torch.no_grad():
         for name in ("s2b1_conv2", "s2b1_proj"):
             classifier.network.get_submodule(name).norm.bias[:2] = -1e3
-    found = looked(Health().look, classifier, data)
+    found = run_look(Health().look, classifier, data)
     assert found.scalars["health/s2b1_add/dead"] == 2 / 8
     assert "health/s2b1_proj/dead" not in found.scalars
 
@@ -176,11 +176,11 @@ def test_dead_maps_are_named_and_crossed_out_and_no_image_is_made_for_them(compo
     classifier, data = untrained(composed, "lenet5", "model.activation=relu")
     with torch.no_grad():
         classifier.network.conv1.conv.bias[[1, 4]] = -1e3
-    health, filters = (looked(looker().look, classifier, data) for looker in (Health, Filters))
+    health, filters = (run_look(looker().look, classifier, data) for looker in (Health, Filters))
     assert health.notes["health/conv1/dead"].startswith("2 of 6 maps are dead (1, 4): 0 for each of 12 validation")
     assert filters.plates["filters/conv1/activations"].dead == [1, 4]
     cards = (
-        looked(Features(channels=6, steps=2).look, classifier, data).plates["features/conv1/strongest patches"].cards
+        run_look(Features(channels=6, steps=2).look, classifier, data).plates["features/conv1/strongest patches"].cards
     )
     assert sorted(card.head for card in cards) == ["map 0", "map 2", "map 3", "map 5"]
 
@@ -190,7 +190,7 @@ def test_the_strongest_channels_are_those_with_the_largest_values(composed):
     data.val.inputs[:9] = 0  # the first nine images excite none of them
     values, _ = strongest(classifier, data.val.inputs, ["conv2"])["conv2"]
     expected = values.sort(0, descending=True).values[:9].mean(0).argmax().item()
-    plate = looked(Features(channels=1, steps=2).look, classifier, data).plates["features/conv2/strongest patches"]
+    plate = run_look(Features(channels=1, steps=2).look, classifier, data).plates["features/conv2/strongest patches"]
     assert [card.head for card in plate.cards] == [f"map {expected}"]
 
 

@@ -7,6 +7,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from cnnlab.studies.workers import start_forkserver
+
 
 class StudySweeper(Sweeper):
     """Plan a study, run its unfinished runs, write its report (`cnnlab.studies.sweep`)."""
@@ -20,10 +22,11 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
-        from cnnlab.studies.sweep import sweep
-
         assert self.hydra_context is not None
         assert self.config is not None
+        start_forkserver(self.config)
+        from cnnlab.studies.sweep import sweep
+
         sweep(self.hydra_context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])
 
 
@@ -39,9 +42,10 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run trials over the search space of `hydra.sweeper.params` and the command line."""
-        from cnnlab.studies.search import search
-
         assert self.hydra_context is not None
         assert self.config is not None
+        start_forkserver(self.config)
+        from cnnlab.studies.search import search
+
         space = [f"{key}={value}" for key, value in self.params.items()]
         search(self.hydra_context, self.config, [*space, *arguments], self.trials, self.parallel)

@@ -1,9 +1,9 @@
-// The activations, as cnnlab/models/activations.py and torch define them: options to a function of one value.
-// Those that learn parameters for each channel get the channel's number as well.
+// The activations, as cnnlab/models/activations.py and torch define them: from options to a function of one value.
+// Those with learned parameters for each channel also take the channel's index.
 
 const softplus = (x, beta, threshold) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta);
 
-/** 1 - erf(x), to 1.2e-7 of it (a Chebyshev fit; Press et al. 1992, "Numerical Recipes", erfcc). */
+/** 1 - erf(x), with a relative error below 1.2e-7 (a Chebyshev fit; Press et al. 1992, "Numerical Recipes", erfcc). */
 function erfc(x) {
   const z = Math.abs(x), t = 1 / (1 + 0.5 * z);
   const fit = [1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277];

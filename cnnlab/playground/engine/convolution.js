@@ -1,7 +1,7 @@
-// A convolution as one product per group, without a copy of every window: the image is padded once, and for strides
-// above 1 split into its phases, so that what a weight meets is always a run of neighbouring values.
+// A convolution as one matrix product per group, without a copy of every window: the image is padded once, and for
+// strides above 1 split into its phases, so that each weight is always multiplied with contiguous values.
 
-/** Where the value at a place beyond the edge is taken from, as torch's padding modes say; -1 is a zero. */
+/** Index of the value that pads a position beyond the edge, by torch's padding modes; -1 for zero. */
 const BEYOND = {
   zeros: () => -1,
   replicate: (at, size) => clamp(at, 0, size - 1),
@@ -10,14 +10,14 @@ const BEYOND = {
 };
 const source = (at, size, mode) => (at >= 0 && at < size ? at : BEYOND[mode](at, size));
 
-/** The sizes of a convolution: of the padded image, of its phases, of the product. */
+/** The sizes of a convolution: of the padded image, its phases and the matrix product. */
 function convolutionSizes(op, [shape], [outputs, ...outShape]) {
   const [channels, height, width] = asMaps(shape), [outHeight, outWidth] = asMaps([1, ...outShape]).slice(1);
   const [top, bottom, left, right] = op.padding, [down, across] = op.stride, [kernelHeight, kernelWidth] = op.kernel;
   const phaseHeight = Math.ceil((height + top + bottom) / down), phaseWidth = Math.ceil((width + left + right) / across);
   return {
     channels, height, width, outputs, outHeight, outWidth, phaseHeight, phaseWidth,
-    plain: top + bottom + left + right === 0 && down * across === 1, // the image is taken as it is
+    plain: top + bottom + left + right === 0 && down * across === 1, // the image is used without a copy
     image: channels * down * across * phaseHeight * phaseWidth,
     columns: upTo((outHeight - 1) * phaseWidth + outWidth, 8),
     rows: upTo(outputs / op.groups, 4),
@@ -26,7 +26,7 @@ function convolutionSizes(op, [shape], [outputs, ...outShape]) {
 }
 
 const convolution = {
-  /** Floats of a memory that only lasts while the convolution is computed, and floats that it keeps. */
+  /** Floats of temporary memory while the convolution is computed (`passing`), and of permanent memory (`kept`). */
   needs(op, shapes, outShape) {
     const size = convolutionSizes(op, shapes, outShape);
     return { passing: size.image + size.rows * size.columns + 64, kept: op.groups * size.rows * size.depth + size.depth };

@@ -1,11 +1,11 @@
-// The one product that takes the time: C = A B, in WebAssembly with SIMD, or in JavaScript where there is none.
+// The matrix product C = A B, which takes most of the time, in WebAssembly with SIMD, or in JavaScript without.
 //
 // A (rows x depth) are weights, packed four rows side by side: A[panel][k][4], so rows is a multiple of 4.
-// B is never copied: row k of B begins `offsets[k]` bytes behind its start and holds `columns` floats, a multiple of 8.
-// A convolution of stride 1 over a padded image is such a product: row (c, i, j) of B is the image itself, begun at
-// (c, i, j). C (rows x columns) lies row by row. All places are bytes from the start of the memory.
+// B is never copied: row k of B begins `offsets[k]` bytes after its start and holds `columns` floats, a multiple of 8.
+// A convolution of stride 1 over a padded image is such a product: row (c, i, j) of B is the image itself, starting at
+// (c, i, j). C (rows x columns) is stored row by row. All positions are bytes from the start of the memory.
 
-// The instructions that the kernel is made of (WebAssembly core specification, SIMD included).
+// The instructions of the kernel (WebAssembly core specification, SIMD included).
 const I32 = 0x7f, V128 = 0x7b;
 const uleb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...uleb(n >>> 7)]);
 const sleb = (n) => (n >= -64 && n < 64 ? [n & 127] : [(n & 127) | 128, ...sleb(n >> 7)]);
@@ -19,12 +19,12 @@ const zeros = [...simd(12), ...Array(16).fill(0)], addF32 = simd(228), multiplyF
 const loop = (body, again) => [0x03, 0x40, ...body, ...again, 0x0d, 0, 0x0b]; // do body while (again)
 const advance = (local, by) => [...get(local), ...by, ...add, ...set(local)];
 
-/** The bytes of a WebAssembly module that exports gemm(A, offsets, B, C, rows, columns, depth) on an imported memory. */
+/** Assemble a WebAssembly module that exports gemm(A, offsets, B, C, rows, columns, depth) on an imported memory. */
 function gemmModule() {
   const [A, OFFSETS, B, C, ROWS, COLUMNS, DEPTH, end, endOfDepth, a, c, row, offset, b] = Array(14).keys();
   const sum = (r, half) => 14 + 2 * r + half, low = 22, high = 23, weight = 24;
   const four = [0, 1, 2, 3];
-  const product = [ // four weights of one k times eight values of row k, on eight sums of four
+  const product = [ // adds four weights at one k times eight values of row k to eight sums of four
     ...get(B), ...get(offset), ...loadI32(0), ...add, ...set(b),
     ...get(b), ...load(0), ...set(low), ...get(b), ...load(16), ...set(high),
     ...four.flatMap((r) => [
@@ -93,7 +93,7 @@ function gemmInJavaScript(buffer) {
   };
 }
 
-/** A memory of so many bytes with the fastest product on it: {buffer, gemm, how}. */
+/** Make a memory of at least `bytes` bytes with the fastest product on it: {buffer, gemm, how}. */
 function makeMemory(bytes, allowWasm = true) {
   const module = gemmModule();
   if (allowWasm && typeof WebAssembly === "object" && WebAssembly.validate(module)) {

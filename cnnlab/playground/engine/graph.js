@@ -1,8 +1,8 @@
-// Which layers compute, and what each reads, when some are silenced: as cnnlab/trained/silence.py does it.
+// The graph of layers and their sources when some are silenced, as in cnnlab/trained/silence.py.
 
 const BY = { mean: "its mean over the validation pictures", zero: "zero", pass: "what it reads" };
 
-/** The layers that share what stands before the last underscore in their names: {prefix: [names]}. */
+/** Group layers by the prefix before the last underscore of their names: {prefix: [names]}. */
 function blocksOf(names) {
   const blocks = {};
   for (const name of names) (blocks[name.slice(0, Math.max(name.lastIndexOf("_"), 0))] ||= []).push(name);
@@ -10,11 +10,11 @@ function blocksOf(names) {
 }
 
 /**
- * What is computed when layers are removed: {name: sources} of those that stay, and the one that answers.
+ * Remove layers from the graph; returns {name: sources} of the remaining layers, and the one that gives the logits.
  *
- * A reader of a removed layer reads what that one read, of a removed merge its first input. A branch removed back to its
- * fork is dropped from the merge, and a merge with one input left is that input. Throws an Error that names the layer
- * whose weights no longer fit.
+ * A reader of a removed layer reads that layer's source instead, of a removed merge its first one. A branch removed back
+ * to its fork is dropped from the merge, and a merge with one input left is replaced by that input. Throws an Error that
+ * names the layer whose weights no longer fit.
  */
 function withoutLayers(layers, removed) {
   const order = ["input", ...layers.map((layer) => layer.name)];
@@ -42,7 +42,7 @@ function withoutLayers(layers, removed) {
   return { sources: kept, answers };
 }
 
-/** Throw where a layer would read another shape than the one that it was trained for. */
+/** Throw if a layer would read a shape other than the one it was trained on. */
 function refuseMisfit(layers, kept) {
   const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
   const shapeOf = (name) => (name === "input" ? layers.input : named[name].shape);
@@ -55,7 +55,7 @@ function refuseMisfit(layers, kept) {
   }
 }
 
-/** The merges that are silenced with some, not all, of what they read: the others, as a shortcut, go on. */
+/** Merges silenced together with some, but not all, of their sources: they still pass on the others, such as a shortcut. */
 function stillMerging(layers, silent) {
   const rest = new Set(silent), spared = new Set();
   for (const { name, from } of layers) {
@@ -69,9 +69,9 @@ function stillMerging(layers, silent) {
 }
 
 /**
- * A lesion as the engine computes it: {sources, answers, replaced: Map(name -> channels or null), by}.
+ * Convert a request of silencing to the lesion that the engine computes: {sources, answers, replaced: Map(name -> channels or null), by}.
  *
- * `silence` is {by, layers: {name: null for all of it, or its channels}}; null where nothing is silenced.
+ * `silence` is {by, layers: {name: null for the whole layer, or its channels}}; returns null if nothing is silenced.
  */
 function lesionOf(layers, silence) {
   if (!silence || !Object.keys(silence.layers).length) return null;

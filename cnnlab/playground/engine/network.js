@@ -1,6 +1,6 @@
-// A described network over one memory: every operation has a place of its own for what it gives, so that all can be seen.
+// A network in one memory: every operation has its own buffer for its output, so that all outputs can be shown.
 
-const SLACK = 16; // floats behind every place, which a product may read, and forgets
+const SLACK = 16; // floats after every buffer, which the product may read but does not use
 
 /** Build a network: {run(input, lesion), layers, how}; `allowWasm` false computes everything in JavaScript. */
 function buildNetwork(description, bytes, allowWasm = true) {
@@ -11,7 +11,7 @@ function buildNetwork(description, bytes, allowWasm = true) {
   let kept = 0, passing = 0;
   eachOperation(steps, shapes, (op, its) => {
     const needs = OPERATIONS[op.op].needs(op, its, op.shape);
-    kept += needs.kept + count(op.shape) + 4 * SLACK; // three places at most, each with its slack
+    kept += needs.kept + count(op.shape) + 4 * SLACK; // at most three buffers, each with its slack
     passing = Math.max(passing, needs.passing);
   });
   const memory = makeMemory(4 * (kept + passing + count(layers.input) + 4 * SLACK), allowWasm);
@@ -27,7 +27,7 @@ function buildNetwork(description, bytes, allowWasm = true) {
   });
   const means = Object.fromEntries(layers.filter((layer) => layer.mean !== null).map((layer) => [layer.name, tensors[layer.mean].values]));
 
-  /** Logits of an input; after it `layers` hold what every layer gave. The next run writes over both. */
+  /** Compute the logits of an input, and fill `parts` with every operation's output; the next run overwrites both. */
   function run(input, lesion = null) {
     image.set(input);
     const values = { input: image };
@@ -59,7 +59,7 @@ function buildNetwork(description, bytes, allowWasm = true) {
   return { run, parts, layers, how: memory.how };
 }
 
-/** Visit every operation with the shapes that it reads; `shapes` gets what each layer gives. */
+/** Visit every operation with the shapes of its inputs; adds each layer's output shape to `shapes`. */
 function eachOperation(steps, shapes, visit) {
   for (const { name, from, ops } of steps) {
     let its = from.length ? from.map((each) => shapes[each]) : [shapes.input];

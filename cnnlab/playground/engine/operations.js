@@ -1,9 +1,9 @@
-// What a layer is made of: each operation prepares itself for its shapes and gives a function (inputs, out).
+// The operations of layers: each is prepared for its shapes and returns a function (inputs, out).
 
 const NOTHING = { passing: 0, kept: 0 };
 const simple = (prepare) => ({ needs: () => NOTHING, prepare });
 
-/** An operation on each value by itself, told its channel. */
+/** An elementwise operation, which also takes the channel of a value. */
 const elementwise = (make) =>
   simple((op, shapes, outShape, tools) => {
     const size = count(outShape) / outShape[0], value = make(op, outShape[0], tools);
@@ -12,7 +12,7 @@ const elementwise = (make) =>
     };
   });
 
-/** A window that slides over maps; `value(map, rows from, to, columns from, to, width)` is what it gives. */
+/** A window that slides over maps; `value(map, row, column, width)` is its output for the window at `row` and `column`. */
 const pool = (make) =>
   simple((op, [shape], outShape) => {
     const [channels, height, width] = asMaps(shape), [, outHeight, outWidth] = asMaps(outShape);
@@ -25,7 +25,7 @@ const pool = (make) =>
     };
   });
 
-/** The windows along an axis: first and last place inside, and how many places they have with padding. */
+/** The windows along an axis: start and end inside the map, and their size with padding. */
 function windows(op, axis, size, outputs) {
   return Array.from({ length: outputs }, (_, at) => {
     if (op.adaptive) {
@@ -174,7 +174,7 @@ const OPERATIONS = {
   copy: simple(() => ([input], out) => out.set(input)),
 };
 
-/** For each value of a shape the place that it meets in values of another, smaller shape. */
+/** Indices that broadcast values of a shape to `outShape`. */
 function broadcast(shape, outShape) {
   const [channels, height, width] = asMaps(shape), [outChannels, outHeight, outWidth] = asMaps(outShape);
   const places = new Int32Array(outChannels * outHeight * outWidth);

@@ -1,5 +1,5 @@
-// Shapes and places. A shape is [channels], [channels, length] or [channels, height, width]; values lie channel by
-// channel, row by row.
+// Shapes and indices. A shape is [channels], [channels, length] or [channels, height, width]; values are stored channel
+// by channel, row by row.
 
 const count = (shape) => shape.reduce((product, n) => product * n, 1);
 const asMaps = ([channels, ...axes]) => [channels, ...Array(2 - axes.length).fill(1), ...axes];
@@ -8,7 +8,7 @@ const showShape = (shape) => shape.join(" × ");
 const upTo = (n, multiple) => Math.ceil(n / multiple) * multiple;
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
-/** The place of the largest value, the first of equals. */
+/** Index of the largest value, the first of equals. */
 function largest(values) {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;

@@ -1,6 +1,6 @@
-// What the page carries as bytes: the network's numbers and the pictures.
+// Read the network's tensors and the pictures from the bytes in the page.
 
-/** Floats of all tensors: stored as they are, or as 16-bit integers with a factor for each row. */
+/** Read all tensors as floats: stored as floats, or as 16-bit integers with a factor for each row. */
 function readTensors(described, bytes) {
   return described.map(({ shape, stored, start, factors }) => {
     const size = count(shape);
@@ -12,7 +12,7 @@ function readTensors(described, bytes) {
   });
 }
 
-/** Embedded pictures: bytes, made floats from 0 to 1 when they are asked for. */
+/** Read the pictures: bytes, converted to floats from 0 to 1 on demand. */
 function readPictures({ pictures, input }, bytes) {
   const size = count(input.shape), all = new Uint8Array(bytes, pictures.start, size * pictures.labels.length);
   const values = (i) => Float32Array.from(all.subarray(i * size, (i + 1) * size), (byte) => byte / 255);

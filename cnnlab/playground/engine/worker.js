@@ -1,7 +1,7 @@
-// The worker: answers what the page asks, drawings first, and counts right answers in between.
+// The worker: answers requests of the page, and counts correct predictions in between.
 
 let network = null, loaded = null, pictures = null, counting = null;
-const SLICE = 24; // ms of counting before the page is listened to again
+const SLICE = 24; // ms of counting before other requests are handled
 
 const handlers = {
   load({ description, bytes, allowWasm }) {
@@ -10,13 +10,13 @@ const handlers = {
     pictures = readPictures(description, bytes);
     return { how: network.how };
   },
-  /** Take other weights, as described by `tensors`. */
+  /** Load other weights, described by `tensors`. */
   learn({ tensors }) {
     clearTimeout(counting);
     network = buildNetwork({ ...loaded.description, tensors }, loaded.bytes, loaded.allowWasm);
     return {};
   },
-  /** Logits of the intact network and, where something is silenced, of the other, and the values of wanted parts. */
+  /** Compute the logits of the intact and of the silenced network, and the values of wanted parts. */
   show({ input, silence, wanted }) {
     const lesion = lesionOf(network.layers, silence);
     const intact = network.run(input).slice(), logits = lesion ? network.run(input, lesion).slice() : intact;
@@ -25,7 +25,7 @@ const handlers = {
   logits({ input, silence }) {
     return { logits: network.run(input, lesionOf(network.layers, silence)).slice() };
   },
-  /** Count right answers on all pictures; the page hears of it again and again until all are counted. */
+  /** Count correct predictions on all pictures, and report progress until all are counted. */
   count({ silence }, reply) {
     clearTimeout(counting);
     const lesion = lesionOf(network.layers, silence);

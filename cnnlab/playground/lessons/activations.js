@@ -1,6 +1,6 @@
-// The lesson on activations: each with its derivative, its parameters in one's hands.
+// The lesson on activations: each with its derivative and adjustable parameters.
 
-const REACH = 5, NEAR = 1e-5; // of the plot from 0, each way; of the differences that give a derivative
+const REACH = 5, NEAR = 1e-5; // range of the plot on each side of 0; step of finite differences
 
 function lesson({ activations, start }, root) {
   const plot = makePlot(), fields = make("p", { class: "controls" }), body = make("tbody"), said = make("p", { class: "said", id: "sum" });
@@ -20,7 +20,7 @@ function lesson({ activations, start }, root) {
     show();
   }
 
-  /** The chosen activation with its parameters as they are now: a function of one value. */
+  /** The chosen activation with its current parameters: a function of one value. */
   function current() {
     if (its.kind === "identity") return (x) => x;
     const given = Object.fromEntries(Object.entries(options).map(([name, field]) => [name, Array.isArray(field) ? field.map((one) => one.value()) : field.value()]));
@@ -46,7 +46,7 @@ function lesson({ activations, start }, root) {
   choose(start);
 }
 
-/** The derivative from differences, on both sides of a kink: {right, smooth, words}. */
+/** The derivative by finite differences, on both sides of a kink: {right, smooth, words}. */
 function derivative(f, x) {
   const left = (f(x) - f(x - NEAR)) / NEAR, right = (f(x + NEAR) - f(x)) / NEAR, smooth = Math.abs(right - left) < 1e-3;
   const middle = (f(x + NEAR) - f(x - NEAR)) / (2 * NEAR);

@@ -23,7 +23,7 @@ function throughConvolution(given, rate, root) {
   const said = make("p", { class: "said", id: "sum" }), error = make("p", { id: "error" }), after = make("p", { id: "after" });
   const stepper = makeStepper(() => w.length * w[0].length, show);
 
-  /** Everything that follows from X, W and T. */
+  /** Compute the output, the gradients and the new weights from X, W and T. */
   function compute() {
     const h = correlate(x, w), dh = minus(h, t), dw = correlate(x, dh), dx = correlate(dh, turned(w), 1, w.length - 1);
     return { x, w, t, h, dh, dw, dx, next: minus(w, dw, step.value()) };

@@ -21,7 +21,7 @@ function lesson({ pictures, kernels, start }, root) {
     stepper.go(Math.min(stepper.at(), Math.max(0, result.length * (result[0]?.length ?? 0) - 1)));
   }
 
-  /** A cell of the padded input was changed; zeros around it stay. */
+  /** Take an edited cell of the padded input; the zeros around it stay. */
   function changed(y, x, value) {
     const [top, left] = [y - padding.value(), x - padding.value()];
     change(() => rows[top]?.[left] !== undefined && (rows[top][left] = value));
@@ -72,5 +72,5 @@ function lesson({ pictures, kernels, start }, root) {
 
 const copied = (rows) => rows.map((row) => [...row]);
 
-/** A kernel of another size, its values kept where they were, zeros beyond. */
+/** Resize a kernel: values keep their positions, new ones are 0. */
 const resized = (kernel, size) => Array.from({ length: size }, (_, y) => Array.from({ length: size }, (_, x) => kernel[y]?.[x] ?? 0));

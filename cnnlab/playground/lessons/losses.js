@@ -3,7 +3,7 @@
 function lesson({ networks, targets, classes }, root) {
   const all = Object.entries(networks).map(([name, given]) => makeNetwork(name, given.map((row) => [...row])));
 
-  /** The three losses of probabilities: {words, value} each. */
+  /** Compute the three losses of probabilities, {words, value} each. */
   function lossesOf(rows) {
     const n = rows.length, wrong = rows.filter((row, i) => largest(row) !== targets[i]).length;
     const squares = rows.map((row, i) => row.reduce((sum, p, c) => sum + (p - (c === targets[i])) ** 2, 0)), right = rows.map((row, i) => row[targets[i]]);

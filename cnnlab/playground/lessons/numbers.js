@@ -1,16 +1,16 @@
 // Numbers as tables whose cells are coloured, and the buttons that step through them.
 
-/** A number as a lesson shows it: three decimals at most. */
+/** Format a number with at most three decimals. */
 const shortly = (value) => (Number.isNaN(value) ? "" : String(Number(value.toFixed(3))).replace("-", "−"));
 
-/** A number in brackets where it is negative, as in a sum. */
+/** Format a number for a sum: in brackets if it is negative. */
 const inSum = (value) => (value < 0 ? `(${shortly(value)})` : shortly(value));
 
 /**
- * A table of numbers: {element, show(rows, options)}.
+ * Make a table of numbers: {element, show(rows, options)}.
  *
- * `edited(y, x, value)` is called when a cell is changed, without it cells cannot be; `picked(y, x)` when one is
- * clicked or chosen by Enter.
+ * `edited(y, x, value)` is called when a cell is changed; without it cells are read-only. `picked(y, x)` is called when
+ * a cell is clicked.
  */
 function makeNumbers(caption, { edited = null, picked = null } = {}) {
   const title = make("caption", {}, caption), body = make("tbody"), table = make("table", { class: "numbers" }, title, body);
@@ -39,7 +39,7 @@ function makeNumbers(caption, { edited = null, picked = null } = {}) {
     return cell;
   }
 
-  /** Show rows; `framed(y, x)` and `later(y, x)` mark cells, `reach` is the end of the colours' scale. */
+  /** Show rows; `framed(y, x)` and `later(y, x)` mark cells, colours go from -reach to reach. */
   function show(rows, { framed = () => false, later = () => false, reach = reachOf(rows.flat().filter((value) => !Number.isNaN(value))), name = caption } = {}) {
     title.textContent = name;
     if (cells.length !== rows.length || cells[0]?.length !== rows[0]?.length) build(rows.length, rows[0].length);
@@ -60,7 +60,7 @@ function makeNumbers(caption, { edited = null, picked = null } = {}) {
   return { element: make("div", { class: "scrolled" }, table), show };
 }
 
-/** Buttons that go through places 0 to count() - 1: {element, at(), go(place)}; `moved` is called after each step. */
+/** Make buttons that step through positions 0 to count() - 1: {element, at(), go(place)}; `moved` is called after each step. */
 function makeStepper(count, moved) {
   let place = 0, timer = null;
   const play = make("button", { type: "button", onclick: () => (timer ? stop() : start()) }, "Play");
@@ -84,7 +84,7 @@ function makeStepper(count, moved) {
   return { element, at: () => Math.min(place, Math.max(0, count() - 1)), go: (to) => (stop(), go(to)) };
 }
 
-/** A field for a number with its label: {element, value()}. */
+/** Make a labelled field for a number: {element, value(), set(to)}. */
 function makeField(words, value, { min = null, max = null, step = "any" }, changed) {
   const input = make("input", { type: "number", value, min, max, step, oninput: () => its() !== null && changed() });
   const its = () => (input.value === "" || !input.checkValidity() ? null : Number(input.value));
@@ -96,13 +96,13 @@ function makeField(words, value, { min = null, max = null, step = "any" }, chang
   };
 }
 
-/** A choice among names with its label. */
+/** Make a labelled choice among names. */
 function makeChoice(words, names, chosen) {
   const select = make("select", { "aria-label": words, onchange: () => chosen(select.value) }, ...names.map((name) => make("option", {}, name)));
   return make("label", {}, `${words} `, select);
 }
 
-/** A check box with its label: {element, on()}. */
+/** Make a labelled check box: {element, on()}. */
 function makeCheck(words, on, changed) {
   const input = make("input", { type: "checkbox", onchange: changed, checked: on });
   return { element: make("label", {}, input, ` ${words}`), on: () => input.checked };

@@ -1,4 +1,4 @@
-// The lesson on sizes: how many places a window has, and what is left over.
+// The lesson on sizes: the number of positions of a window, and the values left over.
 
 function lesson({ cases }, root) {
   const fields = { n: makeField("N, values of the input", 7, { min: 1, max: 64, step: 1 }, show), f: makeField("F, of the window", 3, { min: 1, max: 64, step: 1 }, show), s: makeField("S, stride", 2, { min: 1, max: 16, step: 1 }, show), p: makeField("P, padding at each end", 0, { min: 0, max: 32, step: 1 }, show) };
@@ -10,7 +10,7 @@ function lesson({ cases }, root) {
     formula.textContent = `(N − F + 2P) / S + 1: ${size.words}`;
     formula.classList.toggle("wrong", !size.fits);
     places.element.hidden = size.places === 0;
-    // one row for each place of the window, in it the numbers of the input's values; nothing where the padding is
+    // one row for each position of the window, with the indices of the input's values; padding is empty
     const row = Array.from({ length: n + 2 * p }, (_, at) => (at < p || at >= n + p ? NaN : at - p));
     const last = (size.places - 1) * s + f, name = `places of the window, one in each row${last < n + 2 * p ? `; column${last + 1 < n + 2 * p ? "s" : ""} ${last}${last + 1 < n + 2 * p ? ` to ${n + 2 * p - 1}` : ""} never seen` : ""}`;
     if (size.places) places.show(Array.from({ length: size.places }, () => row), { name, framed: (y, x) => x >= y * s && x < y * s + f, later: (_, x) => x >= last });

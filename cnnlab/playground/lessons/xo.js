@@ -26,7 +26,7 @@ function lesson({ letters, filters, votes }, root) {
     stepper.go(steps.findIndex((step) => step.layer === layer && step.map === map && step.y === y && step.x === x));
   }
 
-  /** Where the value at a step comes from: in words, and what it reads as {layer, map, cells}; layer -1 is the input. */
+  /** Explain the value at a step: in words, and by the cells it reads, [layer, map, cells]; layer -1 is the input. */
   function origin({ layer, map, y, x }) {
     const value = layers[layer][map][y][x], before = layers[layer - 1];
     if (layer === 0) {

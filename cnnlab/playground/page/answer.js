@@ -1,4 +1,4 @@
-// The answer: a bar for each class, or for the five most probable, and how many pictures are answered right.
+// The prediction: a bar for each class, or for the five most probable, and the accuracy on the pictures.
 
 const MOST = 10, GUESSES = 5;
 
@@ -8,7 +8,7 @@ function softmax(logits) {
   return powers.map((value) => value / sum);
 }
 
-/** The answer's part of the page: show(intact, logits, silenced), which returns it in words, and counted(which, {hits, of}). */
+/** Make the prediction's part of the page: show(intact, logits, silenced), which returns it in words, and counted(which, progress). */
 function makeAnswer(classes, suffix) {
   const part = (id) => byId(id + suffix), body = part("bars"), rows = Array.from({ length: Math.min(classes.length, classes.length > MOST ? GUESSES : MOST) }, () => {
     const name = make("th", { scope: "row" }), bars = ["now", "before"].map((kind) => make("span", { class: `bar ${kind}` }));

@@ -1,4 +1,4 @@
-// What the rows and the columns of an input mean, written beside it: seconds and hertz of a spectrogram.
+// Label the rows and the columns of an input, such as the seconds and hertz of a spectrogram.
 
 /** Frame an element with ticks: `axes` are those of the rows and of the columns, each {name, places (0 to 1), labels} or null. */
 function frameWithAxes(frame, [rows, columns]) {
@@ -6,7 +6,7 @@ function frameWithAxes(frame, [rows, columns]) {
     if (!axis) continue;
     const edge = side === "rows" ? "top" : "left";
     const ticks = axis.places.map((place, i) => make("span", {}, axis.labels[i]));
-    ticks.forEach((tick, i) => (tick.style[edge] = `${100 * axis.places[i]}%`)); // the page's policy allows no style attribute
+    ticks.forEach((tick, i) => (tick.style[edge] = `${100 * axis.places[i]}%`)); // the content security policy forbids style attributes
     frame.append(make("div", { class: `ticks ${side}`, role: "img", "aria-label": `${axis.name}, ${axis.labels.join(", ")}` }, ...ticks));
     frame.classList.add(`has-${side}`);
   }

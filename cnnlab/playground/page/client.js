@@ -1,4 +1,4 @@
-// The page's side of the worker: questions in, promises of answers out.
+// The page's client of the worker: requests return promises of answers.
 
 /** Start the engine on a described network: {ask(question, content, more), how}. */
 async function startEngine(description, bytes, allowWasm) {
@@ -8,7 +8,7 @@ async function startEngine(description, bytes, allowWasm) {
   let asked = 0;
   worker.onmessage = ({ data: { id, ...answer } }) => waiting.get(id)?.(answer);
 
-  /** Ask the worker; the promise is kept by its first answer, and `more` hears every answer. */
+  /** Send a request to the worker; the promise resolves to its first answer, and `more` is called with every answer. */
   function ask(question, content = {}, more = () => {}) {
     const id = ++asked;
     return new Promise((resolve, reject) => {

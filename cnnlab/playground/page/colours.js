@@ -1,8 +1,8 @@
-// Diverging colours with 0 in the middle: blue below, the page's own ground at 0, red above.
+// Diverging colours with 0 in the middle: blue below, the page's background at 0, red above.
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
-const STEPS = 255; // on each side of 0
+const STEPS = 255; // colours on each side of 0
 const ENDS = {
   light: [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]],
   dark: [[146, 197, 222], [33, 102, 172], [28, 29, 32], [192, 57, 43], [253, 190, 160]],
@@ -22,20 +22,20 @@ function ramp(stops) {
 const RAMPS = { light: ramp(ENDS.light), dark: ramp(ENDS.dark) };
 const colours = () => (dark.matches ? RAMPS.dark : RAMPS.light);
 
-/** The largest magnitude among values: both ends of a scale. */
+/** The largest magnitude among values: the ends of their scale. */
 function reachOf(values) {
   let reach = 0;
   for (const value of values) reach = Math.max(reach, Math.abs(value));
   return reach || 1;
 }
 
-/** Colour values into pixels. */
+/** Write the colours of values to pixels. */
 function colour(values, reach, pixels) {
   const its = colours(), factor = STEPS / reach;
   for (let i = 0; i < values.length; i++) pixels[i] = its[STEPS + Math.round(clamp(values[i] * factor, -STEPS, STEPS))];
 }
 
-/** A scale as an element, with a function that says where it ends. */
+/** Make the element of a scale, with a function that sets its ends. */
 function makeScale() {
   const low = make("span"), high = make("span"), bar = make("canvas", { width: 2 * STEPS + 1, height: 1, "aria-hidden": "true" });
   const paint = () => {

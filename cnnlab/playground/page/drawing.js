@@ -1,12 +1,12 @@
-// A drawing: strokes over paper, or over a picture, with mouse, pen, finger or keys.
+// A drawing: strokes over an empty background or a picture, with mouse, pen, finger or keys.
 
-const RESOLUTION = 20; // pixels of a drawing for each of an image, at least, so that strokes have soft edges
+const RESOLUTION = 20; // pixels of a drawing per image pixel, so that strokes have soft edges
 
 /**
- * The drawing of an input.
+ * Make the drawing of an input.
  *
- * `begin()` is called before a stroke, `changed()` while it is drawn. `mask()` gives how much of every pixel of the dataset's own images is
- * covered, or null where nothing is drawn.
+ * `begin()` is called before a stroke, `changed()` while it is drawn. `mask()` returns the covered share of every pixel, in the size of the
+ * dataset's own images, or null if nothing is drawn.
  */
 function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ownWidth] }, extent, changed, begin) {
   const strokes = [], cell = Math.max(1, Math.ceil(RESOLUTION / Math.max(1, ownHeight / 14)));
@@ -53,7 +53,7 @@ function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ow
   });
   canvas.addEventListener("blur", () => (pen.down = false));
 
-  /** Draw all strokes on a context whose width and height are given, moved by `place` if there is one. */
+  /** Draw all strokes on a context of a width and a height, under the context's transform. */
   function trace(on, across, down, style) {
     on.lineCap = on.lineJoin = "round";
     on.strokeStyle = style;
@@ -66,7 +66,7 @@ function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ow
     }
   }
 
-  /** How much of each cell is covered, 0 to 1. */
+  /** The covered share of each cell, 0 to 1. */
   function covered() {
     const { data } = context.getImageData(0, 0, inner.width, inner.height), out = new Float32Array(ownHeight * ownWidth);
     for (let y = 0; y < inner.height; y++) {
@@ -86,7 +86,7 @@ function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ow
     return { values: covered(), channels: 1, height: ownHeight, width: ownWidth };
   }
 
-  /** Move and scale what is drawn as the dataset's images are: as large, and its centre of mass in the middle. */
+  /** Normalise the drawing like the dataset's images: to their size, with the centre of mass in the middle. */
   function place() {
     const all = strokes.flatMap(({ width: its, points }) => points.map(([x, y]) => [x, y, its / 2]));
     const left = Math.min(...all.map(([x, , r]) => x - r)), right = Math.max(...all.map(([x, , r]) => x + r));
@@ -111,7 +111,7 @@ function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ow
     return mass > 0 ? [across / mass / ownWidth, down / mass / ownHeight] : null;
   }
 
-  /** Paint the paper or picture, the strokes, and the pen where keys move it. */
+  /** Paint the background or picture, the strokes, and the pen if keys move it. */
   function paint(under, ink) {
     const size = Math.round(canvas.clientWidth) || 280, tall = (size * height) / width, on = sharp(canvas, size, tall);
     on.imageSmoothingEnabled = false;
@@ -134,7 +134,7 @@ function makeDrawing(canvas, { shape: [, height, width] }, { own: [ownHeight, ow
   };
 }
 
-/** How much of their side the things on a dataset's pictures fill: the median of the larger side of what stands out. */
+/** The share of the side that objects fill in a dataset's pictures: the median of their larger extent. */
 function extentOf(pictures, [channels, height, width], paper) {
   if (channels !== 1 || !pictures.length) return null;
   const shares = pictures.map((picture) => {

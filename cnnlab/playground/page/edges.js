@@ -1,14 +1,14 @@
-// Lines beside the layers that show what each reads, where it is not the layer above it.
+// Lines beside the layers that show the sources of those that do not read the layer above.
 
 const LANE = 9, NEAR = 10;
 
-/** Draw the lines again and again as the layout changes. */
+/** Draw the lines, and redraw them when the layout changes. */
 function makeEdges(svg, sections, column) {
   const order = ["input", ...sections.map(({ layer }) => layer.name)];
   const skips = sections.flatMap(({ layer }, i) => layer.from.filter((name) => name !== order[i]).map((name) => ({ from: order.indexOf(name), to: i + 1 })));
   skips.sort((a, b) => a.to - a.from - (b.to - b.from));
   const lanes = [];
-  for (const skip of skips) { // short ones nearest to the layers, none over another
+  for (const skip of skips) { // short ones nearest to the layers, without overlap
     skip.lane = lanes.findIndex((taken) => taken.every((other) => skip.to <= other.from || skip.from >= other.to));
     if (skip.lane < 0) skip.lane = lanes.push([]) - 1;
     lanes[skip.lane].push(skip);

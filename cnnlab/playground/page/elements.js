@@ -1,4 +1,4 @@
-// Elements of the page, made in one call.
+// Helpers that make elements and format numbers.
 
 /** Make an element: attributes, `on...` listeners, children that are elements or text. */
 function make(tag, attributes = {}, ...children) {
@@ -25,7 +25,7 @@ function sharp(canvas, width, height) {
   return context;
 }
 
-/** Announce to screen readers what has changed, when it has been still for a moment. */
+/** Announce changes to screen readers, once there is none for half a second. */
 const announce = (() => {
   let waiting = null;
   return (text) => {
@@ -36,7 +36,7 @@ const announce = (() => {
 
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
-/** A number as people read it: three significant digits. */
+/** Format a number with three significant digits. */
 function showNumber(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);

@@ -1,6 +1,6 @@
-// The weights of convolutions as pictures, which form while the network learns.
+// The weights of convolutions as pictures, at each moment of the training.
 
-/** Add the filters of a layer to its section; returns what shows them, or null where it has none to see. */
+/** Add the filters of a layer to its section; returns a function that shows them, or null without filters above 1 × 1. */
 function makeFilters({ element, layer }) {
   const op = layer.ops.find((each) => each.op === "convolution");
   if (!op || op.kernel[0] * op.kernel[1] === 1) return null;

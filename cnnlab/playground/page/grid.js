@@ -1,12 +1,12 @@
-// The values of a part of a layer as pictures: a tile for each map, or a cell for each value of a vector.
+// Draw the values of a part of a layer: a tile for each map, or a cell for each value of a vector.
 
 const TILE = 72, GAP = 6, CAPTION = 13, CELL = 16, MANY = 48;
 
 /**
- * A canvas of tiles with its scale.
+ * Make a canvas of tiles with its scale.
  *
- * `title` says what is shown; `picked({channel, y, x})` is called when a value is chosen by mouse or keys. Maps are
- * shown some `tile` pixels wide. Maps that are marked are crossed out, and `word` says why.
+ * `title` names the values; `picked({channel, y, x})` is called when a value is chosen by mouse or keys. Maps are about
+ * `tile` pixels wide. Marked maps are crossed out and labelled with `word`.
  */
 function makeGrid(title, shape, picked, tile = TILE, word = "silent") {
   const [channels, height, width] = asMaps(shape), cells = height * width === 1, scale = makeScale();
@@ -21,7 +21,7 @@ function makeGrid(title, shape, picked, tile = TILE, word = "silent") {
 
   const shown = () => (all ? channels : MANY);
 
-  /** Size the canvas for the room there is. */
+  /** Size the canvas for the width of the figure. */
   function layout() {
     painted = figure.clientWidth;
     columns = Math.max(1, Math.min(shown(), Math.floor((painted + GAP) / stepX)));
@@ -108,7 +108,7 @@ function makeGrid(title, shape, picked, tile = TILE, word = "silent") {
     },
     valueAt: ({ channel, y, x }) => values?.[(channel * height + y) * width + x],
     pick,
-    /** Frame what a chosen value of another layer reads: {channel or null for all, y, x, height, width}; null for none. */
+    /** Frame the values that a chosen value of another layer reads: {channel or null for all, y, x, height, width}; null for none. */
     mark(its) {
       field = its;
       paint();

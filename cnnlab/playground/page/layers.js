@@ -1,8 +1,8 @@
-// A layer on the page: what it is, its values before and after the activation, and the value that was chosen.
+// A layer on the page: its description, its values before and after the activation, and the chosen value.
 
 const SLIDE = 350; // ms between two values
 
-/** The parts of a layer that are shown: [number, title], before and after the activation where it has one. */
+/** The parts of a layer to show: [index, title], before and after the activation if it has one. */
 function shownParts({ ops, kind }) {
   const last = ops.length - 1, active = ops.findIndex((op) => op.op === "activation");
   if (active < 1) return [[last, operationWords(ops[last])]];
@@ -13,8 +13,8 @@ function shownParts({ ops, kind }) {
 /**
  * Make the section of a layer.
  *
- * `hooks` are toggle(name, channel or null), which silences it or lets it speak again; explained(layer, part, place), a
- * promise of elements that say where a value comes from; and left(), when none is chosen any more.
+ * `hooks` are toggle(name, channel or null), which silences it or restores it; explained(layer, part, place), a promise
+ * of elements that show how a value is computed; chosen(section); and left(), when no value is chosen any more.
  */
 function makeLayer(layer, before, hooks, suffix) {
   const parts = shownParts(layer), head = make("div", { class: "head" }), sum = make("div");
@@ -41,7 +41,7 @@ function makeLayer(layer, before, hooks, suffix) {
     hooks.chosen(self);
   }
 
-  /** Say which value is chosen, and offer to silence its channel. */
+  /** Show the chosen value, with a button that silences its channel. */
   function describe(aloud) {
     const { channel, y, x, grid } = place, [, height, width] = asMaps(layer.ops[parts[grid][0]].shape);
     const single = height * width === 1, where = single ? `value ${channel}` : `map ${channel}, row ${y}, column ${x}`;
@@ -57,7 +57,7 @@ function makeLayer(layer, before, hooks, suffix) {
     if (aloud) announce(`${layer.name}, ${where}: ${value === undefined ? "" : showNumber(value)}`);
   }
 
-  /** Let the window slide over the map, a value after the other, until it is stopped or leaves the map. */
+  /** Slide the window over the map value by value, until it is stopped or reaches the end. */
   function play(on) {
     clearInterval(sliding);
     sliding = on ? setInterval(() => next() || play(false), SLIDE) : null;
@@ -82,7 +82,7 @@ function makeLayer(layer, before, hooks, suffix) {
 
   const self = {
     close: () => place && close(),
-    /** Frame what a value of another layer reads in the last part; null for nothing. */
+    /** Frame, in the last part, the values that a value of another layer reads; null for none. */
     markField: (field) => grids[grids.length - 1].mark(field),
     element,
     layer,
@@ -104,7 +104,7 @@ function makeLayer(layer, before, hooks, suffix) {
   return self;
 }
 
-/** All layers, those of a block together, with ids that begin with `layer` and the suffix; returns their sections in order. */
+/** Make the sections of all layers, grouped by block, with ids that begin with `layer` and the suffix; returns them in order. */
 function makeLayers(layers, hooks, onto, suffix) {
   const blocks = blocksOf(layers.map(({ name }) => name));
   const blockOf = (name) => Object.keys(blocks).find((prefix) => blocks[prefix].includes(name));

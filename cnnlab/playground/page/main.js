@@ -1,4 +1,4 @@
-// Start the page: one input at a time goes through the network, and everything that is in sight shows it.
+// Start the page: run one input at a time through the networks, and update everything in view.
 
 const description = JSON.parse(byId("network").textContent);
 const { layers, input: inputOf, prepare, drawn = true, axes = [null, null] } = description, SUFFIXES = ["", "-b"]; // of the ids of both networks' elements
@@ -26,12 +26,12 @@ function openPage(bytes) {
   const canvas = byId("canvas");
   const drawing = makeDrawing(canvas, inputOf, prepare, extentOf(pictures, inputOf.shape, prepare.paper), () => redraw(), begin);
 
-  /** A first stroke is drawn on paper where the data are drawings; on colours it covers a part of the picture. */
+  /** Start a stroke: for grey data on an empty background, for colours over the picture. */
   function begin() {
     if (channels === 1 && title !== "your drawing") setBase(paper(), "your drawing");
   }
 
-  /** The input: the picture below, and what is drawn over it, in ink or, on colours, in the data's mean. */
+  /** Make the input: the picture with the drawing over it, in ink or, for colours, in the data's mean. */
   function makeInput() {
     const mask = drawing.mask();
     if (!mask) return base;
@@ -62,7 +62,7 @@ function openPage(bytes) {
     redraw();
   }
 
-  // ---- the networks: one question at a time, the newest drawing next
+  // ---- the networks: one request at a time, the newest drawing next
   const silence = makeSilence(layers, hasMeans, silenceChanged);
   const shared = { input: () => input, pictures, silence, seen, refresh };
   const players = networks.map((its, i) => makePlayer(its, bytes, () => engines[i], SUFFIXES[i], shared));
@@ -85,7 +85,7 @@ function openPage(bytes) {
     busy = false;
   }
 
-  /** Look at the layers of one of two networks. */
+  /** Show the layers of one of two networks. */
   function lookAt(player) {
     current = player;
     for (const other of players) other.inView(other === player);
@@ -124,13 +124,13 @@ function openPage(bytes) {
   document.body.classList.add("ready");
 }
 
-/** For tests and the console: logits of an input (C x H x W, 0 to 1), and all that every layer gives. */
+/** For tests and the console: logits of an input (C x H x W, 0 to 1), and the outputs of all operations. */
 window.cnnlab = {
   input: async () => (await started, currentInput),
-  /** What computes: WebAssembly or JavaScript; `restart(false)` keeps to JavaScript. */
+  /** The backend: WebAssembly or JavaScript; `restart(false)` forces JavaScript. */
   how: () => engines[0].how,
   restart: async (allowWasm) => (engines[0] = await startEngine(description, await unpack(byId("numbers").textContent), allowWasm)),
-  /** `network` is 1 for the one beside it. */
+  /** `network` is 0, or 1 for the second network. */
   logits: async (input, silence = null, network = 0) => (await (await started, engines[network]).ask("logits", { input, silence })).logits,
   values: async (input, silence = null) => {
     const wanted = layers.flatMap(({ name, ops }) => ops.map((_, part) => [name, part]));

@@ -1,9 +1,9 @@
-// A few values as cells with their numbers.
+// Draw a few values as cells with their numbers.
 
 /**
- * A canvas of cells (rows x columns), coloured over -reach to reach, with numbers where there is room.
+ * Make a canvas of cells (rows x columns), coloured from -reach to reach, with numbers if there is room.
  *
- * NaN is a place beyond the edge. `framed` is the number of a cell to be framed.
+ * NaN is a position beyond the edge. `framed` is the index of a cell to frame.
  */
 function makeMatrix(label, values, columns, reach, framed = -1) {
   const rows = values.length / columns, cell = columns > 7 || rows > 7 ? 12 : 34;
@@ -31,7 +31,7 @@ function makeMatrix(label, values, columns, reach, framed = -1) {
   return canvas;
 }
 
-/** A number in at most five letters. */
+/** Format a number in at most five characters. */
 function short(value) {
   const size = Math.abs(value);
   if (size >= 1000 || (size > 0 && size < 0.005)) return value.toExponential(0).replace("-", "−").replace("e+", "e");

@@ -1,9 +1,9 @@
-// Where a chosen value comes from: asked of the engine, explained in its layer, framed on what the layer reads.
+// Explain how a chosen value is computed, and frame the values that it depends on.
 
 /**
- * The hooks of layers for chosen values: explained, chosen, left.
+ * Make the hooks of layers for chosen values: explained, chosen, left.
  *
- * `now()` gives the engine, the input, what is silenced and the weights; `sections()` the layers on the page; `seen` shows the input.
+ * `now()` returns the engine, the input, the lesion and the weights; `sections()` the layers on the page; `seen` shows the input.
  */
 function makeOrigins(layers, now, sections, seen) {
   const named = Object.fromEntries(layers.map((layer) => [layer.name, layer]));
@@ -21,7 +21,7 @@ function makeOrigins(layers, now, sections, seen) {
     return explain(layer, part, place, { read, parts: values.slice(sources.length), tensors });
   }
 
-  /** Frame the window on what the layer reads, and on the input all that the value depends on. */
+  /** Frame the window in the layer's sources, and the value's receptive field in the input. */
   function frame(layer, place, sources) {
     for (const section of sections()) section.markField(null);
     const [op] = layer.ops, end = (places) => places[places.length - 1] - places[0] + 1;

@@ -1,8 +1,8 @@
-// Pictures to choose from: those that the page carries, and files that are dropped or opened.
+// Pictures to choose from: those in the page, and files that the user drops or opens.
 
-const SHOWN = 40; // of the carried pictures, spread over the classes
+const SHOWN = 40; // pictures of the page at most, spread over the classes
 
-/** Paint values (0 to 1) on a canvas of their own size. */
+/** Paint values (0 to 1) on a canvas, one pixel for each. */
 function paintPicture(canvas, values, [channels, height, width]) {
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d"), image = context.createImageData(width, height), size = height * width;
@@ -13,13 +13,13 @@ function paintPicture(canvas, values, [channels, height, width]) {
   context.putImageData(image, 0, 0);
 }
 
-/** The pictures shown to choose from: the first of every class, then the second, ... */
+/** Indices of the pictures to choose from: the first of every class, then the second, ... */
 function spread(pictures) {
   const seen = {}, turn = pictures.map(({ label }) => (seen[label] = (seen[label] || 0) + 1));
   return pictures.map((_, i) => i).sort((a, b) => turn[a] - turn[b] || pictures[a].label - pictures[b].label).slice(0, SHOWN);
 }
 
-/** Radio buttons of pictures; arrow keys go from one to the next. */
+/** Make radio buttons of pictures; arrow keys move between them. */
 function makeChooser(pictures, names, shape, chosen) {
   const labels = spread(pictures).map((number) => {
     const canvas = make("canvas", { "aria-hidden": "true" });
@@ -32,7 +32,7 @@ function makeChooser(pictures, names, shape, chosen) {
   byId("chooser").hidden = !labels.length;
 }
 
-/** Let picture files be opened, dropped or pasted; `opened` gets a bitmap and the file's name. */
+/** Accept picture files that are opened, dropped or pasted; `opened` is called with a bitmap and the file's name. */
 function takeFiles(opened, refused) {
   const take = async (file) => {
     try {

@@ -1,10 +1,10 @@
-// A network on the page: its answer, its layers, what of them is silenced, and how many pictures it answers right.
+// A network on the page: its prediction, its layers, its lesion, and its accuracy on the pictures.
 
 /**
  * Put a network on the page.
  *
- * `its` describes it and `engine()` computes it. Its elements have ids that end in `suffix`. `page` holds what networks
- * share: input(), pictures, silence, seen (the grid of the input), refresh().
+ * `its` describes it and `engine()` computes it. Its elements have ids that end in `suffix`. `page` is shared by the
+ * networks: input(), pictures, silence, seen (the grid of the input), refresh().
  */
 function makePlayer(its, bytes, engine, suffix, page) {
   const { layers } = its, answer = makeAnswer(its.classes, suffix), inSight = new Set(), column = byId(`column${suffix}`);
@@ -23,7 +23,7 @@ function makePlayer(its, bytes, engine, suffix, page) {
   for (const show of filters) show(tensors);
   makeEdges(byId(`edges${suffix}`), sections, column);
 
-  /** Send the input through, and show it; the promise of the answer in words. */
+  /** Run the input and show the values; returns a promise of the prediction in words. */
   async function follow() {
     const shown = sections.filter(({ element }) => inSight.has(element)), wanted = shown.flatMap((section) => section.wanted);
     const asked = { input: page.input(), silence: lesion, wanted }, answered = await engine().ask("show", asked);
@@ -32,7 +32,7 @@ function makePlayer(its, bytes, engine, suffix, page) {
     return answer.show(answered.intact, answered.logits, Boolean(asked.silence));
   }
 
-  /** Silence what is chosen, {name: null or channels}; `request` is what of it can be computed, or null. */
+  /** Silence the chosen layers, {name: null or channels}; `request` is the lesion if it can be computed, or null. */
   function silenced(chosen, request) {
     lesion = request;
     const sources = lesion && lesionOf(layers, lesion).sources;
@@ -62,7 +62,7 @@ function makePlayer(its, bytes, engine, suffix, page) {
     });
   }
 
-  /** Take the weights of another moment of the training. */
+  /** Load the weights of another moment of the training. */
   async function learn(described) {
     await engine().ask("learn", { tensors: described });
     tensors = readTensors(described, bytes);

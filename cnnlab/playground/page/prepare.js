@@ -1,6 +1,6 @@
-// Pictures and drawings made inputs, as cnnlab/data/images.py makes them: scaled, cropped, trimmed, permuted.
+// Convert pictures and drawings to inputs as cnnlab/data/images.py does: scale, crop, trim, permute.
 
-/** Weights of bilinear scaling with antialiasing, as torch and Pillow have it: [[first, weights], ...] for each place. */
+/** Weights of bilinear scaling with antialiasing, as in torch and Pillow: [first, weights] for each output position. */
 function weightsOf(from, to) {
   const scale = from / to, support = Math.max(scale, 1);
   return Array.from({ length: to }, (_, at) => {
@@ -13,7 +13,7 @@ function weightsOf(from, to) {
   });
 }
 
-/** Maps (channels, height, width) at another size. */
+/** Resize maps (channels, height, width). */
 function resize({ values, channels, height, width }, toHeight, toWidth) {
   if (height === toHeight && width === toWidth) return { values, channels, height, width };
   const rows = weightsOf(height, toHeight), columns = weightsOf(width, toWidth);
@@ -50,7 +50,7 @@ const even = (n) => { // half to even, as Python rounds
   return n - low < 0.5 || (n - low === 0.5 && low % 2 === 0) ? low : low + 1;
 };
 
-/** A picture's values (0 to 1) as the network takes them; `rounded` to bytes, as those of files are. */
+/** Convert a picture's values (0 to 1) to an input of the network; `rounded` to bytes, as values of files are. */
 function asInput(picture, { shape: [, height, width] }, { resize: short, crop, trim, order }, rounded = true) {
   const uncut = [height + 2 * trim, width + 2 * trim];
   let sized;
@@ -72,7 +72,7 @@ function permuted(values, order) {
   return out;
 }
 
-/** The values of an opened picture file: grey as Pillow mixes it, transparency on white. */
+/** Read the values of a picture file: grey by Pillow's weights, transparency on white. */
 function valuesOf(bitmap, channels) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";

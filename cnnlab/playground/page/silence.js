@@ -1,6 +1,6 @@
-// What is silenced: layers, blocks and channels, and what takes the place of what they give.
+// The silenced layers, blocks and channels, and the replacement of their outputs.
 
-/** The state of silencing; `changed()` is called when it is another. */
+/** Keep the state of silencing; `changed()` is called after every change. */
 function makeSilence(layers, hasMeans, changed) {
   const chosen = new Map(); // name -> null for the whole layer, or a set of channels
   let how = hasMeans ? "mean" : "zero";
@@ -12,7 +12,7 @@ function makeSilence(layers, hasMeans, changed) {
     return { by: how, layers: Object.fromEntries(of) };
   };
 
-  /** The request if it can be computed; else null, and the page says why. */
+  /** The request if it can be computed; else null, with the reason on the page. */
   function computable() {
     const asked = request();
     try {
@@ -47,7 +47,7 @@ function makeSilence(layers, hasMeans, changed) {
   return {
     request,
     computable,
-    /** Begin anew, with the layers of another network. */
+    /** Reset to the layers of another network. */
     use(its) {
       layers = its;
       chosen.clear();

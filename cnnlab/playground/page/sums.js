@@ -1,12 +1,12 @@
-// Where a value comes from: of each operation, the numbers that it was made of.
+// Explain a value: for each operation the numbers from which it is computed.
 
-const TERMS = 12, MAPS = 8; // shown at first of a dense sum, of a convolution
+const TERMS = 12, MAPS = 8; // terms of a dense sum, and maps of a convolution, shown at first
 
 /**
- * Explain a value: elements, one or more for each operation of its layer up to the part that was chosen.
+ * Explain a value by elements, one or more for each operation of its layer up to the chosen part.
  *
- * `place` is {channel, y, x}; `read` has the values of each layer that is read, with its name and shape; `parts` the
- * values that each operation of the layer gave; `tensors` the network's numbers.
+ * `place` is {channel, y, x}; `read` are the layer's sources {name, shape, values}; `parts` the outputs of the layer's
+ * operations; `tensors` the network's weights.
  */
 function explain(layer, part, place, { read, parts, tensors }) {
   const found = [];
@@ -41,7 +41,7 @@ function placesUnder(op, { y, x }) {
   return [y, x].map((n, axis) => ladder(n * op.stride[axis] - before[axis], dilation[axis], op.kernel[axis]));
 }
 
-/** Which filter and which bias a value has: its channel's, or its own where filters are not shared. */
+/** Indices of a value's filter and bias: those of its channel, or its own where filters are not shared. */
 function filterAt(op, { channel, y, x }) {
   if (op.op === "convolution") return { filter: channel, bias: channel };
   const [outputs, height, width] = asMaps(op.shape);
@@ -132,7 +132,7 @@ function pooled({ op, place, sources: [source], result }, what) {
   return [make("div", { class: "term" }, makeMatrix(`window of map ${place.channel}`, values, columns.length, reachOf(inside), won), line(`${what}${where}: `, result))];
 }
 
-/** The pixels of the input that a value depends on: {y, x, height, width}, cut at the edges. */
+/** The receptive field of a value in the input: {y, x, height, width}, clipped to the edges. */
 function fieldOf({ reach: { first, size, step } }, { y, x }, [, height, width]) {
   const [top, bottom, left, right] = [0, 1].flatMap((axis) => {
     const start = first[axis] + [y, x][axis] * step[axis];

@@ -1,14 +1,14 @@
-// The slider over training time: the weights after some steps, and at its end those that the run has kept.
+// The slider over training time: the weights after some steps, and at its end those of the checkpoint.
 
-const STEP_SHOWN = 700; // ms, when time goes by itself
+const STEP_SHOWN = 700; // ms for each moment when playing
 
-/** Let the slider choose among `moments` [{step, tensors}]; `learn(tensors)` is a promise that they are taken. */
+/** Let the slider choose among `moments` [{step, tensors}]; `learn(tensors)` returns a promise that they are loaded. */
 function makeTime(moments, learn) {
   const slider = byId("time"), shown = byId("time-shown"), button = byId("time-play");
   const words = (n) => (n + 1 < moments.length ? (moments[n].step ? `after ${moments[n].step.toLocaleString("en")} step${moments[n].step > 1 ? "s" : ""}` : "before training") : "the kept checkpoint");
   let busy = false, wanted = null, playing = null;
 
-  /** Take the newest choice; those that were passed by meanwhile are left out. */
+  /** Load the newest choice; choices made while another was loading are skipped. */
   async function choose() {
     wanted = Number(slider.value);
     shown.textContent = words(wanted);

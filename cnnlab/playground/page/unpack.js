@@ -1,6 +1,6 @@
-// Numbers that a page carries as text.
+// Decode the numbers of a page.
 
-/** The bytes that the page carries. */
+/** Decode base64 text of gzipped bytes. */
 async function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));

@@ -1,4 +1,4 @@
-// A layer in words.
+// Describe a layer in words.
 
 const by = (sizes) => sizes.join(" × ");
 const unless = (usual, sizes, words) => (sizes.every((n) => n === usual) ? "" : `, ${words} ${sizes[0] === sizes[1] ? sizes[0] : by(sizes)}`);
@@ -28,13 +28,13 @@ const OPERATION_WORDS = {
 };
 const operationWords = (op) => OPERATION_WORDS[op.op](op);
 
-/** What a layer does: "convolution 5 × 5, then tanh". */
+/** Describe a layer's operations: "convolution 5 × 5, then tanh". */
 function layerWords(layer) {
   const shown = layer.ops.filter((op) => op.op !== "copy" || layer.ops.length === 1);
   return shown.map(operationWords).join(", then ");
 }
 
-/** Its facts: shape, parameters, what it sees, what it reads if that is not the layer before. */
+/** Describe a layer's shape, parameters, receptive field, and sources if they are not the layer before. */
 function layerFacts(layer, before) {
   const sees = [layer.sees].flat(), parameters = layer.params.toLocaleString("en");
   return [
