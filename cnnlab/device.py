@@ -72,7 +72,7 @@ def cores() -> int:
 
 
 @cache
-def most() -> int:
+def max_threads() -> int:
     """Return torch's number of threads, limited to the cores that affinity and the cgroup's quota allow."""
     import torch
     from joblib import cpu_count  # type: ignore[import-untyped]
@@ -88,7 +88,7 @@ def free_threads(wanted: int, cores: int, before: Moment, now: Moment) -> int:
     return wanted if left > QUIET * wanted else max(1, int(left))
 
 
-def for_run(kept: int | None = None, processes: int = 1) -> int:
+def threads_for_run(kept: int | None = None, processes: int = 1) -> int:
     """Return the number of threads for each process of a run that starts.
 
     Args:
@@ -101,9 +101,9 @@ def for_run(kept: int | None = None, processes: int = 1) -> int:
     before, _last = _last, Moment.now()
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
-    if kept is not None and kept <= most():
+    if kept is not None and kept <= max_threads():
         return kept
-    return max(1, free_threads(most(), cores(), before, _last) // processes)
+    return max(1, free_threads(max_threads(), cores(), before, _last) // processes)
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:

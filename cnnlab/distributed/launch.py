@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.config.errors import EXPECTED
-from cnnlab.device import for_run
+from cnnlab.device import threads_for_run
 from cnnlab.distributed.world import clear_shared_files, device_count, in_process_group
 from cnnlab.runs.record import read_json
 
@@ -53,7 +53,7 @@ def launch(function: Callable[..., Any], config: Mapping[str, Any], directory: P
     resumes = (directory / "checkpoints/last.ckpt").is_file()
     kept = read_json(directory / "run.json").get("threads") if resumes else None
     count = device_count(config["trainer"])
-    share = for_run(kept, count)
+    share = threads_for_run(kept, count)
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
         content = {"config": config, "directory": str(directory), "overrides": list(overrides), "count": count,

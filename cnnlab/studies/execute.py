@@ -20,7 +20,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab.config.compose import load_config, plain, quote, write_composed
-from cnnlab.device import most
+from cnnlab.device import max_threads
 from cnnlab.packing.together import PackedRun, train_together
 from cnnlab.registry import one_line
 from cnnlab.runs.record import InUseError, Record, cause, completed, locked, record_failure, write_json
@@ -216,7 +216,7 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
     slots: Queue[int] = Queue()
     for slot in range(torch.cuda.device_count() or 1):
         slots.put(slot)
-    share = max(1, most() // slots.qsize())
+    share = max(1, max_threads() // slots.qsize())
 
     def run(index: int) -> None:
         slot = slots.get()

@@ -9,7 +9,7 @@ from lightning.pytorch import seed_everything
 
 from cnnlab.config.identity import Config
 from cnnlab.data.splits import few_validation_warning, remark
-from cnnlab.device import for_run, most
+from cnnlab.device import max_threads, threads_for_run
 from cnnlab.runs.answers import Answers, write_answers
 from cnnlab.runs.checkpoints import read
 from cnnlab.runs.record import EXACT_WITH, write_json
@@ -52,9 +52,9 @@ def fit_and_test(parts: Parts, directory: Path, info: Config | None = None) -> d
 
 def take_threads(config: Config, kept: int | None = None) -> None:
     """Set torch's threads: as many as cores are free for a new run, as many as before (`kept`) for a resumed one."""
-    torch.set_num_threads(for_run(kept))
-    if torch.get_num_threads() < most() and kept is None and not config["study"]["variant"]:
-        print(f"{torch.get_num_threads()} of {most()} threads: the other cores are in use")
+    torch.set_num_threads(threads_for_run(kept))
+    if torch.get_num_threads() < max_threads() and kept is None and not config["study"]["variant"]:
+        print(f"{torch.get_num_threads()} of {max_threads()} threads: the other cores are in use")
 
 
 def load_data(config: Config) -> DataModule:
