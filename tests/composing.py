@@ -1,22 +1,28 @@
-"""Hydra reads a file of configs once in a test process, as long as the file stays as it is: it is most of composing."""
+"""Hydra reads and arranges files of configs once in a test process, as long as they stay as they are.
 
+Both are most of composing. Overrides are applied to a copy, as ever; commands that tests start as processes
+compose without any of this.
+"""
+
+import copy
 import os
 import pickle
-from dataclasses import astuple
+from collections.abc import Callable
+from dataclasses import astuple, replace
 from typing import Any
 
+from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.override_parser.types import Override
 
 
 def read_once() -> None:
-    """Keep what Hydra makes of the files of a defaults list; overrides are applied to a copy, as ever.
-
-    Commands that tests start as processes of their own read every file themselves.
-    """
+    """Patch Hydra in this process."""
     kept: dict[Any, bytes] = {}
 
-    def copy_of(key: Any, make: Any) -> Any:
+    def copy_of(key: Any, make: Callable[[], Any]) -> Any:
         if key not in kept:
             kept[key] = pickle.dumps(make())
         return pickle.loads(kept[key])
@@ -30,14 +36,64 @@ def read_once() -> None:
         key = tuple((astuple(one), files_of(repo, one.config_path)) for one in defaults)
         return copy_of(key, lambda: merge(self, defaults, repo))
 
+    arranged: dict[Any, tuple[dict[str, Any], DefaultsList]] = {}
+    arrange = config_loader_impl.create_defaults_list
+
+    def create_defaults_list(
+        repo: IConfigRepository, config_name: str | None, overrides_list: list[Override], **options: bool
+    ) -> DefaultsList:
+        groups = [one for one in overrides_list if names_group(repo, one)]
+        key = (config_name, *options.items(), *(one.input_line for one in groups), *where(repo))
+        files, found = arranged.get(key, ({}, None))
+        if found is None or any(files_of(repo, path) != before for path, before in files.items()):
+            reader = Reader(repo)
+            found = arrange(reader, config_name, overrides_list, **options)
+            arranged[key] = ({path: files_of(repo, path) for path in reader.paths}, found)
+        others = [one for one in overrides_list if one not in groups and not one.is_sweep_override()]
+        return replace(found, config_overrides=others)
+
+    def refer(self: CachingConfigRepository, delegate: IConfigRepository) -> None:
+        self.delegate, self.cache = delegate, {}
+
+    def initialize_sources(self: CachingConfigRepository, config_search_path: Any) -> None:
+        self.delegate = copy.deepcopy(self.delegate)  # only where another search path changes it
+        self.delegate.initialize_sources(config_search_path)
+
     ConfigRepository.load_config = load_config
     ConfigLoaderImpl._compose_config_from_defaults_list = compose_config
+    config_loader_impl.create_defaults_list = create_defaults_list
+    CachingConfigRepository.__init__ = refer
+    CachingConfigRepository.initialize_sources = initialize_sources
+
+
+class Reader:
+    """A repository that notes which configs are looked for."""
+
+    def __init__(self, repo: IConfigRepository) -> None:
+        self.repo, self.paths = repo, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repo, name)
+
+    def load_config(self, config_path: str) -> Any:
+        self.paths.add(config_path)
+        return self.repo.load_config(config_path)
+
+
+def names_group(repo: IConfigRepository, override: Override) -> bool:
+    """Whether an override chooses from a group, `model=mlp`, as Hydra's `Overrides` decides it."""
+    if override.is_sweep_override() or isinstance(override.value(), dict):
+        return False
+    return repo.group_exists(override.key_or_group)
+
+
+def where(repo: IConfigRepository) -> tuple[tuple[str, str], ...]:
+    return tuple((source.scheme(), source.path) for source in repo.get_sources())
 
 
 def files_of(repo: IConfigRepository, config_path: str | None) -> tuple[Any, ...]:
     """Where a config may lie, and of the files that are there when they were written and how long they are."""
-    sources = ((source.scheme(), source.path) for source in repo.get_sources())
-    return (config_path, *((scheme, path, written(f"{path}/{config_path}.yaml")) for scheme, path in sources))
+    return (config_path, *((scheme, path, written(f"{path}/{config_path}.yaml")) for scheme, path in where(repo)))
 
 
 def written(path: str) -> tuple[int, int] | None:
