@@ -9,36 +9,38 @@ from cnnlab.trained.run import Run
 
 
 def _task(config: dict[str, Any]) -> None:
-    if config["lesson"] is not None:
-        return _lesson(config)
+    (_check_network if config["lesson"] is None else _check_lesson)(config)
+    from cnnlab.playground import lesson, write  # with torch, which a wrong request need not wait for
+
+    size = ""
+    if config["lesson"] is None:
+        directories = config["run"] if isinstance(config["run"], list) else [config["run"]]
+        runs = [Run.chosen(config | {"run": directory}).reading(config["data_dir"]) for directory in directories]
+        page = write.play(runs[0], config["pictures"], *runs[1:])
+        size = f" ({page.stat().st_size / 1e6:.1f} MB)"
+    else:
+        request = (config["lesson"], Path(config["output_dir"]) / "lessons", config["picture"], config["kernel"])
+        page = lesson.write_lesson(*request)
+        if drawn := lesson.write_picture(*request):
+            print(f"picture      {os.path.relpath(drawn)}")
+    print(f"page         {os.path.relpath(page)}{size}, to be opened in a browser")
+
+
+def _check_network(config: dict[str, Any]) -> None:
     for key in ("picture", "kernel"):
         if config[key] is not None:
             raise ValueError(f"{key}={config[key]} is for lesson=convolution; a network's page takes pictures itself")
-    pictures = config["pictures"]
+    given, pictures = config["run"], config["pictures"]
     if not isinstance(pictures, int) or pictures < 0:
         raise ValueError(f"pictures={pictures}: give a whole number, 0 for none")
-    given = config["run"]
     if isinstance(given, list) and len(given) != 2:
         raise ValueError(f"run=[{','.join(map(str, given))}]: give one run directory, or two, [BASE,ABLATED]")
-    from cnnlab.playground.write import play
-
-    directories = given if isinstance(given, list) else [given]
-    runs = [Run.chosen(config | {"run": directory}).reading(config["data_dir"]) for directory in directories]
-    page = play(runs[0], pictures, *runs[1:])
-    print(f"page         {os.path.relpath(page)} ({page.stat().st_size / 1e6:.1f} MB), to be opened in a browser")
 
 
-def _lesson(config: dict[str, Any]) -> None:
+def _check_lesson(config: dict[str, Any]) -> None:
     for key in ("run", "init_from"):
         if config[key] is not None:
             raise ValueError(f"lesson={config['lesson']} and {key}={config[key]}: give one of them")
-    from cnnlab.playground.lesson import write_lesson, write_picture
-
-    folder, picture, kernel = Path(config["output_dir"]) / "lessons", config["picture"], config["kernel"]
-    page = write_lesson(config["lesson"], folder, picture, kernel)
-    if drawn := write_picture(config["lesson"], folder, picture, kernel):
-        print(f"picture      {os.path.relpath(drawn)}")
-    print(f"page         {os.path.relpath(page)}, to be opened in a browser")
 
 
 main = command("play", _task)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import astuple, replace
 from typing import Any
 
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.defaults_list import DefaultsList
@@ -37,7 +37,7 @@ def read_once() -> None:
         return copy_of(key, lambda: merge(self, defaults, repo))
 
     arranged: dict[Any, tuple[dict[str, Any], DefaultsList]] = {}
-    arrange = config_loader_impl.create_defaults_list
+    arrange, known = config_loader_impl.create_defaults_list, defaults_list._create_interpolation_map
 
     def create_defaults_list(
         repo: IConfigRepository, config_name: str | None, overrides_list: list[Override], **options: bool
@@ -52,6 +52,9 @@ def read_once() -> None:
         others = [one for one in overrides_list if one not in groups and not one.is_sweep_override()]
         return replace(found, config_overrides=others)
 
+    def known_if_asked(overrides: Any, entries: list[Any], self_added: bool) -> Any:
+        return known(overrides, entries, self_added) if any(entry.is_interpolation() for entry in entries) else None
+
     def refer(self: CachingConfigRepository, delegate: IConfigRepository) -> None:
         self.delegate, self.cache = delegate, {}
 
@@ -62,6 +65,7 @@ def read_once() -> None:
     ConfigRepository.load_config = load_config
     ConfigLoaderImpl._compose_config_from_defaults_list = compose_config
     config_loader_impl.create_defaults_list = create_defaults_list
+    defaults_list._create_interpolation_map = known_if_asked
     CachingConfigRepository.__init__ = refer
     CachingConfigRepository.initialize_sources = initialize_sources
 

@@ -58,6 +58,10 @@ FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
 }
 
 
+# they keep the shape, which is all that a meta tensor has; torch computes that by a dozen operations in Python
+KEEP_SHAPE = {F.batch_norm, F.relu, F.gelu, torch.tanh, torch.sigmoid}
+
+
 class MultiplyAdds(TorchFunctionMode):
     """Context in which the multiply-adds of convolutions and matrix products are counted, other operations not."""
 
@@ -67,7 +71,14 @@ class MultiplyAdds(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in KEEP_SHAPE and args[0].is_meta and _per_channel(*args, *kwargs.values()):
+            return args[0]
         output = func(*args, **kwargs)
         if func in FORMULAS:
             self.total += FORMULAS[func](output, *args, *kwargs.values())
         return output
+
+
+def _per_channel(x: Tensor, *others: Any) -> bool:
+    """Return whether all other tensors have a value for each channel, as those of batch norm must."""
+    return all(other.shape == x.shape[1:2] for other in others if isinstance(other, Tensor))

@@ -126,8 +126,11 @@ class Network(nn.Sequential):
             row, self.reaches[name] = measure(name, spec["kind"], unit, shapes, self.reaches)
         if row.note and model.get("strict_sizes"):
             raise ValueError(row.note)
-        with layer_rng(seed, name):
-            unit = make_unit(spec, list(shapes.values()))
+        if torch.get_default_device().type == "meta":
+            unit.train()  # `measure` leaves it in evaluation mode
+        else:
+            with layer_rng(seed, name):
+                unit = make_unit(spec, list(shapes.values()))
         if matching([name], self._freeze):
             unit.requires_grad_(False).eval()
             row = replace(row, params=0, frozen=row.params)

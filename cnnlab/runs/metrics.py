@@ -4,9 +4,9 @@ Training, `evaluate` and the reports read this table. To add a metric, add an en
 computes a metric is imported when the metric is made, so that reports are written without torch.
 """
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from cnnlab.registry import hint
@@ -36,41 +36,39 @@ class Measure:
     percent: bool = True
 
 
-def _torchmetrics(classes: int, kind: str, **options: Any) -> Any:
-    from torchmetrics import classification
-
-    return getattr(classification, f"Multiclass{kind}")(classes, validate_args=False, **options)
-
-
-def _adapted(classes: int, kind: str) -> Any:
-    from cnnlab.runs import scores
-
-    return getattr(scores, kind)(classes)
+def _later(path: str, **options: Any) -> Callable[[int], Any]:
+    """Return a function from the number of classes to the metric, which imports its class when it is called."""
+    return lambda classes: pkgutil.resolve_name(path)(classes, **options)
 
 
-_accuracy = partial(_torchmetrics, kind="Accuracy", average="micro")
-_macro = partial(_torchmetrics, average="macro")
+def _own(kind: str) -> Callable[[int], Any]:
+    return _later(f"cnnlab.runs.scores:{kind}")
+
+
+def _torchmetrics(kind: str, **options: Any) -> Callable[[int], Any]:
+    return _later(f"torchmetrics.classification:Multiclass{kind}", validate_args=False, **options)
+
 
 METRICS: dict[str, Metric] = {
-    "acc": Metric(_accuracy, percent=True),
-    "top5_acc": Metric(partial(_accuracy, top_k=5), more_than=10, percent=True),
+    "acc": Metric(_torchmetrics("Accuracy", average="micro"), percent=True),
+    "top5_acc": Metric(_torchmetrics("Accuracy", average="micro", top_k=5), more_than=10, percent=True),
     # means over examples, whatever the training loss: minus the logarithm of the true class's probability, and the
     # squared error of the probabilities, summed over the classes
-    "cross_entropy": Metric(partial(_adapted, kind="CrossEntropy"), higher_is_better=False, on_request=True),
-    "squared_error": Metric(partial(_adapted, kind="SquaredError"), higher_is_better=False, on_request=True),
+    "cross_entropy": Metric(_own("CrossEntropy"), higher_is_better=False, on_request=True),
+    "squared_error": Metric(_own("SquaredError"), higher_is_better=False, on_request=True),
     # mean recall over the classes that have examples
-    "balanced_accuracy": Metric(partial(_adapted, kind="BalancedAccuracy"), on_request=True, percent=True),
+    "balanced_accuracy": Metric(_own("BalancedAccuracy"), on_request=True, percent=True),
     # unweighted means over classes
-    "f1": Metric(partial(_macro, kind="F1Score"), on_request=True),
-    "precision": Metric(partial(_macro, kind="Precision"), on_request=True),
-    "recall": Metric(partial(_macro, kind="Recall"), on_request=True),
+    "f1": Metric(_torchmetrics("F1Score", average="macro"), on_request=True),
+    "precision": Metric(_torchmetrics("Precision", average="macro"), on_request=True),
+    "recall": Metric(_torchmetrics("Recall", average="macro"), on_request=True),
     # unweighted means over classes, each against the rest
-    "auroc": Metric(partial(_adapted, kind="AUROC"), on_request=True),
-    "average_precision": Metric(partial(_adapted, kind="AveragePrecision"), on_request=True),
-    "cohen_kappa": Metric(partial(_torchmetrics, kind="CohenKappa"), on_request=True),
-    "mcc": Metric(partial(_torchmetrics, kind="MatthewsCorrCoef"), on_request=True),
+    "auroc": Metric(_own("AUROC"), on_request=True),
+    "average_precision": Metric(_own("AveragePrecision"), on_request=True),
+    "cohen_kappa": Metric(_torchmetrics("CohenKappa"), on_request=True),
+    "mcc": Metric(_torchmetrics("MatthewsCorrCoef"), on_request=True),
     # mean distance between the predicted probability and the accuracy at that probability; 15 bins
-    "calibration_error": Metric(partial(_adapted, kind="CalibrationError"), higher_is_better=False, on_request=True),
+    "calibration_error": Metric(_own("CalibrationError"), higher_is_better=False, on_request=True),
 }
 
 

@@ -59,3 +59,12 @@ def test_each_formula(function):
     with torch.device("meta"):
         ours, theirs = counted(function, torch.empty(2, 4, 8))
     assert ours == theirs > 0
+
+
+def test_what_only_keeps_the_shape_is_not_computed_on_the_meta_device_unless_it_does_not_fit():
+    x = torch.empty(1, 4, 5, 5, device="meta")
+    norms = [torch.nn.BatchNorm2d(channels, device="meta").eval() for channels in (4, 3)]
+    with MultiplyAdds():
+        assert norms[0](x) is x
+        with pytest.raises(RuntimeError):
+            norms[1](x)
