@@ -25,6 +25,7 @@ CONTEXT.set_forkserver_preload(
         "cnnlab.training.run",
         "torch.fx.experimental.symbolic_shapes",
         "torch.utils.tensorboard",
+        "frozen",
     ]
 )
 PATIENCE = 60  # seconds, for a child that takes less than one
