@@ -25,6 +25,7 @@ CONTEXT.set_forkserver_preload(
         "cnnlab.training.run",
         "torch.fx.experimental.symbolic_shapes",
         "torch.utils.tensorboard",
+        "torchvision.datasets",
         "frozen",
     ]
 )
