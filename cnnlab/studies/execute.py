@@ -1,4 +1,4 @@
-"""Jobs of a sweep: each in its run directory, by whatever launcher, none stopping another."""
+"""Execute the jobs of a sweep: each in its run directory, by any launcher, none stopping another."""
 
 import multiprocessing
 import os
@@ -32,20 +32,20 @@ from cnnlab.training.run import train
 
 @dataclass(frozen=True)
 class Task:
-    """A run of a sweep or search that is to be made."""
+    """A job of a sweep or search: one run."""
 
     overrides: list[str]
     directory: Path
-    kin: str | None = None  # tasks of which it is the same can be trained together
-    number: str = ""  # which of how many it is, "3/20"
+    kin: str | None = None  # tasks with the same value can be trained together
+    number: str = ""  # shown: "3/20"
 
 
 @dataclass
 class Survivor:
-    """What a launcher runs in place of the task: it notes a failure in the run directory and returns."""
+    """The function that a launcher calls: it trains a job, records a failure in its run directory, and returns."""
 
-    numbers: dict[str, str]  # of all tasks, by the name of their directories
-    mates: dict[str, list[Path]]  # to be trained together with the job of a name
+    numbers: dict[str, str]  # of all tasks, by the names of their directories
+    mates: dict[str, list[Path]]  # directories trained together with the job of that name
     sweeper: int  # its process
 
     def __call__(self, composed: DictConfig) -> None:
@@ -57,7 +57,7 @@ class Survivor:
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
         configs = {directory: plain(composed), **{d: load_config(d) for d in self.mates.get(directory.name, [])}}
-        # without what another process at work on the same study has done
+        # without those that another process has completed meanwhile
         configs = {directory: config for directory, config in configs.items() if not completed(directory)}
         overrides = {d: list(OmegaConf.load(d / ".hydra/overrides.yaml")) for d in configs}
         outcomes: Sequence[Mapping[str, float] | BaseException]
@@ -93,7 +93,7 @@ def _where(number: str, config: Mapping[str, Any]) -> str:
 
 
 def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Write what counts: the study's metric, or accuracy, in a search or cross-validation that on validation images."""
+    """Return a run's score as text: the study's metric, or accuracy, of validation in a search or cross-validation."""
     study = config["study"]
     if (name := study.get("metric")) is not None and name in metrics:
         return f"{name} {metrics[name]:.4f}"
@@ -103,7 +103,7 @@ def _compared(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
 
 
 def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], None] | None:
-    """Return what says how a run has ended, where its worker cannot: submitit's jobs print into files."""
+    """Return a function that prints a run's outcome, for workers that cannot: submitit's jobs print into files."""
     if not str(config.hydra.runtime.choices.get("hydra/launcher")).startswith("submitit"):
         return None
     numbers = {task.directory: task.number for task in tasks}
@@ -120,14 +120,14 @@ def announcer(config: DictConfig, tasks: Sequence[Task]) -> Callable[[Path], Non
 
 
 def _say(text: str) -> None:
-    """Write a whole line at once, because workers share the terminal."""
+    """Print a whole line at once, because workers share the terminal."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _end_with_parent() -> None:
-    """End this worker once its sweep has ended."""
-    if sweep := multiprocessing.parent_process():  # of a forked worker, whose parent is what it was forked from
+    """End this process when the sweep that started it has ended."""
+    if sweep := multiprocessing.parent_process():  # of a forked worker, whose parent is the forkserver
         sweep.join()
     else:
         parent = os.getppid()
@@ -137,13 +137,13 @@ def _end_with_parent() -> None:
 
 
 def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task], tally: Tally) -> None:
-    """Run every job, whatever becomes of the others, and show how far they are; a job leaves its run directory.
+    """Run every job, even if others fail, and show the progress; each job leaves its run directory.
 
     Raises:
-        ValueError: the launcher starts none.
+        ValueError: the launcher starts no job.
     """
     tally.expect(job.directory for job in jobs)
-    waiting, idle = list(jobs), 0  # passes in which nothing began
+    waiting, idle = list(jobs), 0  # passes in which no job started
     with follow(tally, announcer(config, jobs)):
         while waiting:
             started = time.time()
@@ -165,19 +165,19 @@ def carry_out(context: HydraContext, config: DictConfig, jobs: Sequence[Task], t
 
 
 def _begun(directory: Path, since: float) -> bool:
-    """Whether something has been noted of a run since a time."""
+    """Return whether a run's `run.json` was written since a time."""
     path = directory / "run.json"
     return path.is_file() and path.stat().st_mtime >= since
 
 
 def _exit_code(crash: Exception) -> str:
-    """Return what became of a pool's workers, in its own words, such as SIGKILL(-9)."""
+    """Return the exit code in joblib's message about a dead worker, such as SIGKILL(-9)."""
     found = re.search(r"\{(.*?)\}", str(crash))
     return found[1] if found else cause(crash)
 
 
 def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
-    """Group jobs in packs of at most a size that are trained together; what resumes from a checkpoint does so alone."""
+    """Group jobs into packs of at most `size` that are trained together; one that resumes is alone."""
     packs: list[list[Task]] = []
     filling: dict[str, list[Task]] = {}
     for job in jobs:
@@ -192,10 +192,10 @@ def packed(jobs: Sequence[Task], size: int) -> list[list[Task]]:
 
 
 def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> Exception | None:
-    """Hand jobs to Hydra's launcher; returns what ended it early, if something did."""
+    """Run jobs by Hydra's launcher; return the exception that ended it early, if any."""
     packs = packed(jobs, config.study.pack)
     mates = {first.directory.name: [job.directory for job in others] for first, *others in packs}
-    for job in (job for _, *others in packs for job in others):  # what Hydra does for those it is given
+    for job in (job for _, *others in packs for job in others):  # as Hydra does for the jobs that it launches
         write_composed(context.config_loader.load_sweep_config(config, job.overrides), job.directory, job.overrides)
     task = Survivor({job.directory.name: job.number for job in jobs}, mates, os.getpid())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
@@ -212,7 +212,7 @@ def _launch(context: HydraContext, config: DictConfig, jobs: Sequence[Task]) -> 
 
 
 def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
-    """Start a process for every GPU, each busy with one job after the other; submitit would start them all at once."""
+    """Run one job after the other on each GPU; submitit would start all of them at once."""
     slots: Queue[int] = Queue()
     for slot in range(torch.cuda.device_count() or 1):
         slots.put(slot)
@@ -231,4 +231,4 @@ def _launch_in_slots(launcher: Any, arguments: Sequence[list[str]]) -> None:
     with ThreadPoolExecutor(slots.qsize()) as pool:
         futures = [pool.submit(run, i) for i in range(len(arguments))]
     for future in futures:
-        future.result()  # raises what ended it
+        future.result()  # raises the job's exception
