@@ -58,7 +58,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
 }
 
 
-# they keep the shape, which is all that a meta tensor has; torch computes that by a dozen operations in Python
+# operations that keep the shape; on meta tensors torch runs each of them as a dozen operations in Python
 KEEP_SHAPE = {F.batch_norm, F.relu, F.gelu, torch.tanh, torch.sigmoid}
 
 

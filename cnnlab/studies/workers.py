@@ -14,13 +14,13 @@ PRELOADED = ["cnnlab.studies.execute", "lightning.pytorch.loggers", "lightning.p
 def start_forkserver(config: DictConfig) -> None:
     """Start the process from which the workers of hydra/launcher=joblib are forked; another launcher needs none.
 
-    joblib itself starts a new interpreter for each worker, which imports for seconds, longer with the others beside it.
-    Elsewhere than on Linux, where forking after these imports is not safe, it still does.
+    joblib itself starts a new interpreter for each worker, and each imports for seconds, longer with others beside it.
+    So it does here too on other systems than Linux, where forking after these imports is not safe.
     """
     chosen = config.hydra.runtime.choices.get("hydra/launcher")
     if chosen != "joblib" or config.study.plan_only or sys.platform != "linux":
         return
-    from joblib import cpu_count, effective_n_jobs  # type: ignore[import-untyped]  # which takes time that others spare
+    from joblib import cpu_count, effective_n_jobs  # type: ignore[import-untyped]  # only for this launcher
     from joblib.externals.loky.backend.context import set_start_method  # type: ignore[import-untyped]
 
     set_start_method("forkserver", force=True)

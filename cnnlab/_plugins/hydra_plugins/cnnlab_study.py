@@ -10,9 +10,7 @@ from omegaconf import DictConfig
 from cnnlab.studies.workers import start_forkserver
 
 
-class StudySweeper(Sweeper):
-    """Plan a study, run its unfinished runs, write its report (`cnnlab.studies.sweep`)."""
-
+class _OwnSweeper(Sweeper):
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self.params = params or {}
 
@@ -20,32 +18,35 @@ class StudySweeper(Sweeper):
         """Store Hydra's context and config."""
         self.hydra_context, self.config = hydra_context, config
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
+    def begin(self, arguments: list[str]) -> tuple[HydraContext, DictConfig, list[str]]:
+        """Start the forkserver, whose imports run beside the sweep's own; return context, config and all overrides."""
         assert self.hydra_context is not None
         assert self.config is not None
         start_forkserver(self.config)
+        return self.hydra_context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+
+
+class StudySweeper(_OwnSweeper):
+    """Plan a study, run its unfinished runs, write its report (`cnnlab.studies.sweep`)."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the study that the config, `hydra.sweeper.params` and the command line describe."""
+        request = self.begin(arguments)
         from cnnlab.studies.sweep import sweep
 
-        sweep(self.hydra_context, self.config, [*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        sweep(*request)
 
 
-class SearchSweeper(Sweeper):
+class SearchSweeper(_OwnSweeper):
     """Search for the best validation accuracy with Optuna (`cnnlab.studies.search`)."""
 
     def __init__(self, params: Mapping[str, Any] | None = None, trials: int = 20, parallel: int = 1) -> None:
-        self.params, self.trials, self.parallel = params or {}, trials, parallel
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Store Hydra's context and config."""
-        self.hydra_context, self.config = hydra_context, config
+        super().__init__(params)
+        self.trials, self.parallel = trials, parallel
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run trials over the search space of `hydra.sweeper.params` and the command line."""
-        assert self.hydra_context is not None
-        assert self.config is not None
-        start_forkserver(self.config)
+        request = self.begin(arguments)
         from cnnlab.studies.search import search
 
-        space = [f"{key}={value}" for key, value in self.params.items()]
-        search(self.hydra_context, self.config, [*space, *arguments], self.trials, self.parallel)
+        search(*request, self.trials, self.parallel)
